@@ -1,0 +1,52 @@
+"""What can go wrong, as a tree; the command line turns each into one message and an exit code.
+
+    FactoryError            1  something failed: the message says what and what to do
+    ├── InputError          2  wrong usage or input: lists every problem found, with file, line and key
+    └── GateRefused         3  the promotion gate said no
+
+Anything else that reaches the command line is a bug of ours and shows its traceback.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class FactoryError(Exception):
+    """Something failed that the user can act on. The message is shown as it is, without a traceback."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault in one place of the user's input."""
+
+    message: str
+    file: str = ""
+    line: int = 0
+    key: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (place, self.key, self.message) if part)
+
+
+class InputError(FactoryError):
+    """The user's input is wrong. Carries all problems at once, so that one edit can mend them all."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: Problem | str) -> None:
+        self.problems = [p if isinstance(p, Problem) else Problem(p) for p in problems]
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class GateRefused(FactoryError):
+    """The gate did not allow a promotion. `decision` is REJECT or INCONCLUSIVE."""
+
+    exit_code = 3
+
+    def __init__(self, decision: str, why: str) -> None:
+        self.decision = decision
+        super().__init__(f"{decision}: {why}")
