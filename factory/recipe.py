@@ -1,0 +1,152 @@
+"""How one adapter is made: `adapters/defaults.yaml`, then `adapters/<task>/recipe.yaml`, then `key=value` on the command line.
+
+A recipe is read strictly, is frozen, and has a hash: whatever is built from it can say exactly what it was built from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from factory.errors import InputError, Problem
+from factory.home import digest, project, shown
+from factory.strict import Layer, Strict, check, merge, nearest, overrides, read_yaml
+
+Kind = Literal["summary", "identity", "classification", "judge", "general"]
+
+
+class Data(Strict):
+    """Where the rows come from."""
+
+    train: str | list[str] = "train.jsonl"
+    eval: str | list[str] = "eval.jsonl"
+    fill: dict[str, str] = {}
+
+
+class Lora(Strict):
+    """The adapter's form. Defaults: all linear layers, r=16, alpha=32 (METHODS of the LoRA papers: alpha = 2r)."""
+
+    r: int = Field(16, ge=1, le=512)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: str | list[str] = "all-linear"
+    rslora: bool = False
+    dora: bool = False
+    init: Literal["default", "gaussian", "orthogonal", "pissa", "olora", "loftq"] = "default"
+    modules_to_save: list[str] = []
+    rank_pattern: dict[str, int] = {}
+    alpha_pattern: dict[str, float] = {}
+
+
+class Train(Strict):
+    """How it learns. Lengths in tokens, `batch` in rows per optimizer step, `warmup` as a share of all steps."""
+
+    epochs: float = Field(3, gt=0)
+    lr: float | Literal["auto"] = "auto"
+    batch: int = Field(16, ge=1)
+    micro_batch: int | None = Field(None, ge=1)
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    loraplus: float | None = Field(None, gt=0, description="lr of B over lr of A (LoRA+, arXiv 2402.12354)")
+    max_length: int = Field(1024, ge=16)
+    evals: int = Field(4, ge=1, description="how many times the eval loss is taken over the run")
+    patience: int = Field(2, ge=0, description="evals without improvement before it stops; 0 never stops early")
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    precision: Literal["bf16", "fp32"] = "bf16"
+    report_to: Literal["none", "trackio", "wandb", "tensorboard", "mlflow"] = "none"
+    seed: int = 0
+
+    @field_validator("lr")
+    @classmethod
+    def _positive(cls, value: Any) -> Any:
+        if value != "auto" and not 0 < value <= 10:
+            raise ValueError("must be auto or a number above 0 and at most 10")
+        return value
+
+
+class Decoding(Strict):
+    """What the server does where the caller is silent; it is part of a version."""
+
+    max_tokens: int = Field(128, ge=1)
+    temperature: float = Field(0.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+
+
+class Recipe(Strict):
+    """One adapter's recipe, complete. `folder` is where its files lie."""
+
+    task: str
+    kind: Kind
+    description: str = ""
+    base: str = "auto"
+    prompt: str = "prompt.md"
+    labels: list[str] = []
+    rubric: str = ""
+    serve: bool = True
+    data: Data = Data()
+    lora: Lora = Lora()
+    train: Train = Train()
+    decoding: Decoding = Decoding()
+    folder: Path = Field(exclude=True)
+
+    @model_validator(mode="after")
+    def _servable(self) -> Recipe:
+        if self.serve and (what := _not_served(self.lora)):
+            raise ValueError(f"vLLM cannot serve {what}; leave it out, or set serve=false to train it for use elsewhere")
+        return self
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, labels: list[str]) -> list[str]:
+        if len(set(labels)) < len(labels):
+            raise ValueError("a label is given twice")
+        return labels
+
+    def system_prompt(self) -> str:
+        """The text of the prompt file that travels with every version; empty if there is none."""
+        path = self.folder / self.prompt
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+    def hash(self) -> str:
+        return digest([self.model_dump(mode="json"), self.system_prompt()])
+
+
+def tasks() -> list[str]:
+    """The names of all tasks of the project."""
+    return sorted(path.parent.name for path in (project() / "adapters").glob("*/recipe.yaml"))
+
+
+def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
+    """The recipe of `task` with the command line's `changes` on top. Errors: all of them at once, with file and line."""
+    folder = project() / "adapters" / task
+    path = folder / "recipe.yaml"
+    if not task or not path.is_file():
+        raise InputError(Problem(f"no task {task!r}{nearest(task, tasks())} (make one: factory new task={task or 'name'})"))
+    recipe = read_yaml(path)
+    layer = merge(defaults(), recipe, overrides(changes or {}))
+    layer.values |= {"task": task, "folder": folder}
+    layer.values.setdefault("rubric", task)
+    for table in ("judges", "bases"):
+        if table in recipe.values:
+            raise InputError(Problem("belongs into adapters/defaults.yaml", *recipe.places[(table,)], table))
+        layer.values.pop(table, None)
+    return check(Recipe, layer, shown(path))
+
+
+def defaults() -> Layer:
+    """`adapters/defaults.yaml`: what all recipes share, and the tables of bases and judges."""
+    return read_yaml(project() / "adapters" / "defaults.yaml")
+
+
+def _not_served(lora: Lora) -> str:
+    if lora.dora:
+        return "DoRA (lora.dora)"
+    if lora.init in ("pissa", "olora", "loftq"):
+        return f"lora.init={lora.init}, which changes the base's weights"
+    if lora.modules_to_save:
+        return "modules_to_save"
+    return ""

@@ -1,0 +1,182 @@
+"""YAML files checked against pydantic models, so strictly that every mistake is named at once with its file and line."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from factory.errors import InputError, Problem
+from factory.home import shown
+
+Key = tuple[str | int, ...]
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys and never changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass
+class Layer:
+    """One source of settings: a nested dict, and for every key of it the place it stands at."""
+
+    values: dict[str, Any]
+    places: dict[Key, tuple[str, int]] = field(default_factory=dict)
+
+
+def read_yaml(path: Path) -> Layer:
+    """Read a YAML mapping with the line of every key. Errors: unreadable, not YAML, not a mapping, a key given twice."""
+    name = shown(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(Problem(error.strerror or str(error), name)) from None
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(f"not UTF-8 at byte {error.start}", name)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(Problem(f"not valid YAML: {what}", name, mark.line + 1 if mark else 0)) from None
+    if node is None:
+        return Layer({})
+    if not isinstance(values, dict):
+        raise InputError(Problem("must be a mapping of keys to values", name, 1))
+    places: dict[Key, tuple[str, int]] = {}
+    twice: list[Problem] = []
+
+    def walk(node: yaml.Node, at: Key) -> None:
+        children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
+        if isinstance(node, yaml.MappingNode):
+            children = [(str(key.value), key, value) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            children = [(i, value, value) for i, value in enumerate(node.value)]
+        for name_, where, value in children:
+            here, line = (*at, name_), where.start_mark.line + 1
+            if here in places:
+                twice.append(Problem("given twice", name, line, dotted(here)))
+            places[here] = (name, line)
+            walk(value, here)
+
+    walk(node, ())
+    if twice:
+        raise InputError(*twice)
+    return Layer(values, places)
+
+
+def overrides(pairs: dict[str, str]) -> Layer:
+    """`{"train.lr": "2e-4"}` as a layer; values are read as YAML scalars or flow lists."""
+    layer = Layer({})
+    for dotted_key, text in pairs.items():
+        key = tuple(dotted_key.split("."))
+        at = layer.values
+        for part in key[:-1]:
+            at = at.setdefault(part, {})
+            if not isinstance(at, dict):
+                raise InputError(Problem(f"{part} is a value and a section at once", key=dotted_key))
+        try:
+            at[key[-1]] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            at[key[-1]] = text
+        for depth in range(1, len(key) + 1):
+            layer.places[key[:depth]] = ("", 0)
+    return layer
+
+
+def merge(*layers: Layer) -> Layer:
+    """Later layers win, section by section; lists and values are replaced whole."""
+    merged = Layer({})
+
+    def into(target: dict[str, Any], source: dict[str, Any]) -> None:
+        for key, value in source.items():
+            if isinstance(value, dict) and isinstance(target.get(key), dict):
+                into(target[key], value)
+            else:
+                target[key] = _copy(value)
+
+    for layer in layers:
+        into(merged.values, layer.values)
+        merged.places.update(layer.places)
+    return merged
+
+
+def check(model: type[M], layer: Layer, file: str = "") -> M:
+    """The layer as a `model`, or an InputError with every problem, each at its file and line."""
+    try:
+        return model.model_validate(layer.values)
+    except ValidationError as error:
+        raise InputError(*_problems(model, layer, error, file)) from None
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean x?` for the closest known word, else the list of what there is."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+def dotted(key: Key) -> str:
+    return ".".join(map(str, key))
+
+
+def _copy(value: Any) -> Any:
+    return {k: _copy(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _problems(model: type[BaseModel], layer: Layer, error: ValidationError, file: str) -> list[Problem]:
+    found: list[Problem] = []
+    for fault in error.errors():
+        # Union members and validators add their own parts to a location: keep those that the file has.
+        at = tuple(part for i, part in enumerate(fault["loc"]) if i == 0 or _exists(layer.values, fault["loc"][: i + 1]))
+        at = at if fault["type"] != "missing" else fault["loc"]
+        place, line = next((layer.places[at[:n]] for n in range(len(at), 0, -1) if at[:n] in layer.places), (file, 0))
+        if fault["type"] == "extra_forbidden":
+            text = f"unknown key{nearest(str(at[-1]), _keys(model, at[:-1]))}"
+        elif fault["type"] == "missing":
+            text = "is missing"
+        else:
+            text = fault["msg"].removeprefix("Value error, ")
+            if not isinstance(fault["input"], dict | list | BaseModel):
+                text += f" (it is {fault['input']!r})"
+        found.append(Problem(text, place, line, dotted(at)))
+    return list(dict.fromkeys(found))
+
+
+def _exists(values: Any, key: Key) -> bool:
+    for part in key:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
+
+
+def _keys(model: type[BaseModel], at: Key) -> list[str]:
+    """The field names of the (nested) model that stands at the key `at`."""
+    current: Any = model
+    for part in at:
+        if isinstance(current, type) and issubclass(current, BaseModel) and str(part) in current.model_fields:
+            current = _model_in(current.model_fields[str(part)].annotation)
+        else:
+            current = _model_in(current)
+    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation
+    return next((m for m in map(_model_in, typing.get_args(annotation)) if isinstance(m, type) and issubclass(m, BaseModel)), None)
