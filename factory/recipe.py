@@ -1,4 +1,4 @@
-"""How one adapter is made: `adapters/defaults.yaml`, then `adapters/<task>/recipe.yaml`, then `key=value` on the command line.
+"""How one adapter is made: `adapters/defaults.yaml`, then `adapters/<task>/recipe.yaml`, then the command line.
 
 A recipe is read strictly, is frozen, and has a hash: whatever is built from it can say exactly what it was built from.
 """
@@ -96,7 +96,9 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _servable(self) -> Recipe:
         if self.serve and (what := _not_served(self.lora)):
-            raise ValueError(f"vLLM cannot serve {what}; leave it out, or set serve=false to train it for use elsewhere")
+            raise ValueError(
+                f"vLLM cannot serve {what}; leave it out, or set serve=false to train it for use elsewhere"
+            )
         return self
 
     @field_validator("labels")
@@ -121,11 +123,13 @@ def tasks() -> list[str]:
 
 
 def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
-    """The recipe of `task` with the command line's `changes` on top. Errors: all of them at once, with file and line."""
+    """The recipe of `task` with the command line's `changes` on top. Errors: all at once, with file and line."""
     folder = project() / "adapters" / task
     path = folder / "recipe.yaml"
     if not task or not path.is_file():
-        raise InputError(Problem(f"no task {task!r}{nearest(task, tasks())} (make one: factory new task={task or 'name'})"))
+        raise InputError(
+            Problem(f"no task {task!r}{nearest(task, tasks())} (make one: factory new task={task or 'name'})")
+        )
     recipe = read_yaml(path)
     layer = merge(defaults(), recipe, overrides(changes or {}))
     layer.values |= {"task": task, "folder": folder}

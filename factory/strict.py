@@ -1,4 +1,4 @@
-"""YAML files checked against pydantic models, so strictly that every mistake is named at once with its file and line."""
+"""YAML files checked against pydantic models: strictly, and every mistake named at once with its file and line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Layer:
 
 
 def read_yaml(path: Path) -> Layer:
-    """Read a YAML mapping with the line of every key. Errors: unreadable, not YAML, not a mapping, a key given twice."""
+    """Read a YAML mapping with the line of every key. Errors: unreadable, not YAML, no mapping, a key given twice."""
     name = shown(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -141,7 +141,9 @@ def _problems(model: type[BaseModel], layer: Layer, error: ValidationError, file
     found: list[Problem] = []
     for fault in error.errors():
         # Union members and validators add their own parts to a location: keep those that the file has.
-        at = tuple(part for i, part in enumerate(fault["loc"]) if i == 0 or _exists(layer.values, fault["loc"][: i + 1]))
+        at = tuple(
+            part for i, part in enumerate(fault["loc"]) if i == 0 or _exists(layer.values, fault["loc"][: i + 1])
+        )
         at = at if fault["type"] != "missing" else fault["loc"]
         place, line = next((layer.places[at[:n]] for n in range(len(at), 0, -1) if at[:n] in layer.places), (file, 0))
         if fault["type"] == "extra_forbidden":
@@ -179,4 +181,7 @@ def _keys(model: type[BaseModel], at: Key) -> list[str]:
 def _model_in(annotation: Any) -> Any:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return annotation
-    return next((m for m in map(_model_in, typing.get_args(annotation)) if isinstance(m, type) and issubclass(m, BaseModel)), None)
+    return next(
+        (m for m in map(_model_in, typing.get_args(annotation)) if isinstance(m, type) and issubclass(m, BaseModel)),
+        None,
+    )

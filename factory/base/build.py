@@ -1,0 +1,163 @@
+"""Quantise a base once to NF4 and keep it: training and vLLM load this very checkpoint, bit for bit the same weights.
+
+NF4 with double quantisation is QLoRA's format (arXiv 2305.14314). Quantising always happens on the CPU, so that every
+machine gets the same bytes and with them the same fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.base.catalog import default, entry
+from factory.errors import FactoryError, InputError
+from factory.home import digest, home, shown, write_folder, write_json
+from factory.strict import nearest
+
+
+@dataclass(frozen=True)
+class Base:
+    """A quantised base on this machine. `fingerprint` names the weights, their quantisation, tokenizer and template."""
+
+    name: str
+    source: str
+    revision: str
+    fingerprint: str
+    folder: Path
+    lr: float
+
+
+def prepare(name: str = "auto") -> Base:
+    """The NF4 checkpoint of a base, quantised now if it is not in the home yet.
+
+    Errors: a base that cannot be had, in one line that says which, why and what to do.
+    """
+    known = entry(default() if name == "auto" else name)
+    source, revision = _locate(known.name, known.source)
+    slug = known.name.strip("/").replace("/", "--")[-60:]
+    folder = home("bases", f"{slug}-{digest([str(source), revision])[:12] if slug != known.name else revision[:12]}")
+    write_folder(folder, lambda temporary: _quantise(source, revision, known.name, temporary))
+    facts = json.loads((folder / "base.json").read_text())
+    return Base(known.name, facts["source"], revision, facts["fingerprint"], folder, known.lr)
+
+
+def load_tokenizer(base: Base) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(base.folder)
+
+
+def load_model(base: Base, *, attention: str = "sdpa") -> Any:
+    """The 4-bit model, on the GPU if there is one; compute in bf16. Its own weights are frozen."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        base.folder,
+        dtype=torch.bfloat16,
+        device_map={"": "cuda:0" if torch.cuda.is_available() else "cpu"},
+        attn_implementation=attention,
+    )
+    return model.requires_grad_(False)
+
+
+def _locate(name: str, source: str) -> tuple[Path, str]:
+    """The folder with the full-precision model, and its revision: a commit of the Hub, or a hash of local files."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise InputError(f"base={name}: {shown(path)} holds no config.json, so it is no model folder")
+        files = sorted(p for p in path.iterdir() if p.suffix in (".json", ".jinja", ".safetensors", ".model"))
+        hasher = hashlib.sha256()
+        for file in files:
+            hasher.update(file.name.encode())
+            with open(file, "rb") as handle:
+                hasher.update(hashlib.file_digest(handle, "sha256").digest())
+        return path, hasher.hexdigest()
+    if source.startswith((".", "/", "~")) or source.count("/") != 1:
+        from factory.base.catalog import CATALOG
+
+        raise InputError(
+            f"base={name}: neither a known base{nearest(name, CATALOG)} nor a folder nor a Hub id (owner/name)"
+        )
+    return _download(name, source)
+
+
+def _download(name: str, source: str) -> tuple[Path, str]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer*", "*.model"]
+    try:
+        folder = Path(snapshot_download(source, allow_patterns=wanted))
+    except GatedRepoError:
+        why, todo = "it is gated", f"ask for access on its Hub page and set HF_TOKEN, or take another base ({name=})"
+    except RepositoryNotFoundError:
+        why, todo = "the Hub has no such model (or your token may not see it)", "check the name and HF_TOKEN"
+    except LocalEntryNotFoundError:
+        why = "it is not in the local cache and the Hub cannot be reached"
+        todo = "go online once (or set HF_ENDPOINT to your mirror), give a local folder, or use base=tiny"
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        why, todo = str(error).splitlines()[0], "try again, give a local folder, or use base=tiny"
+    else:
+        return folder, folder.name
+    raise FactoryError(f"base {name} ({source}) cannot be had: {why}; {todo}")
+
+
+def _quantise(source: Path, revision: str, name: str, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    form = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, quantization_config=form, dtype=torch.bfloat16, device_map={"": "cpu"}
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise FactoryError(f"base {name} cannot be loaded: {str(error).splitlines()[0]}") from error
+    if not tokenizer.chat_template:
+        raise FactoryError(f"base {name} has no chat template: take the instruct variant, or add chat_template.jinja")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for file in folder.iterdir():
+        os.chmod(file, 0o644)
+    shown_source = name if Path(source).is_dir() and name in str(source) else str(source)
+    facts = {"name": name, "source": shown_source, "revision": revision, "fingerprint": fingerprint(folder)}
+    write_json(folder / "base.json", facts)
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over everything of a checkpoint that changes its answers: tensors, quantisation, tokenizer, template."""
+    import torch
+    from safetensors import safe_open
+
+    hasher = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for key in sorted(tensors.keys()):
+                tensor = tensors.get_tensor(key).contiguous()
+                hasher.update(f"{key} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+                hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("transformers_version", None)
+    config.pop("_name_or_path", None)
+    hasher.update(digest(config).encode())
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        if (folder / name).is_file():
+            hasher.update((folder / name).read_bytes())
+    return hasher.hexdigest()
+
+
+def summary(base: Base) -> dict[str, Any]:
+    """The base as the command line's JSON shows it."""
+    return {**asdict(base), "folder": str(base.folder), "bytes": sum(f.stat().st_size for f in base.folder.iterdir())}
