@@ -26,7 +26,7 @@ def prompt_ids(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def encode(tokenizer: Any, row: Row, max_length: int) -> Example:
-    """One row, cut at `max_length` tokens from the end. A row that keeps no label is the data steps' business to drop."""
+    """One row, cut after `max_length` tokens. Rows that keep no label are dropped by the data steps."""
     prompt = prompt_ids(tokenizer, row.turns)
     answer = [*tokenizer(row.answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     ids = (prompt + answer)[:max_length]

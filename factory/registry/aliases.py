@@ -1,0 +1,149 @@
+"""Names for versions: `summary@v2` by order, and aliases that move (`summary` means `summary@prod`).
+
+One small file a task, `registry/<task>.json`, changed only under a lock and written whole; `generation` grows with every
+change, so that a server or a second promoter sees at once that something moved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+from factory.errors import FactoryError, InputError
+from factory.home import home, locked, write_file
+from factory.registry.store import SHORT, Version, get
+from factory.strict import Strict, nearest
+
+Alias = Literal["prod", "canary"]
+
+
+class Entry(Strict):
+    """One version of a task, in the order in which they came."""
+
+    ordinal: int
+    sha: str
+    created: str
+    base: str
+
+
+class Registry(Strict):
+    """Everything the registry knows of one task. `history` are the versions that `prod` pointed to, oldest first."""
+
+    task: str
+    generation: int = 0
+    versions: tuple[Entry, ...] = ()
+    aliases: dict[str, str] = {}
+    history: tuple[str, ...] = ()
+
+    def entry(self, sha: str) -> Entry | None:
+        return next((e for e in self.versions if e.sha == sha), None)
+
+
+def read(task: str) -> Registry:
+    """The task's registry; an empty one if nothing was registered yet."""
+    try:
+        return Registry.model_validate_json(home("registry", f"{task}.json").read_bytes())
+    except FileNotFoundError:
+        return Registry(task=task)
+    except ValueError as error:
+        raise FactoryError(f"the registry of {task} is damaged: {error}") from None
+
+
+def registered() -> list[str]:
+    """The tasks that have at least one version."""
+    return sorted(path.stem for path in home("registry", "x").parent.glob("*.json"))
+
+
+def register(version: Version) -> Entry:
+    """Give a version its ordinal. A version that is there already keeps the one it has."""
+
+    def change(now: Registry) -> Registry:
+        if now.entry(version.sha):
+            return now
+        ordinal = max((e.ordinal for e in now.versions), default=0) + 1
+        entry = Entry(ordinal=ordinal, sha=version.sha, created=_now(), base=version.facts.base)
+        return now.model_copy(update={"versions": (*now.versions, entry)})
+
+    entry = _change(version.task, change).entry(version.sha)
+    assert entry is not None
+    return entry
+
+
+def point(version: Version, alias: Alias = "prod", *, expected: int | None = None) -> Registry:
+    """Let `alias` mean this version.
+
+    `expected` is the generation the caller decided on (compare-and-swap); if another one came first nothing changes and
+    a FactoryError says so.
+    """
+
+    def change(now: Registry) -> Registry:
+        if expected is not None and now.generation != expected:
+            raise FactoryError(f"{version.task} was changed by someone else meanwhile: look at it again and repeat")
+        if not now.entry(version.sha):
+            raise InputError(f"{version.name} is not registered")
+        if now.aliases.get(alias) == version.sha:
+            return now
+        before = now.aliases.get(alias)
+        history = (*now.history, before) if alias == "prod" and before else now.history
+        return now.model_copy(update={"aliases": {**now.aliases, alias: version.sha}, "history": history})
+
+    return _change(version.task, change)
+
+
+def rollback(task: str) -> Version:
+    """Let `prod` mean again what it meant before the last promotion."""
+
+    def change(now: Registry) -> Registry:
+        if not now.history:
+            raise InputError(f"{task} has no earlier version to go back to")
+        aliases = {**now.aliases, "prod": now.history[-1]}
+        return now.model_copy(update={"aliases": aliases, "history": now.history[:-1]})
+
+    return get(_change(task, change).aliases["prod"])
+
+
+def resolve(name: str) -> Version:
+    """`summary`, `summary@prod`, `summary@v2` or `summary@<sha, 6 characters or more>` as a version of the store."""
+    task, _, which = name.partition("@")
+    registry = read(task)
+    which = which or "prod"
+    if not registry.versions:
+        raise InputError(
+            f"{task!r} has no version yet{nearest(task, registered())}; make one: factory train task={task}"
+        )
+    if match := re.fullmatch(r"v(\d+)", which):
+        found = {e.sha for e in registry.versions if e.ordinal == int(match[1])}
+    elif re.fullmatch(r"[0-9a-f]{6,64}", which):
+        found = {e.sha for e in registry.versions if e.sha.startswith(which)}
+    else:
+        found = {registry.aliases[which]} if which in registry.aliases else set()
+    if len(found) != 1:
+        newest = registry.versions[-1]
+        known = [*registry.aliases, *(f"v{e.ordinal}" for e in registry.versions)]
+        if which == "prod":
+            raise InputError(f"no version of {task} is promoted yet: factory promote version={task}@v{newest.ordinal}")
+        raise InputError(f"{task} has no version {which!r}{nearest(which, known)}")
+    return get(found.pop())
+
+
+def label(version: Version) -> str:
+    """`summary@v2 (1a2b3c4d5e6f)`: a version as people see it."""
+    entry = read(version.task).entry(version.sha)
+    return f"{version.task}@v{entry.ordinal} ({version.sha[:SHORT]})" if entry else version.name
+
+
+def _change(task: str, change: Callable[[Registry], Registry]) -> Registry:
+    path = home("registry", f"{task}.json")
+    with locked(path):
+        before = read(task)
+        after = change(before)
+        if after != before:
+            after = after.model_copy(update={"generation": before.generation + 1})
+            write_file(path, after.model_dump_json(indent=2) + "\n")
+        return after
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

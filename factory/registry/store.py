@@ -1,0 +1,144 @@
+"""The content-addressed store of versions: a folder `store/<sha256>/`, written once, read-only, verified by its name.
+
+    adapter_config.json, adapter_model.safetensors     what PEFT and vLLM read
+    version.json                                       the `Facts` below
+
+The hash covers what changes a version's answers, and nothing else: weights, config, prompt, decoding defaults, labels,
+chat template and the base's fingerprint. Not time, machine or score: the same training gives the same version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.base.build import Base
+from factory.errors import FactoryError, InputError
+from factory.home import digest, home, write_folder, write_json
+from factory.recipe import Decoding, Kind, Recipe
+from factory.strict import Strict
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+FACTS = "version.json"
+SHORT = 12  # characters of a hash that a version's name shows
+
+
+class Facts(Strict):
+    """What is known of a version beside its weights; all of it is part of its hash."""
+
+    task: str
+    kind: Kind
+    base: str
+    fingerprint: str
+    chat_template: str
+    prompt: str
+    decoding: Decoding
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class Version:
+    """An immutable adapter in the store."""
+
+    sha: str
+    folder: Path
+    facts: Facts
+
+    @property
+    def task(self) -> str:
+        return self.facts.task
+
+    @property
+    def name(self) -> str:
+        """`summary@1a2b3c4d5e6f`: how vLLM and reports call it."""
+        return f"{self.task}@{self.sha[:SHORT]}"
+
+    def notes(self, *parts: str) -> Path:
+        """Where scorecards, reports and the recipe of this version lie, beside the store."""
+        return home("notes", self.sha, *parts)
+
+
+def facts_of(recipe: Recipe, base: Base) -> Facts:
+    template = base.folder / "chat_template.jinja"
+    return Facts(
+        task=recipe.task,
+        kind=recipe.kind,
+        base=base.name,
+        fingerprint=base.fingerprint,
+        chat_template=digest(template.read_text() if template.is_file() else ""),
+        prompt=recipe.system_prompt(),
+        decoding=recipe.decoding,
+        labels=recipe.labels,
+    )
+
+
+def content_hash(folder: Path) -> str:
+    """A version's name: sha256 over the hashes of its three files, JSON taken by value and not by layout."""
+    with open(folder / WEIGHTS, "rb") as handle:
+        weights = hashlib.file_digest(handle, "sha256").hexdigest()
+    return digest([weights, *(json.loads((folder / name).read_text()) for name in (CONFIG, FACTS))])
+
+
+def add(adapter: Path, facts: Facts) -> Version:
+    """Copy an adapter folder as PEFT wrote it into the store. Adding the same content twice gives the same version."""
+    config = json.loads((adapter / CONFIG).read_text())
+    # What PEFT notes of the machine and the moment says nothing about the answers.
+    config |= {"base_model_name_or_path": facts.base, "inference_mode": True, "revision": None}
+    for name in ("peft_version", "auto_mapping"):
+        config.pop(name, None)
+    for name in ("target_modules", "modules_to_save"):
+        if isinstance(config.get(name), list):
+            config[name] = sorted(config[name])
+    staging = Path(f"{home('store', 'staging')}-{os.getpid()}-{adapter.parent.name}")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        shutil.copyfile(adapter / WEIGHTS, staging / WEIGHTS)
+        write_json(staging / CONFIG, config)
+        write_json(staging / FACTS, facts.model_dump(mode="json"))
+        sha = content_hash(staging)
+
+        def fill(folder: Path) -> None:
+            for file in staging.iterdir():
+                file.chmod(0o444)
+                os.rename(file, folder / file.name)
+
+        write_folder(home("store", sha), fill)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return get(sha)
+
+
+def get(sha: str) -> Version:
+    """The version with this full hash. Errors: not in the store, or not what its name says (checked by `verify`)."""
+    folder = home("store", sha)
+    try:
+        facts = Facts.model_validate_json((folder / FACTS).read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"version {sha[:SHORT]} is not in the store") from None
+    except ValueError as error:
+        raise FactoryError(f"version {sha[:SHORT]} is damaged: {error}") from None
+    return Version(sha, folder, facts)
+
+
+def verify(version: Version) -> None:
+    """Recompute the hash: a changed byte in the store must never be served under its old name."""
+    if (now := content_hash(version.folder)) != version.sha:
+        raise FactoryError(f"{version.name} is damaged: its content hashes to {now[:SHORT]}; pull or train it again")
+
+
+def note(version: Version, name: str, value: Any) -> None:
+    """Attach a JSON document (scorecard, data manifest …) to a version."""
+    write_json(version.notes(f"{name}.json"), value)
+
+
+def noted(version: Version, name: str) -> Any:
+    """An attached document, or None."""
+    path = version.notes(f"{name}.json")
+    return json.loads(path.read_text()) if path.is_file() else None
