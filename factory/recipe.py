@@ -17,12 +17,69 @@ from factory.strict import Layer, Strict, check, merge, nearest, overrides, read
 Kind = Literal["summary", "identity", "classification", "judge", "general"]
 
 
+class Endpoint(Strict):
+    """An OpenAI-compatible endpoint. `key_env` names the environment variable with its key; prices per million tokens."""
+
+    url: str
+    model: str
+    key_env: str = ""
+    concurrency: int = Field(8, ge=1, le=256)
+    timeout: float = Field(60, gt=0, description="seconds")
+    price_in: float = Field(0, ge=0)
+    price_out: float = Field(0, ge=0)
+
+
+class Quality(Strict):
+    """A judge's grade of each row, 1 (useless) to 4 (excellent), reason first; rows below `threshold` are dropped."""
+
+    endpoint: Endpoint
+    threshold: int = Field(3, ge=1, le=4)
+
+
+class Replay(Strict):
+    """General rows mixed in against forgetting: `share` of the training rows, drawn from `files`."""
+
+    share: float = Field(0.05, ge=0, le=0.5)
+    files: str | list[str] = []
+
+
+class Synth(Strict):
+    """Rows to make: `n` of them, from the texts, seeds or labels in `files` (the training rows where empty)."""
+
+    endpoint: Endpoint | None = None
+    n: int = Field(100, ge=1)
+    files: str | list[str] = []
+    per_chunk: int = Field(3, ge=1, le=20, description="pairs from one chunk of a document")
+
+
 class Data(Strict):
-    """Where the rows come from."""
+    """Where the rows come from (files, globs or hub:owner/name[:split]) and what they must pass.
+
+    Without `eval`, `eval.jsonl` beside the recipe is used, else `eval_share` of the rows is split off. `format` and
+    `columns` (prompt=question) settle what the keys of the rows leave open. `near` and `semantic` are similarities
+    from which a row counts as a copy; 0 leaves near copies in. `require` is `json` or a pattern for the whole answer.
+    """
 
     train: str | list[str] = "train.jsonl"
-    eval: str | list[str] = "eval.jsonl"
+    eval: str | list[str] = []
     fill: dict[str, str] = {}
+    format: str = ""
+    columns: dict[str, str] = {}
+    encoding: str = ""
+    strict: bool = False
+    answer_tokens: tuple[int, int] = Field((1, 100_000), description="fewest and most tokens of an answer")
+    refusals: bool = Field(False, description="keep answers that refuse")
+    exclude: list[str] = []
+    require: str = ""
+    near: float = Field(0.7, ge=0, le=1)
+    encoder: str = Field("", description="folder of a local text encoder for semantic deduplication")
+    semantic: float = Field(0.95, gt=0, le=1)
+    quality: Quality | None = None
+    group: str = Field("", description="key whose equal values stay on one side of the split")
+    eval_share: float = Field(0.1, gt=0, lt=1)
+    weights: dict[str, float] = Field({}, description="how often the rows of a file are taken: 2 twice, 0.5 half of them")
+    replay: Replay = Replay()
+    synth: Synth = Synth()
 
 
 class Lora(Strict):

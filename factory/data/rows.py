@@ -39,8 +39,8 @@ class Row:
         return "\n\n".join(m["content"] for m in self.messages if m["role"] == "user")
 
     def with_system(self, prompt: str) -> Row:
-        """The row with `prompt` as its system message, unless it has one of its own."""
-        if not prompt or any(m["role"] == "system" for m in self.messages):
+        """The row with `prompt` as its system message, unless it has one of its own or is replayed against forgetting."""
+        if not prompt or self.meta.get("replay") or any(m["role"] == "system" for m in self.messages):
             return self
         return replace(self, messages=({"role": "system", "content": prompt}, *self.messages))
 
@@ -48,3 +48,30 @@ class Row:
         """sha256 of the conversation: the row's identity wherever it is cached or rated."""
         return digest([*self.messages])
 
+    def as_json(self) -> dict[str, Any]:
+        """The row as one line of `train.jsonl`; `Row.of` is the way back."""
+        return {"messages": [*self.messages], "meta": self.meta, "file": self.file, "line": self.line}
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> Row:
+        return cls(tuple(value["messages"]), value["meta"], value["file"], value["line"])
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that a step did not let through, with the place it came from and why. `text` is cut at 2,000 characters."""
+
+    file: str
+    line: int
+    step: str
+    reason: str
+    text: str
+
+    @classmethod
+    def row(cls, row: Row, step: str, reason: str) -> Dropped:
+        text = "\n".join(f"{m['role']}: {m['content'][:2000]}" for m in row.messages)
+        return cls(row.file, row.line, step, reason, clip(text))
+
+
+def clip(text: str, limit: int = 2000) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
