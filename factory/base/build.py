@@ -52,7 +52,12 @@ def load_tokenizer(base: Base) -> Any:
 
 
 def load_model(base: Base, *, attention: str = "sdpa") -> Any:
-    """The 4-bit model, on the GPU if there is one; compute in bf16. Its own weights are frozen."""
+    """The 4-bit model, on the GPU if there is one; compute in bf16. Its own weights are frozen.
+
+    On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weights in place at the first forward without gradients
+    (an eval, a generation) and from then on runs a kernel that has no backward: training after an eval would silently
+    lose the gradients to everything below, and round the scales to bf16. That path is switched off.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -62,6 +67,9 @@ def load_model(base: Base, *, attention: str = "sdpa") -> Any:
         device_map={"": "cuda:0" if torch.cuda.is_available() else "cpu"},
         attn_implementation=attention,
     )
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return model.requires_grad_(False)
 
 

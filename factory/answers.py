@@ -1,0 +1,109 @@
+"""Answers of the base or of an adapter over it, in this process: greedy, in batches, as the server would give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from factory.data.rows import Row
+from factory.recipe import Decoding
+from factory.train.tokens import prompt_ids
+
+BATCH_TOKENS = 16_384  # prompt tokens of one batch, padding counted
+BATCH_ROWS = 64
+
+
+@contextmanager
+def adapted(model: Any, adapter: Path) -> Iterator[Any]:
+    """The base with a saved adapter on it, in the precision it was saved in; the base alone again afterwards."""
+    from peft import PeftModel
+
+    peft = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False)
+    try:
+        yield peft
+    finally:
+        peft.unload()
+        if hasattr(model, "peft_config"):
+            del model.peft_config
+
+
+def answer(
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[Row],
+    decoding: Decoding,
+    labels: Sequence[str] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """One answer per row, in the rows' order. With `labels` an answer is always one of them, as the server constrains it.
+
+    Greedy, whatever `decoding.temperature` says: grading wants the same answer every time.
+    """
+    prompts = [prompt_ids(tokenizer, row.turns) for row in rows]
+    answers = [""] * len(rows)
+    allowed = _only(labels, tokenizer) if labels else None
+    ends = _ends(model, tokenizer)
+    most = max(decoding.max_tokens, max((len(t) for t in _label_ids(labels, tokenizer)), default=0))
+    model.eval()
+    done = 0
+    for batch in _batches([len(p) for p in prompts]):
+        width = max(len(prompts[i]) for i in batch)
+        ids = torch.full((len(batch), width), tokenizer.pad_token_id or 0)
+        mask = torch.zeros_like(ids)
+        for at, i in enumerate(batch):
+            ids[at, width - len(prompts[i]) :] = torch.tensor(prompts[i])
+            mask[at, width - len(prompts[i]) :] = 1
+        with torch.inference_mode():
+            made = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=most,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                eos_token_id=ends,
+                pad_token_id=tokenizer.pad_token_id,
+                prefix_allowed_tokens_fn=(lambda _, so_far, w=width: allowed(so_far[w:])) if allowed else None,
+            )
+        for at, i in enumerate(batch):
+            answers[i] = tokenizer.decode(made[at, width:], skip_special_tokens=True).strip()
+        done += len(batch)
+        progress(done)
+    return answers
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices of the longest rows first, in batches that fit BATCH_TOKENS."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and (len(batch) == BATCH_ROWS or (len(batch) + 1) * lengths[batch[0]] > BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _ends(model: Any, tokenizer: Any) -> list[int]:
+    configured = model.generation_config.eos_token_id
+    ends = configured if isinstance(configured, list) else [configured]
+    return sorted({tokenizer.eos_token_id, *(end for end in ends if end is not None)})
+
+
+def _label_ids(labels: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    return [[*tokenizer(label, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for label in labels]
+
+
+def _only(labels: Sequence[str], tokenizer: Any) -> Callable[[Any], list[int]]:
+    """A function from the tokens so far to those that may follow, if the whole is to be one of the labels."""
+    following: dict[tuple[int, ...], set[int]] = {}
+    for ids in _label_ids(labels, tokenizer):
+        for n, token in enumerate(ids):
+            following.setdefault(tuple(ids[:n]), set()).add(token)
+    over = [tokenizer.eos_token_id]
+    return lambda so_far: sorted(following.get(tuple(so_far.tolist()), over))
