@@ -1,0 +1,144 @@
+"""The deterministic checks: what can be known about an output without asking anybody.
+
+A check is `(row, output, limits) -> Grade | None` and one line in CHECKS; a rubric names the checks that feed
+a dimension, and the worst of their verdicts counts. None means *cannot be measured on this row* (it carries no gold):
+absent, never poor.
+
+    row      of a summary: user turn = the message, meta {"required": [["room 214"], ["Friday", "Fri"]], "kind": "mail"}
+             of identity:  meta {"expect": ["Nova", ["Acme", "Acme Labs"]], "topic": "maker"}
+             of labels:    meta {"label": "billing"}
+    output   "Design sync moved to Friday 2:15 pm, room 214."
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import Field
+
+from evals import text
+from evals.grades import Grade
+from factory.data.rows import Row
+from factory.strict import Strict
+
+
+class Limits(Strict):
+    """The form that a rubric demands of an output, in words and sentences. 0 means no limit."""
+
+    max_words: int = Field(default=0, ge=0)
+    max_sentences: int = Field(default=0, ge=0)
+
+
+Check = Callable[[Row, str, Limits], Grade | None]
+GOOD = Grade("good")
+
+
+def numbers(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Every number, amount, code and time of the output stands in the source."""
+    return _all_known(text.unknown_numbers(output, row.source), "not in the source")
+
+
+def dates(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Every weekday, month and relative day of the output stands in the source."""
+    return _all_known(text.unknown_dates(output, row.source), "this day is not in the source")
+
+
+def names(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Every capitalised name of the output stands in the source."""
+    return _all_known(text.unknown_names(output, row.source), "this name is not in the source")
+
+
+def required(row: Row, output: str, limits: Limits) -> Grade | None:
+    """All required facts: good. One missing of three or more: average. More missing, or one of one or two: poor.
+
+    A fact is there when any of its accepted spellings is, whatever the case, as whole words.
+    """
+    facts = _spellings(row.meta.get("required"))
+    if not facts:
+        return None
+    missing = [fact[0] for fact in facts if not any(text.holds(output, spelling) for spelling in fact)]
+    if not missing:
+        return GOOD
+    level = "average" if len(missing) == 1 and len(facts) >= 3 else "poor"
+    return Grade(level, f"{len(missing)} of {len(facts)} required facts missing", missing)
+
+
+def length(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Within the rubric's limits: good; up to a quarter more words or one more sentence: average; else poor."""
+    words, sentences = text.count(output), len(text.sentences(output))
+    if not words:
+        return Grade("poor", "empty")
+    over_words = limits.max_words and words > limits.max_words
+    over_sentences = limits.max_sentences and sentences > limits.max_sentences
+    if not over_words and not over_sentences:
+        return GOOD
+    why = f"{words} words in {sentences} sentences, at most {limits.max_words} in {limits.max_sentences}"
+    far = (over_words and words > 1.25 * limits.max_words) or (over_sentences and sentences > limits.max_sentences + 1)
+    return Grade("poor" if far else "average", why)
+
+
+def form(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Plain text as a phone would show it: no greeting, no markup, no header lines, no talk about itself."""
+    return text.fault(output, text.FORM_FAULTS) or GOOD
+
+
+def language(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Whole sentences: begun with a capital, ended, brackets and quotes closed, nothing said twice."""
+    return text.fault(output, text.LANGUAGE_FAULTS) or text.repetition(output) or GOOD
+
+
+def copied(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Not the message itself: poor if at least 60 % of the source's words stand there in one run, average from 40 %.
+
+    Sources under 15 words are left out: a message that is already short enough may be repeated.
+    """
+    if len(text.words(row.source)) < 15:
+        return None
+    share, run = text.longest_run(output, row.source)
+    if share < 0.4:
+        return GOOD
+    return Grade("poor" if share >= 0.6 else "average", f"{share:.0%} of the message copied in one piece", [run])
+
+
+def label(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Exactly the gold label, apart from white space around it."""
+    gold = row.meta.get("label")
+    if gold is None:
+        return None
+    return GOOD if output.strip() == gold else Grade("poor", f"the label is {gold}", [output.strip()[:80]])
+
+
+def expected(row: Row, output: str, limits: Limits) -> Grade | None:
+    """All expected facts are there in one of their accepted spellings."""
+    facts = _spellings(row.meta.get("expect"))
+    if not facts:
+        return None
+    missing = [fact[0] for fact in facts if not any(text.holds(output, spelling) for spelling in fact)]
+    return Grade("poor", "expected but not said", missing) if missing else GOOD
+
+
+def foreign(row: Row, output: str, limits: Limits) -> Grade | None:
+    """No other assistant or vendor is claimed, and no slot such as {{name}} is left.
+
+    A name that the reference answer also uses is allowed, and so is one that is denied ("I am not ...").
+    """
+    if slots := text.SLOT.findall(output):
+        return Grade("poor", "an unfilled slot", slots)
+    claimed = [name for name in text.claimed(output, text.OTHERS) if not text.holds(row.answer, name)]
+    return Grade("poor", "another assistant or vendor", claimed) if claimed else GOOD
+
+
+CHECKS: dict[str, Check] = {
+    check.__name__: check
+    for check in (numbers, dates, names, required, length, form, language, copied, label, expected, foreign)
+}
+
+
+def _all_known(unknown: list[str], why: str) -> Grade:
+    return Grade("poor", why, unknown) if unknown else GOOD
+
+
+def _spellings(facts: Any) -> list[list[str]]:
+    """`["a", ["b", "B"]]` as `[["a"], ["b", "B"]]`; anything else is no fact."""
+    return [[fact] if isinstance(fact, str) else [*fact] for fact in facts or [] if fact]

@@ -1,0 +1,199 @@
+"""From grades to a scorecard: shares of good, average and poor, each with the interval it is known to.
+
+Intervals are Wilson's for a share of n independent items, two-sided 95 % (Wilson 1927; scipy's `proportion_ci`). What
+no grader measured is absent: a dimension without a grade is listed under `not_measured`, and an item whose dimensions
+are not all measured has a composite only where one is already poor.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from evals.checks import CHECKS
+from evals.grades import BANDS, Band, Grade
+from evals.rubric import Dimension, Rubric
+from factory.data.rows import Row
+
+WORST_SHOWN = 10
+STRATA = ("kind", "unseen", "topic")
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One output with what its graders said; `grades` holds the measured dimensions only."""
+
+    row: Row
+    output: str
+    grades: dict[str, Grade]
+
+
+class Shares(BaseModel):
+    """Shares of n items, 0 to 1; None where nothing was measured. `intervals` holds (low, high) for each share."""
+
+    n: int
+    good: float | None = None
+    average: float | None = None
+    poor: float | None = None
+    intervals: dict[str, tuple[float, float]] = {}
+
+
+class Worst(BaseModel):
+    """An item that came out badly, with the evidence."""
+
+    source: str
+    output: str
+    composite: Band
+    faults: dict[str, dict[str, Any]]
+
+
+class Scorecard(Shares):
+    """The grades of one set of answers. Serialise with `to_json`: what is None is left out."""
+
+    rubric: str
+    rubric_hash: str
+    rows: int
+    dimensions: dict[str, Shares] = {}
+    not_measured: list[str] = []
+    strata: dict[str, dict[str, Shares]] = {}
+    labels: dict[str, Any] | None = None
+    worst: list[Worst] = []
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def grade_answers(rubric: Rubric, rows: Sequence[Row], outputs: Sequence[str]) -> Scorecard:
+    """Grade `outputs`, one for each row, by the rubric's deterministic checks."""
+    return scorecard(rubric, by_checks(rubric, rows, outputs))
+
+
+def by_checks(rubric: Rubric, rows: Sequence[Row], outputs: Sequence[str]) -> list[Graded]:
+    """What the checks say about each output, for the dimensions that checks may decide."""
+    graded = []
+    for row, output in zip(rows, outputs, strict=True):
+        grades = {}
+        for dimension in rubric.dimensions:
+            found = [g for name in dimension.checks if (g := CHECKS[name](row, output, rubric.limits))]
+            if found:
+                grades[dimension.name] = _worst_of(dimension, found)
+        graded.append(Graded(row, output, grades))
+    return graded
+
+
+def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
+    """Shares for the composite, per dimension and per stratum; the confusion of labels; the worst items."""
+    measured = [d.name for d in rubric.dimensions if any(d.name in g.grades for g in graded)]
+    bands = [composite(rubric, g.grades, measured) for g in graded]
+    dimensions = {
+        d.name: shares(d.band(g.grades[d.name].level) for g in graded if d.name in g.grades)
+        for d in rubric.dimensions
+        if d.name in measured
+    }
+    whole = shares(b for b in bands if b)
+    return Scorecard(
+        **whole.model_dump(),
+        rubric=rubric.name,
+        rubric_hash=rubric.hash(),
+        rows=len(graded),
+        dimensions=dimensions,
+        not_measured=[d.name for d in rubric.dimensions if d.name not in measured],
+        strata=_strata(graded, bands),
+        labels=_labels(graded),
+        worst=_worst_items(rubric, graded, bands),
+    )
+
+
+def composite(rubric: Rubric, grades: Mapping[str, Grade], measured: Iterable[str]) -> Band | None:
+    """The composite over the dimensions `measured` in this set; None where one is missing and none is poor yet."""
+    bands = {name: rubric.dimension(name).band(grades[name].level) for name in measured if name in grades}
+    if not bands:
+        return None
+    whole = rubric.compose(bands)
+    complete = all(name in grades for name in measured)
+    return whole if complete or (whole == "poor" and rubric.composition.poor == "any") else None
+
+
+def shares(bands: Iterable[Band]) -> Shares:
+    """Counts as shares with Wilson intervals; without a single grade there are no shares."""
+    from scipy.stats import binomtest
+
+    counts = Counter(bands)
+    n = counts.total()
+    if not n:
+        return Shares(n=0)
+    intervals: dict[str, tuple[float, float]] = {}
+    for band in BANDS:
+        found = binomtest(counts[band], n).proportion_ci(method="wilson")
+        intervals[band] = (round(max(0.0, found.low), 4), round(min(1.0, found.high), 4))
+    return Shares(n=n, intervals=intervals, **{band: round(counts[band] / n, 4) for band in BANDS})
+
+
+def _worst_of(dimension: Dimension, grades: list[Grade]) -> Grade:
+    """The worst verdict of several checks, at this dimension's level, with the reasons of all at that level."""
+    band = min((g.level for g in grades), key=lambda level: BANDS.index(level))
+    same = [g for g in grades if g.level == band]
+    why = "; ".join(dict.fromkeys(g.why for g in same if g.why))
+    evidence = list(dict.fromkeys(e for g in same for e in g.evidence))
+    return Grade(dimension.level(band), why, evidence)  # type: ignore[arg-type]
+
+
+def _strata(graded: Sequence[Graded], bands: Sequence[Band | None]) -> dict[str, dict[str, Shares]]:
+    """Shares for each value of each stratum key that tells rows apart."""
+    found: dict[str, dict[str, Shares]] = {}
+    for key in STRATA:
+        values = [str(g.row.meta[key]) if key in g.row.meta else None for g in graded]
+        if len(set(values)) > 1:
+            found[key] = {
+                value: shares(b for b, v in zip(bands, values, strict=True) if b and v == value)
+                for value in sorted({v for v in values if v is not None})
+            }
+    return found
+
+
+def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
+    """Accuracy, macro-F1 and the confusion of gold against answered labels; None where rows have no labels.
+
+    An answer that is no label counts as wrong, in the confusion under "(no label)".
+    """
+    pairs = [(str(g.row.meta["label"]), g.output.strip()) for g in graded if "label" in g.row.meta]
+    if not pairs:
+        return None
+    from sklearn.metrics import f1_score
+
+    known = sorted({gold for gold, _ in pairs})
+    gold = [g for g, _ in pairs]
+    said = [s if s in known else "(no label)" for _, s in pairs]
+    confusion: dict[str, Counter[str]] = {name: Counter() for name in known}
+    for g, s in zip(gold, said, strict=True):
+        confusion[g][s] += 1
+    return {
+        "accuracy": round(sum(g == s for g, s in zip(gold, said, strict=True)) / len(pairs), 4),
+        "macro_f1": round(float(f1_score(gold, said, labels=known, average="macro", zero_division=0)), 4),
+        "confusion": {g: dict(sorted(c.items())) for g, c in confusion.items()},
+    }
+
+
+def _worst_items(rubric: Rubric, graded: Sequence[Graded], bands: Sequence[Band | None]) -> list[Worst]:
+    """The poorest items first; among equals the order of the rows."""
+
+    def faults(g: Graded) -> dict[str, dict[str, Any]]:
+        return {
+            name: {"level": grade.level, "why": grade.why, "evidence": grade.evidence}
+            for name, grade in g.grades.items()
+            if rubric.dimension(name).band(grade.level) != "good"
+        }
+
+    def badness(pair: tuple[Graded, Band | None]) -> tuple[int, int]:
+        poor = sum(rubric.dimension(n).band(v["level"]) == "poor" for n, v in faults(pair[0]).items())
+        return -poor, -len(faults(pair[0]))
+
+    key: Callable[[tuple[Graded, Band | None]], tuple[int, int]] = badness
+    bad = sorted(((g, b) for g, b in zip(graded, bands, strict=True) if b and b != "good"), key=key)
+    return [
+        Worst(source=g.row.source, output=g.output, composite=b, faults=faults(g)) for g, b in bad[:WORST_SHOWN] if b
+    ]
