@@ -39,7 +39,7 @@ def answer(
     labels: Sequence[str] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
-    """One answer per row, in the rows' order. With `labels` an answer is always one of them, as the server constrains it.
+    """One answer per row, in the rows' order; with `labels` always one of them, as the server constrains it.
 
     Greedy, whatever `decoding.temperature` says: grading wants the same answer every time.
     """

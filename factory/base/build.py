@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ def load_model(base: Base, *, attention: str = "sdpa") -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    _quiet()
     model = AutoModelForCausalLM.from_pretrained(
         base.folder,
         dtype=torch.bfloat16,
@@ -120,6 +122,7 @@ def _quantise(source: Path, revision: str, name: str, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+    _quiet()
     form = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -142,6 +145,15 @@ def _quantise(source: Path, revision: str, name: str, folder: Path) -> None:
     shown_source = name if Path(source).is_dir() and name in str(source) else str(source)
     facts = {"name": name, "source": shown_source, "revision": revision, "fingerprint": fingerprint(folder)}
     write_json(folder / "base.json", facts)
+
+
+def _quiet() -> None:
+    """Keep the libraries' bars and hints about optional kernels out of the progress that people read."""
+    from transformers.utils import logging as library_logging
+
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def fingerprint(folder: Path) -> str:

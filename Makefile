@@ -1,0 +1,22 @@
+# make quickstart   train three adapters, compare them with the base, serve them, ask each a question
+# make test         all tests, with formatting and types
+# Both build the environment (.venv) first if it is missing.
+FACTORY := .venv/bin/factory
+PYTHON  := .venv/bin/python
+
+.PHONY: quickstart test fast check venv
+quickstart: venv
+	$(FACTORY) quickstart
+
+test: venv
+	.venv/bin/ruff format --check . && .venv/bin/ruff check .
+	.venv/bin/mypy
+	$(PYTHON) -m pytest
+
+# While working: no engine, no browser, no long training.
+fast: venv
+	$(PYTHON) -m pytest -m "not slow and not browser"
+
+venv: .venv/.ready
+.venv/.ready: requirements/install.sh requirements/cpu.txt requirements/gpu.txt
+	sh requirements/install.sh

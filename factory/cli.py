@@ -1,0 +1,153 @@
+"""`factory VERB key=value … [--json]`: reads the command line, runs one verb, turns errors into exit codes.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 the gate said no, 130 interrupted. Progress and messages go to
+stderr; `--json` prints one JSON object to stdout and nothing else. A verb's module is imported only when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory.errors import FactoryError, InputError
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: what it does, its own keys, and whether it also takes the recipe's keys (`train.lr=2e-4`)."""
+
+    does: str
+    module: str
+    keys: dict[str, str] = field(default_factory=dict)
+    recipe: bool = False
+    needs: tuple[str, ...] = ()
+
+
+TASK = "a task's name, several with commas, or all"
+VERSION = "summary, summary@v2, summary@canary or summary@<sha>"
+VERBS = {
+    "train": Verb(
+        "data → train → grade → register; several tasks over one base", "train", {"task": TASK}, True, ("task",)
+    ),
+    "promote": Verb(
+        "let a version be what its task's name means", "registry:promote", {"version": VERSION}, needs=("version",)
+    ),
+    "rollback": Verb("go back to the version before", "registry:rollback", {"task": "a task's name"}, needs=("task",)),
+    "list": Verb("all tasks and their versions", "registry:listing", {"task": "only this task"}),
+    "show": Verb("everything known of one version", "registry:show", {"version": VERSION}, needs=("version",)),
+    "base": Verb(
+        "build or inspect a base",
+        "base",
+        {"build": "make the embedded base again: build=tiny", "base": "a base to prepare"},
+    ),
+    "doctor": Verb("what is missing here, and how to get it", "doctor"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The entry point of the `factory` command."""
+    words = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in words
+    words = [w for w in words if w != "--json"]
+    # Idle OpenMP threads must sleep: when they spin, any other busy process slows a training step threefold or more.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        if not words or words[0] in ("help", "--help", "-h"):
+            print(overview() if len(words) < 2 else usage(words[1]))
+            return 0
+        if set(words[1:]) & {"help", "--help", "-h"}:
+            print(usage(words[0]))
+            return 0
+        name, verb, arguments, changes = parse(words)
+        result = _function(name, verb)(arguments, changes, as_json)
+        if as_json:
+            print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        return 0
+    except FactoryError as error:
+        print(f"factory: {error}" if "\n" not in str(error) else f"factory: several problems\n{error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("factory: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def parse(words: list[str]) -> tuple[str, Verb, dict[str, str], dict[str, str]]:
+    """The verb, its own arguments, and the changes to the recipe. Errors name the nearest thing that exists."""
+    from factory.strict import nearest
+
+    name = words[0]
+    if name not in VERBS:
+        raise InputError(f"no verb {name!r}{nearest(name, VERBS)} (all of them: factory --help)")
+    verb = VERBS[name]
+    arguments: dict[str, str] = {}
+    changes: dict[str, str] = {}
+    for word in words[1:]:
+        key, equals, value = word.partition("=")
+        if word.startswith("-"):
+            key = key.lstrip("-").replace("-", "_")
+            raise InputError(f"{word}: write {key}={value or '…'}, without dashes")
+        if not equals:
+            raise InputError(
+                f"{word!r} is no key=value{f'; did you mean {verb.needs[0]}={word}?' if verb.needs else ''}"
+            )
+        if key in arguments or key in changes:
+            raise InputError(f"{key} is given twice")
+        if key in verb.keys:
+            arguments[key] = value
+        elif verb.recipe:
+            changes[key] = value
+        else:
+            raise InputError(f"factory {name} takes no {key!r}{nearest(key, verb.keys)}")
+    for key in verb.needs:
+        if not arguments.get(key):
+            raise InputError(f"factory {name} needs {key}=… ({verb.keys[key]})")
+    return name, verb, arguments, changes
+
+
+def overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.does}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "factory VERB key=value … [--json]",
+            "",
+            *lines,
+            "",
+            "factory VERB --help tells its keys. Start with: factory train task=summary",
+        ]
+    )
+
+
+def usage(name: str) -> str:
+    from factory.strict import nearest
+
+    if name not in VERBS:
+        raise InputError(f"no verb {name!r}{nearest(name, VERBS)}")
+    verb = VERBS[name]
+    shown = " ".join(f"{key}=…" if key in verb.needs else f"[{key}=…]" for key in verb.keys)
+    lines = [f"factory {name} {shown}".rstrip(), f"  {verb.does}", ""]
+    lines += [f"  {key:<10} {text}" for key, text in verb.keys.items()]
+    if verb.recipe:
+        from factory.recipe import keys
+
+        lines += ["", "  and any key of the recipe:", *(f"  {key:<28} {default}" for key, default in keys())]
+    return "\n".join(lines)
+
+
+def _function(name: str, verb: Verb) -> Callable[[dict[str, str], dict[str, str], bool], dict[str, Any]]:
+    module, _, function = verb.module.partition(":")
+    found: Callable[..., dict[str, Any]] = getattr(importlib.import_module(f"factory.verbs.{module}"), function or name)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
