@@ -13,13 +13,15 @@ class Row:
     """One conversation that ends with the answer to learn or to compare with.
 
     `messages` are `{"role": system|user|assistant|tool, "content": str}`; `meta` holds the row's other keys, such as
-    `required`, `label` or `kind`, for checks and strata; `file` and `line` say where the row came from.
+    `required`, `label` or `kind`, for checks and strata; `file` and `line` say where the row came from; `tokens` are
+    the tokens of prompt and answer, once they were counted.
     """
 
     messages: tuple[dict[str, Any], ...]
     meta: dict[str, Any] = field(default_factory=dict)
     file: str = ""
     line: int = 0
+    tokens: tuple[int, int] = field(default=(0, 0), compare=False)
 
     @property
     def answer(self) -> str:
@@ -39,7 +41,7 @@ class Row:
         return "\n\n".join(m["content"] for m in self.messages if m["role"] == "user")
 
     def with_system(self, prompt: str) -> Row:
-        """The row with `prompt` as its system message, unless it has one of its own or is replayed against forgetting."""
+        """The row with `prompt` as its system message, unless it has its own or is replayed against forgetting."""
         if not prompt or self.meta.get("replay") or any(m["role"] == "system" for m in self.messages):
             return self
         return replace(self, messages=({"role": "system", "content": prompt}, *self.messages))
@@ -50,11 +52,12 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """The row as one line of `train.jsonl`; `Row.of` is the way back."""
-        return {"messages": [*self.messages], "meta": self.meta, "file": self.file, "line": self.line}
+        place = {"file": self.file, "line": self.line, "tokens": [*self.tokens]}
+        return {"messages": [*self.messages], "meta": self.meta, **place}
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Row:
-        return cls(tuple(value["messages"]), value["meta"], value["file"], value["line"])
+        return cls(tuple(value["messages"]), value["meta"], value["file"], value["line"], tuple(value["tokens"]))
 
 
 @dataclass(frozen=True)

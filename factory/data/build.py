@@ -1,0 +1,269 @@
+"""From a recipe to a data set that can be trusted: read, filtered, deduplicated, decontaminated, mixed, and stored.
+
+    home("data", <hash>)/  train.jsonl  eval.jsonl  dropped.jsonl  manifest.json
+
+The hash is over everything that decides the result: the bytes of all files, the recipe's data section, the tokenizer
+and the eval rows of all tasks. If nothing changed, the data set is there already and is only read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from factory.data.decontaminate import decontaminate
+from factory.data.dedup import exact, near, semantic
+from factory.data.filters import count_tokens, rules
+from factory.data.load import Read, load
+from factory.data.mix import mix, split
+from factory.data.read import find, fingerprint
+from factory.data.rows import Dropped, Row
+from factory.data.steps import Count, Progress, Step, Work, chain, quiet
+from factory.errors import FactoryError, InputError, Problem
+from factory.home import digest, home, locked, write_folder
+from factory.recipe import Recipe, tasks
+from factory.recipe import load as load_recipe
+
+VERSION = 1  # of the steps: raise it when the same input gives another result
+FEW = 100  # rows below which a task is warned (METHODS: 100 to 100,000 rows for one task)
+
+STEPS: dict[str, Step] = {
+    "rules": rules,
+    "exact": exact,
+    "near": near,
+    "semantic": semantic,
+    "split": split,
+    "decontaminate": decontaminate,
+    "mix": mix,
+}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A data set that passed every step, in its folder of the store."""
+
+    train: list[Row]
+    eval: list[Row]
+    folder: Path
+    manifest: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Built:
+        """Open a stored data set. FactoryError: it is damaged."""
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text())
+            return cls(_rows(folder / "train.jsonl"), _rows(folder / "eval.jsonl"), folder, manifest)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FactoryError(f"the data set {folder} is damaged ({error}): delete the folder and run again") from None
+
+    def dropped(self) -> list[Dropped]:
+        with open(self.folder / "dropped.jsonl", encoding="utf-8") as lines:
+            return [Dropped(**json.loads(line)) for line in lines]
+
+
+def build(
+    recipe: Recipe,
+    tokenizer: Any,
+    *,
+    other_evals: dict[str, list[Row]] | None = None,
+    progress: Progress = quiet,
+) -> Built:
+    """The data set of `recipe`, from the store where nothing changed.
+
+    `tokenizer` is the base's; `other_evals` are the eval rows of the other tasks, read from their recipes where not
+    given. Errors: InputError with all problems of a file; nothing is stored then.
+    """
+    notes: list[str] = []
+    others = evals_of_others(recipe, notes) if other_evals is None else other_evals
+    key = _key(recipe, tokenizer, others)
+    folder = home("data", key)
+    with locked(folder):
+        for left in folder.parent.glob(f".{folder.name[:24]}.*"):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+        if not folder.exists():
+            work = Work(recipe, tokenizer, recipe.system_prompt(), frozenset(recipe.labels), dict(others), notes=notes)
+            train, evals, manifest = run(work, progress)
+            manifest = {"hash": key, "task": recipe.task, "version": VERSION, "made": time.time(), **manifest}
+
+            def fill(to: Path) -> None:
+                _write_lines(to / "train.jsonl", (row.as_json() for row in train))
+                _write_lines(to / "eval.jsonl", (row.as_json() for row in evals))
+                _write_lines(to / "dropped.jsonl", (asdict(row) for row in work.dropped))
+                (to / "manifest.json").write_text(_line(manifest), encoding="utf-8")
+
+            write_folder(folder, fill)
+    return Built.read(folder)
+
+
+def run(work: Work, progress: Progress = quiet) -> tuple[list[Row], list[Row], dict[str, Any]]:
+    """All steps on the recipe's files: training rows, eval rows, and what the manifest says of them."""
+    recipe = work.recipe
+    read: list[Read] = []
+    if files := eval_files(recipe):
+        loaded = load(files, recipe.data, recipe.folder, "data.eval", work.dropped, read)
+        work.evals = {**work.evals, recipe.task: list(_sound(loaded, work))}
+        if not work.evals[recipe.task]:
+            raise InputError(
+                Problem("no eval row is left; see its labels and answers", ", ".join(files), key="data.eval")
+            )
+    eval_read, read = read, []
+    rows = load(recipe.data.train, recipe.data, recipe.folder, "data.train", work.dropped, read)
+    began = time.perf_counter()
+    kept, funnel = chain(rows, STEPS, work, progress)
+    train = list(kept)
+    seconds = time.perf_counter() - began
+    if not train:
+        reasons = Counter(f"{d.step}: {d.reason.split(':')[0]}" for d in work.dropped).most_common(3)
+        why = "; ".join(f"{n} {reason}" for reason, n in reasons)
+        raise InputError(Problem(f"no row is left to train on ({why})", key="data.train"))
+    evals = work.evals[recipe.task]
+    reading = Count(
+        "read", sum(r.rows for r in read), sum(r.kept for r in read), seconds - sum(c.seconds for c in funnel)
+    )
+    return train, evals, _manifest(work, train, evals, read, eval_read, [reading, *funnel])
+
+
+def eval_files(recipe: Recipe) -> list[str]:
+    """The eval files that the recipe names, or `eval.jsonl` beside it; none means that rows are split off."""
+    if named := recipe.data.eval:
+        return [named] if isinstance(named, str) else list(named)
+    return ["eval.jsonl"] if (recipe.folder / "eval.jsonl").is_file() else []
+
+
+def evals_of_others(recipe: Recipe, notes: list[str]) -> dict[str, list[Row]]:
+    """The eval rows of every other task of the project: from its eval files, else as last split off."""
+    found: dict[str, list[Row]] = {}
+    for task in tasks():
+        if task == recipe.task:
+            continue
+        try:
+            other = load_recipe(task)
+            files = eval_files(other)
+            if files:
+                found[task] = list(load(files, other.data, other.folder, "data.eval", [], []))
+            elif folder := latest(task):
+                found[task] = Built.read(folder).eval
+        except FactoryError as error:
+            notes.append(f"not checked against the eval rows of {task}: {str(error).splitlines()[0]}")
+    return found
+
+
+def latest(task: str) -> Path | None:
+    """The folder of the data set that was last built for `task`."""
+    made = []
+    for path in home("data", "*").parent.glob("[!.]*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        if manifest["task"] == task:
+            made.append((manifest["made"], path.parent))
+    return max(made)[1] if made else None
+
+
+def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
+    """Eval rows stay as they are: only those without an answer, or with a label outside the set, cannot be graded."""
+    held = []
+    for row in rows:
+        if not row.answer.strip():
+            work.drop(row, "eval", "the answer is empty")
+        elif work.labels and row.answer not in work.labels:
+            work.drop(row, "eval", "the label is outside the set")
+        else:
+            held.append(row)
+    for row, fault in count_tokens(held, work.tokenizer, work.prompt):
+        if fault:
+            work.drop(row, "eval", fault)
+        else:
+            yield row
+
+
+def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]]) -> str:
+    data = recipe.data
+    files = {
+        key: [[name, fingerprint(name)] for name in find(spec, recipe.folder, f"data.{key}")]
+        for key, spec in (("train", data.train), ("eval", eval_files(recipe)), ("replay.files", data.replay.files))
+    }
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    spelling = [fast.to_str() if fast else tokenizer.get_vocab(), getattr(tokenizer, "chat_template", None)]
+    return digest(
+        {
+            "version": VERSION,
+            "task": [recipe.task, recipe.kind, recipe.labels, recipe.system_prompt()],
+            "data": data.model_dump(mode="json", exclude={"synth"}),
+            "limits": [recipe.train.max_length, recipe.train.seed],
+            "files": files,
+            "tokenizer": digest(spelling),
+            "others": {task: digest([row.key() for row in rows]) for task, rows in others.items()},
+        }
+    )
+
+
+def _manifest(
+    work: Work, train: list[Row], evals: list[Row], read: list[Read], eval_read: list[Read], funnel: list[Count]
+) -> dict[str, Any]:
+    recipe, limit = work.recipe, work.recipe.train.max_length
+    labels = recipe.labels
+    if recipe.kind == "classification" and not labels:
+        labels = sorted({row.answer for row in [*train, *evals] if not row.meta.get("replay")})
+        work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
+    if labels and (unseen := sorted({row.answer for row in evals} - {row.answer for row in train})):
+        work.notes.append(f"labels without a training row: {', '.join(unseen[:10])}")
+    if len(train) < FEW:
+        work.notes.append(f"only {len(train)} training rows: below {FEW} an adapter seldom learns more than a style")
+    if unused := sum((r.unused for r in read), Counter()):
+        work.notes.append("keys kept beside the rows, not trained on: " + ", ".join(sorted(unused)))
+    reasons: dict[str, Counter[str]] = {}
+    for row in work.dropped:
+        reasons.setdefault(row.step, Counter())[reason(row)] += 1
+    lost = [max(0, sum(row.tokens) + 1 - limit) for row in train]
+    return {
+        "files": [
+            vars(r) | {"for": use, "unused": dict(r.unused)}
+            for use, group in (("train", read), ("eval", eval_read))
+            for r in group
+        ],
+        "rows": {"train": len(train), "eval": len(evals), "split": len(work.split), "dropped": len(work.dropped)},
+        "funnel": [{"step": c.step, "in": c.rows_in, "kept": c.kept, "seconds": round(c.seconds, 3)} for c in funnel],
+        "reasons": {step: dict(found.most_common()) for step, found in reasons.items()},
+        "tokens": {
+            "prompt": sum(row.tokens[0] for row in train),
+            "answer": sum(row.tokens[1] for row in train),
+            "max_length": limit,
+            "truncated_rows": sum(n > 0 for n in lost),
+            "lost": sum(lost),
+        },
+        "labels": labels,
+        "conflicts": {"count": len(work.conflicts), "shown": work.conflicts[:50]},
+        "closest": work.closest,
+        "notes": work.notes,
+        "usage": work.usage,
+    }
+
+
+def reason(row: Dropped) -> str:
+    """The kind of a reason, without the row, number or byte that it names."""
+    known = ("the same as", "means the same as", "the question of an eval row", "byte 0x", "is not JSON", "the quotes")
+    text = row.reason.split(": ")[0] if row.step == "decontaminate" else row.reason
+    if row.step == "near":
+        return "nearly the same as an earlier row"
+    if " of the words of " in text:
+        return "most words of" + text.split(" of the words of", 1)[1]
+    return next((start for start in known if text.startswith(start) and row.step != "decontaminate"), text)
+
+
+def _rows(path: Path) -> list[Row]:
+    with open(path, encoding="utf-8") as lines:
+        return [Row.of(json.loads(line)) for line in lines]
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _write_lines(path: Path, values: Iterable[Any]) -> None:
+    with open(path, "w", encoding="utf-8") as out:
+        out.writelines(map(_line, values))

@@ -1,0 +1,143 @@
+"""The same row twice, or nearly: exact on normalised text, near by MinHash, semantic by a local encoder.
+
+The first of several copies stays. Copies whose answers differ are no copies but a contradiction or a variety: they are
+reported and kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from rapidfuzz.distance import Indel
+from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
+
+from factory.data.rows import Row, clip
+from factory.data.steps import Work
+from factory.data.words import jaccard, normal, shingles, words
+
+# 24 bands of 5 find a pair of Jaccard 0.7 with probability 0.988, one of 0.8 with 0.9999; exact Jaccard then decides.
+BANDS, PERMUTATIONS, SEED, BATCH = 24, 120, 1, 2000
+SHOWN = 200
+
+
+def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
+    """Drops rows whose conversation is that of an earlier row but for case, punctuation and layout."""
+    seen: dict[bytes, str] = {}
+    asked: dict[bytes, Row] = {}
+    for row in rows:
+        question = "\x00".join(m["role"] + normal(m["content"]) for m in row.turns)
+        key = _hash(question + "\x01" + normal(row.answer))
+        if key in seen:
+            work.drop(row, "exact", f"the same as {seen[key]}")
+            continue
+        seen[key] = place(row)
+        if row.turns and (earlier := asked.setdefault(_hash(question), row)) is not row:
+            conflict(work, earlier, row)
+        yield row
+
+
+def near(rows: Iterable[Row], work: Work) -> Iterator[Row]:
+    """Drops rows that share at least `data.near` of their 5-word shingles with an earlier one (Jaccard)."""
+    threshold = work.recipe.data.near
+    if not threshold:
+        yield from rows
+        return
+    index = Near(threshold)
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        for row, earlier, likeness in index.add(batch, [whole(row) for row in batch], lambda a, b: not differ(a, b)):
+            if earlier is None:
+                yield row
+            else:
+                work.drop(row, "near", f"{likeness:.0%} the same as {place(earlier)}")
+
+
+class Near:
+    """An index of rows by MinHash: which earlier row is at least `threshold` like a new one, by exact Jaccard."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+        self.index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
+        self.rows: list[Row] = []
+        self.tokens: list[list[str]] = []
+
+    def add(
+        self, rows: list[Row], texts: list[str], same: Any = lambda a, b: True
+    ) -> Iterator[tuple[Row, Row | None, float]]:
+        """Each row with the first earlier one it is like, if any. Only rows that are like none enter the index."""
+        tokens = [words(text) for text in texts]
+        sets = [shingles(t) for t in tokens]
+        hashes = RMinHash.from_token_sets(sets, PERMUTATIONS, SEED)
+        for i, (row, found) in enumerate(zip(rows, hashes, strict=True)):
+            best: tuple[Row | None, float] = (None, 0.0)
+            for key in sorted(self.index.query(found)):
+                likeness = jaccard(sets[i], shingles(self.tokens[key]))
+                if likeness >= self.threshold and same(self.rows[key], row):
+                    best = self.rows[key], likeness
+                    break
+            if best[0] is None:
+                self.index.insert(len(self.rows), found)
+                self.rows.append(row)
+                self.tokens.append(tokens[i])
+            yield row, *best
+
+
+def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
+    """Drops rows whose embedding has a cosine of at least `data.semantic` with an earlier row's; needs an encoder."""
+    data = work.recipe.data
+    if not data.encoder:
+        yield from rows
+        return
+    from factory.data.encode import Encoder
+
+    encoder = Encoder(data.encoder, work.recipe.folder)
+    kept: list[Row] = []
+    blocks: list[np.ndarray] = []
+    rows = iter(rows)
+    while batch := list(islice(rows, 256)):
+        new = encoder([whole(row) for row in batch])
+        passed: list[int] = []
+        for i, row in enumerate(batch):
+            likeness = np.concatenate([block @ new[i] for block in blocks] + [new[passed] @ new[i]])
+            copies = (kept[j] for j in np.argsort(-likeness) if likeness[j] >= data.semantic)
+            earlier = next((other for other in copies if not differ(other, row)), None)
+            if earlier is not None:
+                work.drop(row, "semantic", f"means the same as {place(earlier)} (cosine {likeness.max():.2f})")
+                continue
+            passed.append(i)
+            kept.append(row)
+            yield row
+        blocks.append(new[passed])
+
+
+def differ(a: Row, b: Row) -> bool:
+    """Whether two rows that look alike teach different things: another label, another question with the same answer,
+    or the same question answered otherwise."""
+    if "label" in a.meta or "label" in b.meta:
+        return a.answer != b.answer
+    asked = words(a.source), words(b.source)
+    if asked[0] == asked[1]:
+        return Indel.normalized_similarity(words(a.answer), words(b.answer)) < 0.8
+    return Indel.normalized_similarity(*asked) < 0.7
+
+
+def conflict(work: Work, a: Row, b: Row) -> None:
+    found = {"question": clip(b.source, 300), "answers": [clip(a.answer, 300), clip(b.answer, 300)]}
+    work.conflicts.append({**found, "places": [place(a), place(b)]})
+
+
+def whole(row: Row) -> str:
+    """Question and answer. Instructions of the task are no part of what a row says."""
+    return "\n".join(m["content"] for m in row.messages if m["role"] != "system")
+
+
+def place(row: Row) -> str:
+    return f"{row.file}:{row.line}"
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

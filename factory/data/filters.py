@@ -1,0 +1,133 @@
+"""Rules that each row passes or fails by itself, the tokens of the actual tokenizer counted first."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from factory.data.rows import Row
+from factory.data.steps import Work
+from factory.data.words import normal, words
+from factory.errors import InputError, Problem
+
+STEP = "rules"
+BATCH = 512
+_CANNOT = r"(can['’]?t|cannot|can not|am unable|am not able|don['’]?t|do not|am not|won['’]?t)"
+_REFUSAL = re.compile(
+    rf"""\s*(
+    (i['’]?m|i am|we['’]?re)( very| so| really)? sorry\b.{{0,60}}?\b({_CANNOT}|unable|not able)
+    |(sorry|unfortunately|i apologi[sz]e)\b.{{0,40}}?\bi {_CANNOT}
+    |i {_CANNOT}( to)? (help|assist|comply|fulfil|provide|answer|do that)
+    |as an? (ai|artificial intelligence|large)( language)?( model)?,? i {_CANNOT}
+    |(很?抱歉|对不起|不好意思).{{0,12}}?(无法|不能|不会)
+    |作为(一个|一名)?(ai|人工智能|大型)?(语言)?模型，?我(无法|不能|没有)
+    )""".replace("\n    ", ""),
+    re.IGNORECASE,
+)
+
+
+def rules(rows: Iterable[Row], work: Work) -> Iterator[Row]:
+    """Drops rows that are empty, refuse, echo, repeat, lack the required form, or leave nothing to learn."""
+    required = _required(work.recipe.data.require)
+    excluded = [word.casefold() for word in work.recipe.data.exclude]
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        sound = []
+        for row in batch:
+            if reason := _reason(row, work, required, excluded):
+                work.drop(row, STEP, reason)
+            else:
+                sound.append(row)
+        for row, fault in count_tokens(sound, work.tokenizer, work.prompt):
+            if reason := fault or _length(row, work):
+                work.drop(row, STEP, reason)
+            else:
+                yield row
+
+
+def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: list[str]) -> str:
+    answer, data = row.answer, work.recipe.data
+    if not answer.strip():
+        return "the answer is empty"
+    if any(m["role"] == "user" and not m["content"].strip() for m in row.messages):
+        return "a question is empty"
+    if row.meta.get("desirable") is False:
+        return "labelled as undesirable"
+    if excluded:
+        whole = "\n".join(m["content"] for m in row.messages).casefold()
+        if found := next((word for word in excluded if word in whole), None):
+            return f"contains the excluded {found!r}"
+    if row.meta.get("replay"):
+        return ""
+    if work.labels and answer not in work.labels:
+        return "the label is outside the set"
+    if data.require == "json" and not _is_json(answer):
+        return "the answer is not JSON"
+    if required and not required.fullmatch(answer):
+        return "the answer lacks the required form"
+    if not data.refusals and _REFUSAL.match(answer):
+        return "the answer refuses"
+    return _form(row, answer)
+
+
+def _form(row: Row, answer: str) -> str:
+    """Echoes and loops. Short answers are spared: a greeting may answer a greeting."""
+    said = words(answer)
+    if len(said) >= 4 and row.turns and normal(answer) == normal(row.turns[-1]["content"]):
+        return "the answer echoes the question"
+    if len(said) >= 30:
+        runs = [tuple(said[i : i + 5]) for i in range(len(said) - 4)]
+        if len(set(runs)) < 0.4 * len(runs):
+            return "the answer repeats itself"
+    return ""
+
+
+def _length(row: Row, work: Work) -> str:
+    prompt, answer = row.tokens
+    least, most = work.recipe.data.answer_tokens
+    if not least <= answer <= most:
+        return f"the answer's length is outside {least}–{most} tokens"
+    if prompt >= work.recipe.train.max_length:
+        return f"no token to learn is left within train.max_length={work.recipe.train.max_length}"
+    return ""
+
+
+def count_tokens(rows: list[Row], tokenizer: Any, prompt: str) -> Iterator[tuple[Row, str]]:
+    """Each row with its tokens as the trainer will see them, or with the reason why the chat template refuses it."""
+    rendered: list[tuple[Row, str]] = []
+    for row in rows:
+        try:
+            turns = list(row.with_system(prompt).turns)
+            text = tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, tokenize=False, enable_thinking=False
+            )
+            rendered.append((row, text))
+        except Exception as error:  # templates are programs of others: they raise what they like
+            yield row, f"the base's chat template refuses it: {str(error).splitlines()[0] if str(error) else 'error'}"
+    if not rendered:
+        return
+    texts = [text for _, text in rendered] + [row.answer for row, _ in rendered]
+    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    for (row, _), before, answer in zip(rendered, lengths, lengths[len(rendered) :], strict=False):
+        yield replace(row, tokens=(before, answer)), ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _required(pattern: str) -> re.Pattern[str] | None:
+    if pattern in ("", "json"):
+        return None
+    try:
+        return re.compile(pattern, re.DOTALL)
+    except re.error as error:
+        raise InputError(Problem(f"not a regular expression: {error}", key="data.require")) from None

@@ -1,0 +1,139 @@
+"""What is trained on in the end: the split where the recipe names no eval file, weights per source, and replay."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
+
+from factory.data.decontaminate import asked, decontaminate
+from factory.data.dedup import BANDS, PERMUTATIONS, SEED
+from factory.data.filters import rules
+from factory.data.load import Read, load
+from factory.data.rows import Row
+from factory.data.steps import Work
+from factory.data.words import jaccard, shingles, words
+from factory.errors import InputError, Problem
+from factory.strict import nearest
+
+
+def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
+    """Sets `data.eval_share` of the rows aside as eval rows, where the recipe has none: the same share of each label
+    or kind, and rows that are near-duplicates or of one `data.group` on one side."""
+    if work.evals.get(work.recipe.task):
+        yield from rows
+        return
+    held = list(rows)
+    data, seed = work.recipe.data, work.recipe.train.seed
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for i, root in enumerate(_groups(held, data.group, data.near or 0.7)):
+        groups[root].append(i)
+    strata = [stratum(row) for row in held]
+    wanted = {name: max(1, round(n * data.eval_share)) for name, n in Counter(strata).items() if n >= 2}
+    chosen: set[int] = set()
+    taken: Counter[str] = Counter()
+
+    def order(root: int) -> bytes:
+        return hashlib.blake2b(f"{seed}:{asked(held[root])}".encode(), digest_size=8).digest()
+
+    for root in sorted(groups, key=order):
+        members = groups[root]
+        name = Counter(strata[i] for i in members).most_common(1)[0][0]
+        if taken[name] + len(members) <= wanted.get(name, 0):
+            taken[name] += len(members)
+            chosen.update(members)
+    if held and not chosen:
+        raise InputError(Problem("no eval rows can be split off: the rows are too alike; name a file", key="data.eval"))
+    work.split = [row for i, row in enumerate(held) if i in chosen]
+    work.evals = {**work.evals, work.recipe.task: work.split}
+    yield from (row for i, row in enumerate(held) if i not in chosen)
+
+
+def stratum(row: Row) -> str:
+    return str(row.meta.get("label") or row.meta.get("kind") or "")
+
+
+def _groups(rows: list[Row], key: str, threshold: float) -> list[int]:
+    """For each row the number of the first row of its group: equal `key`, or questions that are near-duplicates."""
+    parent = list(range(len(rows)))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    named: dict[str, int] = {}
+    index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
+    tokens = [words(asked(row)) for row in rows]
+    for i, row in enumerate(rows):
+        if key and row.meta.get(key) is not None:
+            parent[find(i)] = find(named.setdefault(str(row.meta[key]), i))
+        own = shingles(tokens[i])
+        found = RMinHash.from_token_sets([own], PERMUTATIONS, SEED)[0]
+        for other in sorted(index.query(found)):
+            if find(other) != find(i) and jaccard(own, shingles(tokens[other])) >= threshold:
+                parent[find(i)] = find(other)
+        index.insert(i, found)
+    return [find(i) for i in range(len(rows))]
+
+
+def mix(rows: Iterable[Row], work: Work) -> Iterator[Row]:
+    """Each source as often as `data.weights` says, then the general rows."""
+    weights = _weights(work)
+    sources: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        sources[row.file].append(row)
+    if unknown := set(weights) - {name for file in sources for name in (file, Path(file).name)}:
+        word = sorted(unknown)[0]
+        raise InputError(Problem(f"no such source{nearest(word, map(_name, sources))}", key=f"data.weights.{word}"))
+    draw = random.Random(work.recipe.train.seed)
+    n = 0
+    for file, own in sources.items():
+        weight = weights.get(file, weights.get(_name(file), 1.0))
+        whole, part = divmod(weight, 1)
+        extra = set(draw.sample(range(len(own)), round(part * len(own))))
+        for i, row in enumerate(own):
+            times = int(whole) + (i in extra)
+            if not times:
+                work.drop(row, "mix", f"left out by the weight {weight:g} of its source")
+            for _ in range(times):
+                n += 1
+                yield row
+    yield from _replayed(n, work, draw)
+
+
+def _name(file: str) -> str:
+    return Path(file).name
+
+
+def _weights(work: Work) -> dict[str, float]:
+    weights = work.recipe.data.weights
+    if bad := [name for name, weight in weights.items() if not 0 <= weight <= 100]:
+        raise InputError(*(Problem("must be between 0 and 100", key=f"data.weights.{name}") for name in bad))
+    return weights
+
+
+def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
+    """General rows against forgetting: as many as make `replay.share` of the whole, without the task's prompt."""
+    replay = work.recipe.data.replay
+    if not replay.files or not replay.share or not n:
+        if replay.share and n:
+            work.notes.append("no general rows are mixed in: data.replay.files names none")
+        return
+    read: list[Read] = []
+    data = work.recipe.data.model_copy(update={"format": "", "columns": {}})
+    loaded = load(replay.files, data, work.recipe.folder, "data.replay.files", work.dropped, read)
+    marked = (replace(row, meta={**row.meta, "replay": True}) for row in loaded)
+    closest = work.closest
+    pool = list(decontaminate(rules(marked, work), work))
+    work.closest = closest
+    wanted = round(n * replay.share / (1 - replay.share))
+    if wanted > len(pool):
+        work.notes.append(f"only {len(pool)} general rows for the {wanted} that data.replay.share asks for")
+    yield from (pool[i] for i in sorted(draw.sample(range(len(pool)), min(wanted, len(pool)))))

@@ -1,0 +1,86 @@
+"""What every step works with, and the chain that counts and times them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory.data.rows import Dropped, Row
+from factory.recipe import Recipe
+
+Progress = Callable[[str, int], None]  # step, rows it has let through so far
+
+
+def quiet(step: str, rows: int) -> None:
+    """No progress shown."""
+
+
+@dataclass
+class Work:
+    """The data set in the making. Steps take `recipe` and `tokenizer` from it and leave what they found in it."""
+
+    recipe: Recipe
+    tokenizer: Any
+    prompt: str = ""
+    labels: frozenset[str] = frozenset()
+    evals: dict[str, list[Row]] = field(default_factory=dict)
+    split: list[Row] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    conflicts: list[dict[str, Any]] = field(default_factory=list)
+    closest: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    usage: dict[str, Any] = field(default_factory=dict)
+
+    def drop(self, row: Row, step: str, reason: str) -> None:
+        self.dropped.append(Dropped.row(row, step, reason))
+
+
+Step = Callable[[Iterable[Row], Work], Iterator[Row]]
+
+
+@dataclass
+class Count:
+    """One step of the funnel: rows in and out, and the seconds it took by itself."""
+
+    step: str
+    rows_in: int = 0
+    kept: int = 0
+    seconds: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+def chain(
+    rows: Iterable[Row], steps: dict[str, Step], work: Work, progress: Progress
+) -> tuple[Iterator[Row], list[Count]]:
+    """The rows through all steps, lazily, and the funnel, which is complete once the rows are consumed."""
+    counts: list[Count] = []
+    clock = [0.0]  # seconds spent in the steps before: what a step waits for is not its own time
+    for name, step in steps.items():
+        count = Count(name)
+        counts.append(count)
+        rows = _timed(step(_counted(rows, count), work), count, clock, progress)
+    return iter(rows), counts
+
+
+def _counted(rows: Iterable[Row], count: Count) -> Iterator[Row]:
+    for row in rows:
+        count.rows_in += 1
+        yield row
+
+
+def _timed(rows: Iterator[Row], count: Count, clock: list[float], progress: Progress) -> Iterator[Row]:
+    while True:
+        began, before = time.perf_counter(), clock[0]
+        row = next(rows, None)
+        spent = time.perf_counter() - began
+        count.seconds += spent - (clock[0] - before)
+        clock[0] = before + spent
+        if row is None:
+            return
+        count.kept += 1
+        if count.kept % 1000 == 0:
+            progress(count.step, count.kept)
+        yield row
