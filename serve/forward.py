@@ -1,0 +1,124 @@
+"""Send a request on to its engine and relay the answer, under the name that the caller asked for.
+
+Streams are relayed event by event as they come. Inside a JSON string a quote is always escaped, so the bytes
+`"model":"<internal name>"` can only be the field itself, and replacing them needs no parsing of every chunk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from serve.engine import Engine
+from serve.replies import Refusal, Send, reply, start, unavailable
+from serve.routing import Target
+from serve.shape import wants_usage
+
+STALL = 300.0  # seconds without a byte from the engine until it counts as gone
+
+
+@dataclass
+class Usage:
+    """Tokens of one answer, as the engine counted them."""
+
+    prompt: int = 0
+    completion: int = 0
+
+    def read(self, usage: dict[str, Any] | None) -> None:
+        self.prompt = int((usage or {}).get("prompt_tokens") or 0)
+        self.completion = int((usage or {}).get("completion_tokens") or 0)
+
+
+async def forward(
+    engine: Engine,
+    path: str,
+    request: dict[str, Any],
+    asked: dict[str, Any],
+    target: Target,
+    send: Send,
+    headers: dict[str, str],
+    first: Callable[[], None],
+) -> Usage:
+    """Relay one answer to `send`. `asked` is the request as the caller wrote it; `first` is called at the first byte.
+
+    Raises Refusal as long as nothing was sent; later faults end the stream with an error event.
+    """
+    usage, begun = Usage(), False
+    mine, theirs = _field(target.model), _field(target.asked)
+    try:
+        async with engine.session.post(
+            path,
+            data=json.dumps(request).encode(),
+            headers={"content-type": "application/json", "x-request-id": headers["x-request-id"]},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=STALL),
+        ) as answer:
+            if answer.status != 200:
+                raise _translated(answer.status, await answer.read(), target)
+            if not request.get("stream"):
+                body = await answer.read()
+                first()
+                usage.read(json.loads(body).get("usage"))
+                kind = answer.headers.get("content-type", "application/json")
+                await reply(send, 200, body.replace(mine, theirs, 1), {"content-type": kind, **headers})
+                return usage
+            keep_usage = wants_usage(asked)
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                if not begun:
+                    begun = True
+                    first()
+                    await start(send, 200, {"content-type": "text/event-stream; charset=utf-8", **headers})
+                rest += chunk
+                cut = rest.rfind(b"\n\n") + 2
+                if cut == 1:
+                    continue
+                events, rest = rest[:cut], rest[cut:]
+                if b'"choices":[]' in events:
+                    events = _take_usage(events, usage, keep_usage)
+                await send({"type": "http.response.body", "body": events.replace(mine, theirs), "more_body": True})
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        lost = unavailable(f"the engine for {target.task} stopped while answering; try again")
+        if not begun:
+            raise lost from None
+        event = b"data: " + json.dumps(lost.body()).encode() + b"\n\n"
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+    if not begun:
+        await start(send, 200, {"content-type": "text/event-stream; charset=utf-8", **headers})
+    await send({"type": "http.response.body", "body": rest})
+    return usage
+
+
+def _field(model: str) -> bytes:
+    return f'"model":{json.dumps(model)}'.encode()
+
+
+def _take_usage(events: bytes, usage: Usage, keep: bool) -> bytes:
+    """Read the chunk that holds only the usage, and leave it out unless the caller asked for it."""
+    kept = []
+    for event in events.split(b"\n\n")[:-1]:
+        if event.startswith(b"data: {"):
+            chunk = json.loads(event[6:])
+            if chunk.get("choices") == [] and chunk.get("usage"):
+                usage.read(chunk["usage"])
+                if not keep:
+                    continue
+        kept.append(event + b"\n\n")
+    return b"".join(kept)
+
+
+def _translated(status: int, body: bytes, target: Target) -> Refusal:
+    """vLLM's error in OpenAI's shape, with the name that the caller used."""
+    try:
+        error = json.loads(body)["error"]
+        message, param = str(error["message"]), error.get("param")
+    except (ValueError, KeyError, TypeError):
+        message, param = "the engine could not answer", None
+    message = message.replace(target.model, target.asked)
+    if status in (400, 413, 422):
+        code = "context_length_exceeded" if "context length" in message or "max_model_len" in message else None
+        return Refusal(400, message, param=str(param).removeprefix("body.") if param else None, code=code)
+    return unavailable(f"the engine for {target.task} could not answer ({status}); try again")

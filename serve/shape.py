@@ -1,0 +1,100 @@
+"""A client's request made into the engine's: known fields, then what the version brings where the caller is silent.
+
+A version brings its system prompt, its decoding defaults and, for a classification, its labels: the engine may then
+answer nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+from factory.registry.store import Facts
+from serve.replies import Refusal
+
+MAX_CHOICES = 16  # answers (`n`) and prompts of one request: one caller must not fill the engine's batch
+_SAMPLING = """
+    frequency_penalty ignore_eos logit_bias logprobs max_tokens min_p min_tokens n presence_penalty
+    repetition_penalty response_format seed skip_special_tokens stop stop_token_ids stream stream_options
+    structured_outputs temperature top_k top_p
+""".split()
+FIELDS = {
+    "/v1/chat/completions": {
+        *("messages", "model", "user", *_SAMPLING),
+        *("max_completion_tokens", "parallel_tool_calls", "tool_choice", "tools", "top_logprobs"),
+        *("add_generation_prompt", "chat_template_kwargs", "continue_final_message"),
+    },
+    "/v1/completions": {"echo", "model", "prompt", "user", *_SAMPLING},
+}
+# OpenAI's own fields that mean nothing here: clients that send them are served all the same.
+IGNORED = {
+    *("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "store"),
+    *("verbosity", "reasoning_effort"),
+}
+
+
+def parse(body: bytes, path: str) -> dict[str, Any]:
+    """The JSON object of a request, with known fields only. Refusal 400 says what is wrong with it."""
+    try:
+        request = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    if not isinstance(request, dict):
+        raise Refusal(400, "the body must be a JSON object", code="invalid_json")
+    model = request.get("model")
+    if not isinstance(model, str) or not model:
+        raise Refusal(400, "model must be given, as a string", param="model", code="missing_model")
+    for name in request.keys() - FIELDS[path]:
+        if name not in IGNORED:
+            close = difflib.get_close_matches(name, FIELDS[path], n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise Refusal(400, f"unknown field {name[:80]!r}{hint}", param=name[:80], code="unknown_field")
+        del request[name]
+    _limit(request, "n", request.get("n"))
+    if isinstance(prompts := request.get("prompt"), list) and any(not isinstance(p, int) for p in prompts):
+        _limit(request, "prompt", len(prompts))
+    for name, kind in (("stream", bool), ("stream_options", dict), ("messages", list), ("chat_template_kwargs", dict)):
+        if not isinstance(request.get(name), kind | None):
+            raise Refusal(400, f"{name} must be of type {kind.__name__}", param=name, code="invalid_type")
+    return request
+
+
+def complete(request: dict[str, Any], model: str, facts: Facts | None) -> dict[str, Any]:
+    """The request for the engine under the internal name `model`. `facts` are the version's, None for the base."""
+    request = {**request, "model": model}
+    if request.get("stream"):
+        request["stream_options"] = {**(request.get("stream_options") or {}), "include_usage": True}
+    if facts is None:
+        return request
+    messages = request.get("messages")
+    if facts.prompt and messages and not any(_role(m) in ("system", "developer") for m in messages):
+        request["messages"] = [{"role": "system", "content": facts.prompt}, *messages]
+    decoding = facts.decoding.model_dump()
+    if request.get("max_completion_tokens") is not None:
+        decoding.pop("max_tokens")
+    for name, value in decoding.items():
+        if request.get(name) is None:
+            request[name] = value
+    free = not any(request.get(name) for name in ("response_format", "structured_outputs", "tools"))
+    if facts.labels and free:
+        request["structured_outputs"] = {"choice": facts.labels}
+    return request
+
+
+def wants_usage(request: dict[str, Any]) -> bool:
+    """Whether the caller asked for the usage chunk that we always ask the engine for."""
+    return bool((request.get("stream_options") or {}).get("include_usage"))
+
+
+def _role(message: Any) -> Any:
+    return message.get("role") if isinstance(message, dict) else None
+
+
+def _limit(request: dict[str, Any], name: str, value: Any) -> None:
+    if isinstance(value, int) and value > MAX_CHOICES:
+        raise Refusal(400, f"{name} is at most {MAX_CHOICES} here", param=name, code="too_many")
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
