@@ -77,7 +77,9 @@ class Data(Strict):
     quality: Quality | None = None
     group: str = Field("", description="key whose equal values stay on one side of the split")
     eval_share: float = Field(0.1, gt=0, lt=1)
-    weights: dict[str, float] = Field({}, description="how often the rows of a file are taken: 2 twice, 0.5 half of them")
+    weights: dict[str, float] = Field(
+        {}, description="how often the rows of a file are taken: 2 twice, 0.5 half of them"
+    )
     replay: Replay = Replay()
     synth: Synth = Synth()
 
@@ -91,7 +93,7 @@ class Lora(Strict):
     targets: str | list[str] = "all-linear"
     rslora: bool = False
     dora: bool = False
-    init: Literal["default", "gaussian", "orthogonal", "pissa", "olora", "loftq"] = "default"
+    init: Literal["default", "gaussian", "orthogonal", "pissa", "olora"] = "default"
     modules_to_save: list[str] = []
     rank_pattern: dict[str, int] = {}
     alpha_pattern: dict[str, float] = {}
@@ -133,8 +135,33 @@ class Decoding(Strict):
     top_p: float = Field(1.0, gt=0, le=1)
 
 
+class Gate(Strict):
+    """When a version may go to production: a plan, hashed and logged with every gate run. Shares are 0 to 1.
+
+    `evidence`: with `checks` the rubric's deterministic checks on every row decide; with `people` people's grades do,
+    made tighter by the judge's. The candidate must be worse than production by less than the margins, and keep the
+    floors by itself. `share` is the part of the eval rows that the gate uses, chosen by their hash; the rest is free
+    for tuning prompts and judges. In no stratum (a key of the rows) may it be worse beyond the margin for sure.
+    """
+
+    evidence: Literal["checks", "people"] = "checks"
+    share: float = Field(1.0, gt=0, le=1)
+    margin_good: float = Field(0.10, gt=0, lt=1)
+    margin_poor: float = Field(0.05, gt=0, lt=1)
+    min_good: float = Field(0.5, ge=0, le=1)
+    max_poor: float = Field(0.25, ge=0, le=1)
+    strata: list[str] = []
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    min_labels: int = Field(40, ge=40, description="below 40 the bounds cannot be trusted")
+    judge: str = Field("", description="a name in the table of judges; empty: no judge")
+    min_judge: float = Field(0.6, ge=0, le=1, description="the judge's kappa with known truth, per dimension")
+    max_abstentions: float = Field(0.02, ge=0, le=1)
+    min_alpha: float = Field(0.4, ge=-1, le=1, description="agreement of people on the composite")
+    min_overlap: int = Field(10, ge=0, description="outputs graded by two people before agreement is known")
+
+
 class Recipe(Strict):
-    """One adapter's recipe, complete. `folder` is where its files lie."""
+    """One adapter's recipe, complete. `folder` is where its files lie, `system` the text of its prompt file."""
 
     task: str
     kind: Kind
@@ -148,7 +175,9 @@ class Recipe(Strict):
     lora: Lora = Lora()
     train: Train = Train()
     decoding: Decoding = Decoding()
+    gate: Gate = Gate()
     folder: Path = Field(exclude=True)
+    system: str = Field("", exclude=True)
 
     @model_validator(mode="after")
     def _servable(self) -> Recipe:
@@ -166,12 +195,11 @@ class Recipe(Strict):
         return labels
 
     def system_prompt(self) -> str:
-        """The text of the prompt file that travels with every version; empty if there is none."""
-        path = self.folder / self.prompt
-        return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        """The text that travels with every version and is put in where a caller sends no system message."""
+        return self.system
 
     def hash(self) -> str:
-        return digest([self.model_dump(mode="json"), self.system_prompt()])
+        return digest([self.model_dump(mode="json"), self.system])
 
 
 def tasks() -> list[str]:
@@ -189,7 +217,9 @@ def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
         )
     recipe = read_yaml(path)
     layer = merge(defaults(), recipe, overrides(changes or {}))
-    layer.values |= {"task": task, "folder": folder}
+    for key in {"task", "folder", "system"} & set(layer.values):
+        raise InputError(Problem("is not set by hand: it follows from the folder", *layer.places[(key,)], key))
+    layer.values |= {"task": task, "folder": folder, "system": _prompt(layer, folder)}
     layer.values.setdefault("rubric", task)
     for table in ("judges", "bases"):
         if table in recipe.values:
@@ -203,10 +233,36 @@ def defaults() -> Layer:
     return read_yaml(project() / "adapters" / "defaults.yaml")
 
 
+def keys() -> list[tuple[str, str]]:
+    """Every dotted key that the command line can set, with its default as text."""
+
+    def walk(model: type[Strict], prefix: str) -> list[tuple[str, str]]:
+        found = []
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Strict):
+                found += walk(field.annotation, f"{prefix}{name}.")
+            elif not field.exclude and not (model is Recipe and name == "task"):
+                default = field.get_default(call_default_factory=True)
+                found.append((prefix + name, "" if field.is_required() or default is None else str(default)))
+        return found
+
+    return walk(Recipe, "")
+
+
+def _prompt(layer: Layer, folder: Path) -> str:
+    name = layer.values.get("prompt")
+    path = folder / str(name or "prompt.md")
+    if path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    if name:
+        raise InputError(Problem(f"no such file: {shown(path)}", *layer.places[("prompt",)], "prompt"))
+    return ""
+
+
 def _not_served(lora: Lora) -> str:
     if lora.dora:
         return "DoRA (lora.dora)"
-    if lora.init in ("pissa", "olora", "loftq"):
+    if lora.init in ("pissa", "olora"):
         return f"lora.init={lora.init}, which changes the base's weights"
     if lora.modules_to_save:
         return "modules_to_save"
