@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,14 @@ VERBS = {
     "train": Verb(
         "data → train → grade → register; several tasks over one base", "train", {"task": TASK}, True, ("task",)
     ),
+    "serve": Verb(
+        "all promoted versions behind one OpenAI-compatible address",
+        "serve",
+        {"port": "default 8000; 0 takes a free one", "host": "default 127.0.0.1", "base": "serve this base too"},
+    ),
+    "quickstart": Verb(
+        "train, compare, promote and serve the three shipped tasks, and ask each a question", "quickstart", recipe=True
+    ),
     "promote": Verb(
         "let a version be what its task's name means", "registry:promote", {"version": VERSION}, needs=("version",)
     ),
@@ -57,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     # Idle OpenMP threads must sleep: when they spin, any other busy process slows a training step threefold or more.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns about an optional kernel when imported
     try:
         if not words or words[0] in ("help", "--help", "-h"):
             print(overview() if len(words) < 2 else usage(words[1]))

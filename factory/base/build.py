@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -148,12 +147,11 @@ def _quantise(source: Path, revision: str, name: str, folder: Path) -> None:
 
 
 def _quiet() -> None:
-    """Keep the libraries' bars and hints about optional kernels out of the progress that people read."""
+    """Keep the library's own bars and hints out of the progress that people read."""
     from transformers.utils import logging as library_logging
 
     library_logging.set_verbosity_error()
     library_logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def fingerprint(folder: Path) -> str:

@@ -59,6 +59,8 @@ def train_one(recipe: Recipe, base: Base, model: Any, tokenizer: Any) -> dict[st
     """One task from its rows to a registered, graded version; returns what `--json` shows of it."""
     rubric = rubrics.load(recipe.rubric)
     built = build(recipe, tokenizer)
+    if recipe.kind == "classification" and not recipe.labels:
+        recipe = recipe.model_copy(update={"labels": built.manifest["labels"]})
     err.print(
         f"[bold]{recipe.task}[/] over {base.name}: {len(built.train)} rows to learn from, {len(built.eval)} to grade on"
     )
