@@ -10,34 +10,25 @@ it does not use are kept in the row's meta.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-Value = dict[str, Any]
-Messages = list[dict[str, str]]
+from factory.data.values import (
+    Fault,
+    Messages,
+    Value,
+    answer,
+    conversation,
+    items,
+    named,
+    optional,
+    text,
+    truth,
+    turn,
+    word,
+)
+
 Converted = tuple[Messages, Value]
-
-ROLES = {
-    "system": "system", "developer": "system",
-    "user": "user", "human": "user", "prompter": "user",
-    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bard": "assistant", "model": "assistant",
-    "function_call": "assistant",
-    "tool": "tool", "observation": "tool", "function": "tool", "function_response": "tool", "ipython": "tool",
-}  # fmt: skip
-TOOLS = """You can call these functions. To call one, answer with its name and arguments as JSON:
-<tool_call>
-{{"name": "…", "arguments": {{…}}}}
-</tool_call>
-
-<tools>
-{tools}
-</tools>"""
-
-
-class Fault(Exception):
-    """Why one row cannot become messages."""
 
 
 def always(value: Value) -> bool:
@@ -90,120 +81,6 @@ def check(messages: Messages) -> Messages:
     if messages[-1]["role"] != "assistant":
         raise Fault(f"ends with a turn of the {messages[-1]['role']}, not with an answer")
     return messages
-
-
-# Values ---------------------------------------------------------------------------------------------------------------
-
-
-def named(value: Any) -> str:
-    kinds = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
-    return kinds.get(type(value), "an object" if isinstance(value, dict) else f"a {type(value).__name__}")
-
-
-def text(value: Value, key: str) -> str:
-    found = value.get(key)
-    if not isinstance(found, str):
-        raise Fault(f"{key} is {named(found)}, not text")
-    return found
-
-
-def optional(value: Value, key: str) -> str:
-    return "" if value.get(key) is None else text(value, key)
-
-
-def word(value: Value, key: str) -> str:
-    """A label: text, or a number that stands for one."""
-    found = value.get(key)
-    return str(found) if isinstance(found, int) and not isinstance(found, bool) else text(value, key).strip()
-
-
-def items(found: Any, key: str) -> list[Any]:
-    """A list, or the JSON of one as it stands in a CSV cell."""
-    if isinstance(found, str):
-        try:
-            found = json.loads(found)
-        except (ValueError, RecursionError):
-            raise Fault(f"{key} is text, not a list") from None
-    if not isinstance(found, list):
-        raise Fault(f"{key} is {named(found)}, not a list")
-    return found
-
-
-def truth(found: Any) -> bool | None:
-    """A yes or no, as JSON or as a CSV cell has it; None if it is neither."""
-    if isinstance(found, bool):
-        return found
-    return {"true": True, "false": False}.get(found.strip().lower()) if isinstance(found, str) else None
-
-
-def turn(value: Any, key: str) -> dict[str, str]:
-    """One message from `{role, content}` or `{from, value}`, its tool calls written out as text."""
-    if not isinstance(value, dict):
-        raise Fault(f"{key} has {named(value)} where a message belongs")
-    who, said = ("from", "value") if "from" in value and "role" not in value else ("role", "content")
-    name = text(value, who)
-    role = ROLES.get(name.strip().lower())
-    if role is None:
-        raise Fault(f"{key} has the unknown role {name!r}")
-    calls = value.get("tool_calls")
-    content = "" if value.get(said) is None and calls else parts(value.get(said), said)
-    if calls:
-        content = "\n".join(filter(None, [content, *(call(c) for c in items(calls, "tool_calls"))]))
-    elif name.strip().lower() == "function_call":
-        content = call(content)
-    return {"role": role, "content": content}
-
-
-def parts(found: Any, key: str) -> str:
-    """Text, or a list of text parts as newer chat formats have it."""
-    if not isinstance(found, list):
-        return text({key: found}, key)
-    texts = []
-    for part in found:
-        if not isinstance(part, dict) or part.get("type", "text") != "text":
-            raise Fault(f"a part of {key} is {part.get('type') if isinstance(part, dict) else named(part)}, not text")
-        texts.append(text(part, "text" if "text" in part else "value"))
-    return "".join(texts)
-
-
-def call(found: Any) -> str:
-    """A function call as the text that the model is to write."""
-    if isinstance(found, dict):
-        function = found.get("function", found)
-        arguments = function.get("arguments") if isinstance(function, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise Fault("a tool call has no function name")
-        if isinstance(arguments, str):
-            try:
-                arguments = json.loads(arguments)
-            except (ValueError, RecursionError):
-                raise Fault("a tool call's arguments are not JSON") from None
-        found = json.dumps({"name": function["name"], "arguments": arguments or {}}, ensure_ascii=False)
-    elif not isinstance(found, str):
-        raise Fault(f"a tool call is {named(found)}")
-    return f"<tool_call>\n{found}\n</tool_call>"
-
-
-def conversation(value: Value, key: str) -> Messages:
-    """The list of messages under `key`, under the row's own system text and tools."""
-    messages = [turn(item, key) for item in items(value.get(key), key)]
-    system = [optional(value, "system")]
-    if messages and messages[0]["role"] == "system":
-        system.append(messages.pop(0)["content"])
-    if tools := value.get("tools"):
-        system.append(TOOLS.format(tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)))
-    if said := "\n\n".join(filter(str.strip, system)):
-        messages.insert(0, {"role": "system", "content": said})
-    return messages
-
-
-def answer(found: Any, key: str) -> Messages:
-    """What an answer's key holds: text, one message, or a list of them."""
-    if isinstance(found, dict):
-        return [turn(found, key)]
-    if isinstance(found, list):
-        return [turn(item, key) for item in found]
-    return [{"role": "assistant", "content": text({key: found}, key)}]
 
 
 # Converters, one a format ---------------------------------------------------------------------------------------------
@@ -261,7 +138,10 @@ def oasst(value: Value) -> Iterator[Converted]:
 
 
 def labelled(value: Value) -> Iterator[Converted]:
-    label = word(value, next(key for key in LABELS if key in value))
+    columns = [key for key in LABELS if key in value]
+    if len(columns) > 1:
+        raise Fault(f"has both {' and '.join(columns)}: name the one meant by data.columns.label")
+    label = word(value, columns[0])
     yield [{"role": "user", "content": text(value, "text")}, {"role": "assistant", "content": label}], {"label": label}
 
 
@@ -310,17 +190,17 @@ def judged(value: Value) -> Iterator[Converted]:
     yield messages, {"desirable": desirable}
 
 
-def spoken(who: str) -> Callable[[Value], bool]:
-    """Whether the first turn of `conversations` says its role with the key `who`."""
+def has_roles(value: Value) -> bool:
+    """Whether the first turn of `conversations` says who speaks by `role`, not by `from`."""
+    try:
+        turns = items(value["conversations"], "conversations")
+    except Fault:
+        return False
+    return bool(turns) and isinstance(turns[0], dict) and "role" in turns[0]
 
-    def fits(value: Value) -> bool:
-        try:
-            first = next(iter(items(value["conversations"], "")), None)
-        except Fault:
-            return who == "from"
-        return isinstance(first, dict) and who in first if who == "role" else not spoken("role")(value)
 
-    return fits
+def has_from(value: Value) -> bool:
+    return not has_roles(value)
 
 
 def voted(value: Value) -> bool:
@@ -337,8 +217,8 @@ CHAT = frozenset({"system", "tools"})
 ASKED = ("prompt", "instruction", "messages", "conversations")
 FORMATS: dict[str, Format] = {
     "alpaca": Format(alpaca, sets("instruction output"), ALPACA),
-    "sharegpt": Format(turns_under("conversations"), sets("conversations"), CHAT, spoken("from")),
-    "conversations": Format(turns_under("conversations"), sets("conversations"), CHAT, spoken("role")),
+    "sharegpt": Format(turns_under("conversations"), sets("conversations"), CHAT, has_from),
+    "conversations": Format(turns_under("conversations"), sets("conversations"), CHAT, has_roles),
     "messages": Format(turns_under("messages"), sets("messages"), CHAT),
     "oasst": Format(oasst, sets("INSTRUCTION RESPONSE")),
     "completion": Format(completed, sets("prompt completion", "prompt response"), frozenset({"system"})),

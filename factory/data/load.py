@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.data.formats import FORMATS, Fault, candidates, convert
-from factory.data.read import Record, find, records
-from factory.data.rows import Dropped, Row
+from factory.data.decode import Record
+from factory.data.formats import FORMATS, candidates, convert
+from factory.data.read import find, records
+from factory.data.rows import Dropped, Row, one_line
+from factory.data.values import Fault
 from factory.errors import InputError, Problem
 from factory.home import shown
 from factory.recipe import Data
@@ -87,10 +89,11 @@ def _file(name: str, data: Data, dropped: list[Dropped], read: list[Read]) -> It
             raise Fault("holds no row")
         except Fault as fault:
             info.rows += 1
-            first = first or f"the first, line {record.line}: {fault}"
-            dropped.append(Dropped(record.file, record.line, STEP, str(fault), record.text))
+            why = one_line(str(fault))
+            first = first or f"the first, line {record.line}: {why}"
+            dropped.append(Dropped(record.file, record.line, STEP, why, record.text))
             if data.strict:
-                faults.append(Problem(str(fault), record.file, record.line))
+                faults.append(Problem(why, record.file, record.line))
     if unfilled:
         raise InputError(*(_unfilled(slot, at) for slot, at in list(unfilled.items())[:SHOWN]))
     if faults:
@@ -144,10 +147,10 @@ def _format(record: Record, value: dict[str, Any], columns: dict[str, str], info
 
 
 def _unclear(record: Record, what: str, names: list[str]) -> Problem:
+    shown_row = one_line(record.text, 200)
     ways = " or ".join(f"data.format={name}" for name in names)
-    text = record.text if len(record.text) <= 200 else record.text[:199] + "…"
     return Problem(
-        f"this row {what}; settle it with {ways}, or name its columns (data.columns.prompt=…): {text}",
+        f"this row {what}; settle it with {ways}, or name its columns (data.columns.prompt=…): {shown_row}",
         record.file,
         record.line,
     )

@@ -76,5 +76,10 @@ class Dropped:
         return cls(row.file, row.line, step, reason, clip(text))
 
 
+def one_line(text: str, limit: int = 300) -> str:
+    """`text` for a message: its white space folded, cut at `limit` characters."""
+    return clip(" ".join(text.split()), limit)
+
+
 def clip(text: str, limit: int = 2000) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"

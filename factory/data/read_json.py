@@ -1,0 +1,141 @@
+"""JSON by its grammar (RFC 8259), as documents and line by line.
+
+NaN, comments and trailing commas are refused, which the standard library does not do by itself; numbers beyond a
+double's range are taken and keep their digits.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import IO, Any
+
+from factory.data.decode import MAX_LINE, SURROGATE, Record, open_text, printable, undecodable
+from factory.data.values import named
+from factory.errors import InputError, Problem
+
+BLANK = " \t\r\n"
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _record(file: str, line: int, text: str, value: Any) -> Record:
+    """A parsed JSON value as a record, once its text and its strings are whole."""
+    fault = undecodable(text)
+    if not fault and not isinstance(value, dict):
+        fault = f"is {named(value)}, not an object"
+    if not fault and _ESCAPED_SURROGATE.search(text) and SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        fault = "a lone surrogate is no character"
+    return Record(file, line, None if fault else value, fault, printable(text))
+
+
+class _Broken(ValueError):
+    """Text that is no JSON, and the position where that shows."""
+
+    def __init__(self, what: str, at: int) -> None:
+        self.what, self.at = what, at
+        super().__init__(f"{what} (column {at + 1})")
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _float(digits: str) -> float | str:
+    return digits if math.isinf(value := float(digits)) else value
+
+
+def _int(digits: str) -> int | str:
+    return int(digits) if len(digits) < 4000 else digits  # int() of the standard library refuses more
+
+
+_JSON = json.JSONDecoder(parse_constant=_constant, parse_float=_float, parse_int=_int)
+
+
+def _parse(text: str, at: int = 0) -> tuple[Any, int]:
+    """The JSON value that begins at `at`, and where it ends."""
+    try:
+        return _JSON.raw_decode(text, at)
+    except RecursionError:
+        raise _Broken("is nested too deeply to be a row", at) from None
+    except json.JSONDecodeError as error:
+        raise _Broken(f"is not JSON: {error.msg}", error.pos) from None
+    except ValueError as error:
+        raise _Broken(str(error), at) from None
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in BLANK:
+        at += 1
+    return at
+
+
+def documents(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+    """One document, an array or an object; or, where more follows a first object, one row per line."""
+    text = open_text(raw, file, encoding, "\n").read()
+    start = _skip(text, 0)
+    if start == len(text):
+        return
+    if text[start] != "[":
+        line = 1 + text.count("\n", 0, start)
+        try:
+            value, end = _parse(text, start)
+        except _Broken as error:
+            raise InputError(Problem(error.what, file, 1 + text.count("\n", 0, error.at))) from None
+        if _skip(text, end) == len(text):
+            yield _record(file, line, text[start:end], value)
+        else:
+            yield from _lines_of_json(file, io.StringIO(text, newline="\n"))
+        return
+    at, line, counted = _skip(text, start + 1), 1, 0
+    array: list[Record] = []
+    more = at < len(text) and text[at] != "]"
+    while True:
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            if more:
+                value, end = _parse(text, at)
+                array.append(_record(file, line, text[at:end], value))
+                at = _skip(text, end)
+            if at >= len(text):
+                raise _Broken("the array is never closed", at)
+            if text[at] == "]":
+                break
+            if text[at] != ",":
+                raise _Broken("is not JSON: a comma or the array's end is missing", at)
+            at, more = _skip(text, at + 1), True
+        except _Broken as error:
+            problem = f"{error.what}; nothing of a broken document is read: mend it"
+            raise InputError(Problem(problem, file, 1 + text.count("\n", 0, error.at))) from None
+    if _skip(text, at + 1) < len(text):
+        raise InputError(Problem("there is more after the array's end; mend it", file, line))
+    yield from array
+
+
+def lines(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+    yield from _lines_of_json(file, open_text(raw, file, encoding, "\n"))
+
+
+def _lines_of_json(file: str, stream: IO[str]) -> Iterator[Record]:
+    number = 0
+    while text := stream.readline(MAX_LINE):
+        number += 1
+        if len(text) == MAX_LINE and text[-1] != "\n":
+            head = printable(text[:2000] + "…")
+            while (rest := stream.readline(MAX_LINE)) and rest[-1] != "\n":
+                pass
+            yield Record(file, number, None, f"the line is longer than {MAX_LINE:,} characters", head)
+            continue
+        text = text.strip(BLANK)
+        if not text:
+            continue
+        try:
+            value, end = _parse(text)
+            if end < len(text):
+                raise _Broken("is not JSON: more after the value's end", end)
+        except _Broken as error:
+            yield Record(file, number, None, undecodable(text) or str(error), printable(text))
+        else:
+            yield _record(file, number, text, value)

@@ -1,0 +1,111 @@
+"""Tables and plain text: CSV and TSV under a header, Parquet, and text in blocks."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator
+from itertools import islice
+from typing import IO
+
+from factory.data.decode import MAX_LINE, Record, open_text, printable, undecodable
+from factory.errors import InputError, Problem
+
+
+def comma_separated(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+    yield from _table(file, open_text(raw, file, encoding, "").readlines(), ",")
+
+
+def tab_separated(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+    yield from _table(file, open_text(raw, file, encoding, "").readlines(), "\t")
+
+
+def _table(file: str, lines: list[str], delimiter: str) -> Iterator[Record]:
+    """Rows under a header. Where a quote goes wrong, that one line is dropped and reading goes on with the next."""
+    csv.field_size_limit(MAX_LINE)
+    if delimiter == "," and lines and "," not in lines[0] and ";" in lines[0]:
+        delimiter = ";"  # what spreadsheets write where the comma is the decimal point
+    header: list[str] = []
+    at = restarts = 0
+    while at < len(lines):
+        reader = csv.reader(islice(lines, at, None), delimiter=delimiter, strict=True)
+        start = at
+        try:
+            for fields in reader:
+                first, start = start, at + reader.line_num
+                text = "".join(lines[first:start])
+                if not fields:
+                    continue
+                if not header:
+                    header = _header(file, first + 1, fields)
+                    continue
+                fault = undecodable(text)
+                if not fault and len(fields) != len(header):
+                    fault = f"{len(fields)} fields where the header has {len(header)}"
+                value = None if fault else dict(zip(header, fields, strict=True))
+                yield Record(file, first + 1, value, fault, printable(text.rstrip("\r\n")))
+            return
+        except csv.Error as error:
+            restarts += 1
+            end = start + 1 if restarts < 100 else len(lines)
+            fault = (
+                f"the quotes do not match: {error}"
+                if end == start + 1
+                else "too many broken quotes; the rest is unread"
+            )
+            if not header:
+                raise InputError(Problem(f"the header cannot be read: {error}", file, start + 1)) from None
+            yield Record(file, start + 1, None, fault, printable("".join(lines[start:end]).rstrip("\r\n")))
+            at = end
+
+
+def _header(file: str, line: int, fields: list[str]) -> list[str]:
+    names = [name.strip() for name in fields]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise InputError(Problem(f"the header names {', '.join(map(repr, twice))} twice", file, line))
+    return names
+
+
+def parquet(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        table = pq.ParquetFile(io.BytesIO(raw.read()) if isinstance(raw, gzip.GzipFile) else raw)
+        for batch in table.iter_batches(batch_size=1000):
+            for i in range(batch.num_rows):
+                number += 1
+                try:
+                    value = batch.slice(i, 1).to_pylist()[0]
+                except (ValueError, OverflowError) as error:  # text that is not UTF-8, a date out of range
+                    yield Record(file, number, None, f"cannot be decoded: {error}")
+                else:
+                    yield Record(file, number, value, text=printable(str(value)))
+    except (pa.ArrowException, KeyError) as error:
+        raise InputError(
+            Problem(f"is not a Parquet file that can be read: {str(error).splitlines()[0]}", file)
+        ) from None
+
+
+def blocks(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+    """Plain text: one row per block between blank lines, under the key `text`."""
+    block: list[str] = []
+    number = 0
+    for number, line in enumerate(open_text(raw, file, encoding, "\n"), 1):
+        if line.strip():
+            block.append(line)
+        elif block:
+            yield _block(file, number - len(block), block)
+            block = []
+    if block:
+        yield _block(file, number - len(block) + 1, block)
+
+
+def _block(file: str, line: int, block: list[str]) -> Record:
+    text = "".join(block).replace("\r\n", "\n").strip()
+    fault = undecodable(text)
+    if not fault and len(text) > MAX_LINE:
+        fault = f"the block is longer than {MAX_LINE:,} characters"
+    return Record(file, line, None if fault else {"text": text}, fault, printable(text))
