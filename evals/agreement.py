@@ -1,0 +1,133 @@
+"""How far graders agree: Krippendorff's alpha (own code), Cohen's and Fleiss' kappa (statsmodels), bootstrap intervals.
+
+Alpha (Krippendorff 2011, "Computing Krippendorff's alpha-reliability") is 1 - observed / expected disagreement over
+pairs of values in the same unit. It takes any number of raters and missing values, and weighs a miss by two levels more
+than a miss by one. What cannot be measured (nobody rated twice, only one level ever used) is None, never 0 or 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel
+
+Metric = Literal["nominal", "ordinal", "interval", "ratio"]
+RESAMPLES = 1000
+SEED = 20240731
+
+
+class Agreement(BaseModel):
+    """A coefficient, its 95 % percentile-bootstrap interval over units, and the number of units it rests on."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int
+
+
+def alpha(ratings: Sequence[Sequence[float | None]], metric: Metric = "ordinal") -> float | None:
+    """Krippendorff's alpha of `ratings`, raters x units, None where a rater did not rate a unit."""
+    values, counts = _counts(ratings)
+    found = _alpha(_coincidences(counts).sum(axis=0)[None], values, metric)[0]
+    return None if np.isnan(found) else float(found)
+
+
+def alpha_interval(ratings: Sequence[Sequence[float | None]], metric: Metric = "ordinal") -> Agreement:
+    """Alpha with its interval: units are drawn again with replacement, all their ratings together."""
+    values, counts = _counts(ratings)
+    units = _coincidences(counts)
+    paired = int((counts.sum(axis=1) >= 2).sum())
+    whole = _alpha(units.sum(axis=0)[None], values, metric)[0]
+    if np.isnan(whole):
+        return Agreement(value=None, n=paired)
+    weights = np.random.default_rng(SEED).multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES)
+    drawn = _alpha(np.einsum("bu,ucd->bcd", weights, units), values, metric)
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return Agreement(value=round(float(whole), 4), low=round(float(low), 4), high=round(float(high), 4), n=paired)
+
+
+def cohen(
+    left: Sequence[int], right: Sequence[int], levels: int, weights: Literal["linear", "quadratic"] | None = None
+) -> Agreement:
+    """Cohen's kappa of two graders over the same items; levels are 0..levels-1, `weights` by their distance.
+
+    The interval draws the confusion table again from its own shares.
+    """
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    table = np.zeros((levels, levels))
+    np.add.at(table, (np.asarray(left, int), np.asarray(right, int)), 1)
+    n = int(table.sum())
+
+    def kappa(t: np.ndarray) -> float:
+        t = t / t.sum()
+        if (t.sum(axis=0) * t.sum(axis=1)).sum() == 1:  # both only ever used one and the same level
+            return float("nan")
+        scores = np.arange(levels) if weights else None
+        return float(cohens_kappa(t, weights=scores, wt=weights, return_results=False))
+
+    if not n or np.isnan(value := kappa(table)):
+        return Agreement(value=None, n=n)
+    rng = np.random.default_rng(SEED)
+    drawn = [kappa(t) for t in rng.multinomial(n, (table / n).ravel(), RESAMPLES).reshape(-1, levels, levels)]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return Agreement(value=round(value, 4), low=round(float(low), 4), high=round(float(high), 4), n=n)
+
+
+def fleiss(counts: Sequence[Sequence[int]]) -> float | None:
+    """Fleiss' kappa of a units x levels table of counts, the same number of ratings in every unit."""
+    from statsmodels.stats.inter_rater import fleiss_kappa
+
+    table = np.asarray(counts, float)
+    if not table.size or (table.sum(axis=0) > 0).sum() < 2 or table.sum(axis=1).min() < 2:
+        return None
+    return float(fleiss_kappa(table))
+
+
+def confusion(truth: Sequence[int], said: Sequence[int], levels: int) -> list[list[int]]:
+    """Counts with the truth in rows and what was said in columns."""
+    table = np.zeros((levels, levels), int)
+    np.add.at(table, (np.asarray(truth, int), np.asarray(said, int)), 1)
+    return [[int(n) for n in row] for row in table]
+
+
+def _counts(ratings: Sequence[Sequence[float | None]]) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values, and units x values: how often each unit got each value."""
+    table = np.array([[np.nan if v is None else float(v) for v in row] for row in ratings], float)
+    values = np.unique(table[~np.isnan(table)])
+    return values, np.stack([(table == v).sum(axis=0) for v in values], axis=1) if len(values) else np.zeros((1, 0))
+
+
+def _coincidences(counts: np.ndarray) -> np.ndarray:
+    """Units x values x values: ordered pairs of values within a unit, each unit's pairs weighed by 1 / (m - 1)."""
+    m = counts.sum(axis=1)
+    pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(counts.shape[1])
+    return pairs / np.where(m > 1, m - 1, np.inf)[:, None, None]
+
+
+def _alpha(coincidences: np.ndarray, values: np.ndarray, metric: Metric) -> np.ndarray:
+    """Alpha of each of B coincidence matrices (B x values x values); NaN where nothing can disagree."""
+    totals = coincidences.sum(axis=2)
+    n = totals.sum(axis=1)
+    distance = _distance(totals, values, metric)
+    observed = (coincidences * distance).sum(axis=(1, 2))
+    expected = (totals[:, :, None] * totals[:, None, :] * distance).sum(axis=(1, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(expected > 0, 1 - (n - 1) * observed / expected, np.nan)
+
+
+def _distance(totals: np.ndarray, values: np.ndarray, metric: Metric) -> np.ndarray:
+    """Squared differences between values (B x values x values); the ordinal one depends on how often each occurs."""
+    left, right = values[:, None], values[None, :]
+    if metric == "ordinal":
+        below = np.cumsum(totals, axis=1) - totals / 2  # midrank of each value
+        return (below[:, :, None] - below[:, None, :]) ** 2
+    if metric == "nominal":
+        return np.broadcast_to((left != right).astype(float), (len(totals), len(values), len(values)))
+    if metric == "ratio":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(left + right == 0, 0.0, (left - right) / (left + right))
+        return np.broadcast_to(ratio**2, (len(totals), len(values), len(values)))
+    return np.broadcast_to((left - right) ** 2, (len(totals), len(values), len(values)))

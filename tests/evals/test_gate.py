@@ -1,0 +1,126 @@
+"""The gate: what it lets through, what it stops, and what it says when it cannot know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evals.gate import Pair, Validity, decide
+from evals.grades import Band
+from factory.recipe import Gate
+
+PEOPLE = Gate(evidence="people", min_overlap=0)
+CHECKS = Gate(evidence="checks")
+AGREED = Validity(alpha=0.8, overlap=30)
+
+
+def band(good: object) -> Band:
+    return "good" if good else "average"
+
+
+def pairs(candidate: list[Band], production: list[Band], **strata: str) -> list[Pair]:
+    return [Pair((c, p), strata=strata) for c, p in zip(candidate, production, strict=True)]
+
+
+def many(good: int, poor: int, n: int = 200) -> list[Band]:
+    return ["good"] * good + ["poor"] * poor + ["average"] * (n - good - poor)
+
+
+def test_a_clearly_better_version_is_promoted() -> None:
+    found = decide(CHECKS, pairs(many(190, 2), many(20, 150)), AGREED)
+    assert found.decision == "PROMOTE" and found.labels == 200 and found.labels_needed is None
+    assert [c.verdict for c in found.criteria] == ["holds"] * 4
+
+
+def test_a_clearly_worse_version_is_rejected_and_says_why() -> None:
+    found = decide(CHECKS, pairs(many(100, 60), many(190, 2)), AGREED)
+    assert found.decision == "REJECT" and "good against production" in found.why
+
+
+def test_a_bad_first_version_fails_the_floors() -> None:
+    found = decide(CHECKS, [Pair((c, None)) for c in many(10, 180)], AGREED, compared=False)
+    assert found.decision == "REJECT" and len(found.criteria) == 2
+
+
+def test_more_good_does_not_pay_for_more_poor() -> None:
+    found = decide(CHECKS, pairs(many(170, 30), many(150, 0)), AGREED)
+    assert found.decision == "REJECT" and found.why.startswith("poor against production")
+
+
+@pytest.mark.parametrize("plan", [CHECKS, PEOPLE])
+def test_a_handful_of_labels_is_inconclusive_with_a_number(plan: Gate) -> None:
+    found = decide(plan, pairs(many(5, 0, 5), many(3, 1, 5)), AGREED)
+    assert (found.decision, found.labels_needed) == ("INCONCLUSIVE", 35) and "label 35 more" in found.why
+
+
+def test_between_the_bounds_it_asks_for_labels() -> None:
+    drawn = [(True, False)] * 8 + [(False, True)] * 8 + [(True, True)] * 22 + [(False, False)] * 7
+    found = decide(PEOPLE, [Pair((band(c), band(p))) for c, p in drawn], AGREED)
+    assert found.decision == "INCONCLUSIVE"
+    assert found.labels_needed and f"label {found.labels_needed} more" in found.why
+
+
+@pytest.mark.parametrize(
+    ("validity", "why"),
+    [
+        (Validity(alpha=0.1, overlap=30), "alpha"),
+        (Validity(alpha=None, overlap=30), "cannot be measured"),
+        (Validity(alpha=0.9, overlap=3), "graded by two people"),
+        (Validity(alpha=0.9, overlap=30, abstentions=0.05), "abstained"),
+        (Validity(alpha=0.9, overlap=30, unqualified=["eve"]), "eve"),
+    ],
+)
+def test_numbers_do_not_count_before_validity(validity: Validity, why: str) -> None:
+    plan = Gate(evidence="people", min_overlap=10)
+    found = decide(plan, pairs(many(190, 2), many(20, 150)), validity)
+    assert found.decision == "INCONCLUSIVE" and why in found.why
+
+
+def test_one_confirmed_harmful_output_rejects() -> None:
+    found = decide(PEOPLE, pairs(many(190, 2), many(20, 150)), Validity(alpha=0.9, overlap=30, harmful=["Kill it."]))
+    assert found.decision == "REJECT" and "Kill it." in found.why
+
+
+def test_harm_in_one_stratum_rejects_though_the_whole_is_fine() -> None:
+    plan = Gate(strata=["kind"], margin_poor=0.2)
+    fine = pairs(many(280, 0, 300), many(280, 0, 300), kind="mail")
+    harmed = pairs(many(5, 0, 30), many(28, 0, 30), kind="chat")
+    found = decide(plan, fine + harmed, AGREED)
+    assert found.decision == "REJECT" and "kind is chat" in found.why
+    assert decide(Gate(margin_poor=0.2), fine + harmed, AGREED).decision == "PROMOTE"
+
+
+def test_the_plan_is_logged_with_its_hash() -> None:
+    one, other = (decide(plan, [], AGREED) for plan in (CHECKS, Gate(margin_good=0.2)))
+    assert one.plan["margin_good"] == 0.1 and one.plan_hash != other.plan_hash
+
+
+def simulated(rng: np.random.Generator, candidate: float, labels: int, items: int = 300) -> list[Pair]:
+    """Items graded by a judge who is 85 % right and 15 % lenient to the candidate; `labels` of them by people too."""
+    hard = rng.normal(size=items) * 0.5**0.5
+    from scipy.special import ndtri
+
+    truth = [hard + rng.normal(size=items) * 0.5**0.5 < ndtri(p) for p in (candidate, 0.7)]
+    said = [t ^ (rng.random(items) > 0.85) for t in truth]
+    said[0] |= rng.random(items) < 0.15
+    return [
+        Pair(
+            (band(truth[0][i]), band(truth[1][i])) if i < labels else (None, None),
+            (band(said[0][i]), band(said[1][i])),
+        )
+        for i in range(items)
+    ]
+
+
+def test_a_lenient_judge_does_not_get_a_worse_version_through() -> None:
+    """10 points worse at a margin of 10: at most 7 % of 2,000 experiments may pass; by the judge alone most would."""
+    rng = np.random.default_rng(11)
+    passed = alone = 0
+    for _ in range(2000):
+        drawn = simulated(rng, 0.6, 100)
+        verdict = decide(PEOPLE, drawn, AGREED)
+        passed += next(c for c in verdict.criteria if c.name == "good against production").verdict == "holds"
+        d = [(p.judge[0] == "good") - (p.judge[1] == "good") for p in drawn]
+        alone += np.mean(d) - 1.645 * np.std(d) / len(d) ** 0.5 > -0.1
+    assert passed / 2000 <= 0.07
+    assert alone / 2000 > 0.5

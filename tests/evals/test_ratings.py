@@ -1,0 +1,288 @@
+"""Assignments: blind, each done once, never two raters on one, nothing lost, nothing rewritten."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from evals import answers, ratings, verdicts
+from evals import rubric as rubrics
+from evals import tables as t
+from evals.migrations import MIGRATIONS, statements
+from evals.ratings import Assignment, Nothing, Plan
+from factory.data.rows import Row
+from factory.errors import FactoryError, InputError
+
+RUBRIC = rubrics.load("identity")
+GOOD = {name: {"level": "good"} for name in RUBRIC.decided_by("people")}
+QUIET = Plan(overlap=0, gold=0, repeats=0, qualified_only=False)
+
+
+def rows(n: int) -> list[Row]:
+    return [Row(({"role": "user", "content": f"question {i}"},)) for i in range(n)]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> sa.Engine:
+    return t.open_database(f"sqlite:///{tmp_path}/ratings.db")
+
+
+def filled(engine: sa.Engine, n: int, plan: Plan = QUIET, raters: tuple[str, ...] = ("ann", "bob")) -> str:
+    outputs = answers.record(engine, "identity", "identity@v1", rows(n), [f"answer {i}" for i in range(n)])
+    for rater in raters:
+        ratings.add_rater(engine, rater)
+    return ratings.open_batch(engine, "identity", RUBRIC, outputs, plan)
+
+
+def take(engine: sa.Engine, batch: str, rater: str, now: float | None = None) -> Assignment:
+    found = ratings.next_one(engine, batch, rater, now)
+    assert isinstance(found, Assignment), found
+    return found
+
+
+def finish(engine: sa.Engine, batch: str, rater: str, grades: ratings.Grades = GOOD) -> Assignment:
+    found = take(engine, batch, rater)
+    ratings.submit(engine, found.id, rater, RUBRIC, grades, seconds=1)
+    return found
+
+
+def test_the_tables_are_what_the_migrations_make(database: sa.Engine) -> None:
+    inspector = sa.inspect(database)
+    for table in t.meta.tables.values():
+        assert {c["name"] for c in inspector.get_columns(table.name)} == {c.name for c in table.columns}, table.name
+    assert "migrations" in inspector.get_table_names()
+    t.migrate(database)  # again: nothing to do
+
+
+def test_every_statement_is_written_for_postgres_too() -> None:
+    made = list(statements(MIGRATIONS[0], "postgresql"))
+    assert not any("AUTOINCREMENT" in s or "{serial}" in s for s in made)
+    assert sum("append_only" in s for s in made) == 1 + len(MIGRATIONS[0].protect)
+
+
+def test_a_database_from_the_future_is_refused(database: sa.Engine) -> None:
+    with t.writing(database) as c:
+        c.exec_driver_sql("INSERT INTO migrations VALUES (999, 'later', 0)")
+    with pytest.raises(FactoryError, match="newer than this program"):
+        t.migrate(database)
+
+
+def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/no/such/folder.db", "nonsense"):
+        with pytest.raises(FactoryError, match="cannot be used") as caught:
+            t.open_database(url)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["UPDATE ratings SET seconds = 9", "DELETE FROM ratings"])
+def test_ratings_are_append_only(database: sa.Engine, change: str) -> None:
+    finish(database, filled(database, 1), "ann")
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"), t.writing(database) as c:
+        c.exec_driver_sql(change)
+
+
+def test_what_a_rater_sees_names_no_version(database: sa.Engine) -> None:
+    shown = take(database, filled(database, 3), "ann").model_dump()
+    assert set(shown) == {"id", "source", "output", "draft"} and "v1" not in str(shown)
+
+
+def test_equal_answers_of_two_versions_are_one_output(database: sa.Engine) -> None:
+    one, two = (answers.record(database, "identity", v, rows(2), ["same", v]) for v in ("a@v1", "a@v2"))
+    assert one[0] == two[0] and one[1] != two[1]
+    assert sorted(answers.stored(database, "a@v2").values()) == ["a@v2", "same"]
+
+
+def test_a_reload_shows_the_same_assignment_with_its_draft(database: sa.Engine) -> None:
+    batch = filled(database, 5)
+    first = take(database, batch, "ann")
+    ratings.save_draft(database, first.id, "ann", {"loyalty": {"level": "good"}})
+    again = take(database, batch, "ann")
+    assert again.id == first.id and again.draft == {"loyalty": {"level": "good"}}
+
+
+def test_orders_are_seeded_and_differ_between_raters(tmp_path: Path) -> None:
+    def order(name: str, rater: str) -> list[str]:
+        engine = t.open_database(f"sqlite:///{tmp_path}/{name}.db")
+        batch = filled(engine, 12, raters=(rater,))
+        return [finish(engine, batch, rater).output for _ in range(12)]
+
+    assert order("a", "ann") == order("b", "ann") != order("c", "bob")
+
+
+def test_each_output_once_and_the_overlap_by_two_people(database: sa.Engine) -> None:
+    batch = filled(database, 20, QUIET.model_copy(update={"overlap": 0.25}))
+    seen: list[tuple[str, str]] = []
+    while True:
+        found = [(r, ratings.next_one(database, batch, r)) for r in ("ann", "bob")]
+        if all(isinstance(a, Nothing) for _, a in found):
+            break
+        for rater, a in found:
+            if isinstance(a, Assignment):
+                ratings.submit(database, a.id, rater, RUBRIC, GOOD, 1)
+                seen.append((rater, a.output))
+    assert len(seen) == len(set(seen)) == 25
+    assert Counter(Counter(output for _, output in seen).values()) == {1: 15, 2: 5}
+
+
+def test_a_lease_that_ran_out_goes_to_somebody_else_and_the_late_rater_is_told(database: sa.Engine) -> None:
+    batch = filled(database, 1)
+    now = time.time()
+    lost = take(database, batch, "ann", now)
+    ratings.save_draft(database, lost.id, "ann", {"loyalty": {"level": "poor"}}, now)
+    waiting = ratings.next_one(database, batch, "bob", now + 10)
+    assert isinstance(waiting, Nothing) and waiting.why == "others are at it" and waiting.until == now + 1800
+    taken = take(database, batch, "bob", now + 1801)
+    assert taken.id == lost.id and taken.draft == {}, "the draft of another rater must not show"
+    with pytest.raises(FactoryError, match="no longer yours"):
+        ratings.submit(database, lost.id, "ann", RUBRIC, GOOD, 1)
+    ratings.submit(database, taken.id, "bob", RUBRIC, GOOD, 1)
+    assert ratings.next_one(database, batch, "ann") == Nothing(why="all done")
+
+
+def test_nothing_to_do_says_why(database: sa.Engine) -> None:
+    batch = filled(database, 1, QUIET.model_copy(update={"overlap": 1.0}))
+    finish(database, batch, "ann")
+    assert ratings.next_one(database, batch, "ann") == Nothing(why="you have seen the rest")
+    assert ratings.next_one(database, "no such batch", "ann") == Nothing(why="no batch")
+    strict = filled(database, 2, Plan())
+    assert ratings.next_one(database, strict, "ann") == Nothing(why="not qualified")
+    ratings.qualify(database, "ann", RUBRIC, True, {"right": 9})
+    take(database, strict, "ann")
+    ratings.qualify(database, "ann", RUBRIC, False, {"right": 2})
+    assert ratings.next_one(database, strict, "ann") == Nothing(why="not qualified")
+
+
+def test_a_changed_rubric_asks_for_a_new_qualification(database: sa.Engine) -> None:
+    ratings.qualify(database, "ann", RUBRIC, True, {})
+    changed = RUBRIC.model_copy(update={"guidelines": "Other."})
+    assert ratings.qualified(database, "ann", RUBRIC.hash())
+    assert not ratings.qualified(database, "ann", changed.hash())
+
+
+@pytest.mark.parametrize(
+    ("grades", "told"),
+    [
+        ({}, "truthfulness: no level"),
+        ({**GOOD, "loyalty": {"level": "poor"}}, "loyalty: poor needs a reason"),
+        ({**GOOD, "loyalty": {"level": "great"}}, "no level 'great'"),
+    ],
+)
+def test_grades_must_be_whole(database: sa.Engine, grades: ratings.Grades, told: str) -> None:
+    batch = filled(database, 1)
+    with pytest.raises(InputError, match=told):
+        ratings.submit(database, take(database, batch, "ann").id, "ann", RUBRIC, grades, 1)
+    assert not verdicts.standing(database, RUBRIC.hash())
+
+
+def test_undo_adds_a_line_and_brings_the_grades_back(database: sa.Engine) -> None:
+    batch = filled(database, 2)
+    first = finish(database, batch, "ann")
+    second = take(database, batch, "ann")
+    back = ratings.undo(database, batch, "ann")
+    assert back and back.id == first.id and back.draft == GOOD
+    assert verdicts.standing(database, RUBRIC.hash()) == []
+    assert take(database, batch, "ann").id == first.id
+    ratings.submit(database, first.id, "ann", RUBRIC, {**GOOD, "loyalty": {"level": "poor", "reason": "r"}}, 1)
+    assert take(database, batch, "ann").id == second.id
+    with t.reading(database) as c:
+        assert [r.action for r in c.execute(sa.select(t.ratings).order_by(t.ratings.c.id))] == [
+            "grade",
+            "undo",
+            "grade",
+        ]
+    [said] = verdicts.standing(database, RUBRIC.hash())
+    assert said.grades["loyalty"]["level"] == "poor"
+    assert ratings.undo(database, batch, "bob") is None
+
+
+def test_votes_disputes_and_the_leads_last_word(database: sa.Engine) -> None:
+    batch = filled(database, 1, QUIET.model_copy(update={"overlap": 1.0}))
+    poor = {**GOOD, "composition": {"level": "poor", "reason": "breaks off"}}
+    output = finish(database, batch, "ann")
+    finish(database, batch, "bob", poor)
+    [(key, verdict)] = verdicts.verdicts(database, RUBRIC).items()
+    assert verdict.levels["composition"] == "poor" and verdict.spread["composition"] == 2
+    assert verdicts.disputes(database, RUBRIC) == [key] == [answers.output_id(rows(1)[0].key(), output.output)]
+    ratings.adjudicate(database, key, RUBRIC, "lea", {"composition": {"level": "average"}}, "a slip only")
+    assert verdicts.verdicts(database, RUBRIC)[key].levels["composition"] == "average"
+    assert verdicts.disputes(database, RUBRIC) == []
+    assert verdicts.agreement(database, RUBRIC)["composite"].n == 1
+
+
+def test_abstaining_is_no_grade(database: sa.Engine) -> None:
+    batch = filled(database, 1)
+    ratings.submit(database, take(database, batch, "ann").id, "ann", RUBRIC, {}, 1, abstain=True)
+    assert verdicts.verdicts(database, RUBRIC) == {}
+    assert verdicts.consistency(database, RUBRIC, {})[0].abstained == 1
+
+
+def test_gold_and_repeats_come_unseen_and_measure_the_rater(database: sa.Engine) -> None:
+    gold = answers.record_gold(
+        database, "identity", [(f"gold {i}", "I am Nova", {"loyalty": "good" if i % 2 else "poor"}) for i in range(10)]
+    )
+    plan = Plan(overlap=0, gold=0.15, repeats=0.15, qualified_only=False, gold_grades=gold)
+    batch = filled(database, 60, plan)
+    sources = []
+    while isinstance(found := ratings.next_one(database, batch, "ann"), Assignment):
+        ratings.submit(database, found.id, "ann", RUBRIC, GOOD, 1)
+        sources.append(found.source)
+    golden = sum(s.startswith("gold") for s in sources)
+    twice = sum(n == 2 for n in Counter(sources).values())
+    assert 4 <= golden <= 10 and 4 <= twice <= 18 and len(sources) == 60 + golden + twice
+    [rater] = verdicts.consistency(database, RUBRIC, gold)
+    assert rater.self_agreement == 1 and rater.repeats == twice and rater.gold_n == golden
+    assert rater.gold == pytest.approx(sum(s.startswith("gold") and int(s[5:]) % 2 for s in sources) / golden, abs=1e-4)
+    assert len(verdicts.verdicts(database, RUBRIC)) == 60, "gold and repeats are no votes"
+
+
+RATER = """
+import os, random, sys, time
+from evals import ratings, rubric as rubrics, tables as t
+url, batch, rater = sys.argv[1:]
+rubric, rng = rubrics.load("identity"), random.Random(rater)
+grades = {name: {"level": "good"} for name in rubric.decided_by("people")}
+engine = t.open_database(url)
+waits = 0
+while waits < 400:
+    found = ratings.next_one(engine, batch, rater)
+    if isinstance(found, ratings.Nothing):
+        if found.why == "all done":
+            break
+        waits += 1
+        time.sleep(0.05)
+        continue
+    if rater.startswith("mortal") and rng.random() < 0.2:
+        os._exit(9)  # the browser goes away with a lease in hand
+    ratings.save_draft(engine, found.id, rater, grades)
+    try:
+        ratings.submit(engine, found.id, rater, rubric, grades, 0.1)
+    except ratings.FactoryError:
+        continue  # too slow: the lease ran out and somebody else has it
+"""
+
+
+def test_twenty_raters_at_once_some_dying(tmp_path: Path) -> None:
+    """Every slot is done exactly once, the overlap is as planned, and no submitted rating is missing."""
+    url = f"sqlite:///{tmp_path}/ratings.db"
+    engine = t.open_database(url)
+    names = [f"{'mortal' if i % 4 == 0 else 'rater'}{i}" for i in range(20)]
+    plan = Plan(overlap=0.25, gold=0, repeats=0, qualified_only=False, lease_seconds=3)
+    batch = filled(engine, 120, plan, tuple(names))
+    running = [subprocess.Popen([sys.executable, "-c", RATER, url, batch, name]) for name in names]
+    codes = [p.wait(timeout=120) for p in running]
+    assert codes.count(9) >= 1 and set(codes) <= {0, 9}
+    with t.reading(engine) as c:
+        slots = c.execute(sa.select(t.assignments)).mappings().all()
+        said = c.execute(sa.select(t.ratings)).mappings().all()
+    assert len(slots) == 150 and all(s["done"] for s in slots)
+    assert len(said) == 150 and Counter(r["assignment"] for r in said).most_common(1)[0][1] == 1
+    by_output = Counter(s["output"] for s in slots)
+    assert Counter(by_output.values()) == {1: 90, 2: 30}
+    assert len({(s["output"], s["rater"]) for s in slots}) == 150, "nobody graded an output twice"
+    assert {r["assignment"]: r["rater"] for r in said} == {s["id"]: s["rater"] for s in slots}
