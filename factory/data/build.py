@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from factory.data.decontaminate import decontaminate
-from factory.data.dedup import exact, near, semantic
+from factory.data.dedup import exact, near, question_hash, semantic
 from factory.data.filters import count_tokens, rules
 from factory.data.load import Read, load
 from factory.data.mix import mix, split
+from factory.data.quality import quality
 from factory.data.read import find, fingerprint
 from factory.data.rows import Dropped, Row
 from factory.data.steps import Count, Progress, Step, Work, chain, quiet
@@ -40,6 +41,7 @@ STEPS: dict[str, Step] = {
     "semantic": semantic,
     "split": split,
     "decontaminate": decontaminate,
+    "quality": quality,
     "mix": mix,
 }
 
@@ -87,8 +89,9 @@ def build(
         for left in folder.parent.glob(f".{folder.name[:24]}.*"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
         if not folder.exists():
-            work = Work(recipe, tokenizer, recipe.system_prompt(), frozenset(recipe.labels), dict(others), notes=notes)
-            train, evals, manifest = run(work, progress)
+            labels = frozenset(recipe.labels)
+            work = Work(recipe, tokenizer, recipe.system_prompt(), labels, progress, dict(others), notes=notes)
+            train, evals, manifest = run(work)
             manifest = {"hash": key, "task": recipe.task, "version": VERSION, "made": time.time(), **manifest}
 
             def fill(to: Path) -> None:
@@ -101,7 +104,7 @@ def build(
     return Built.read(folder)
 
 
-def run(work: Work, progress: Progress = quiet) -> tuple[list[Row], list[Row], dict[str, Any]]:
+def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
     """All steps on the recipe's files: training rows, eval rows, and what the manifest says of them."""
     recipe = work.recipe
     read: list[Read] = []
@@ -115,7 +118,7 @@ def run(work: Work, progress: Progress = quiet) -> tuple[list[Row], list[Row], d
     eval_read, read = read, []
     rows = load(recipe.data.train, recipe.data, recipe.folder, "data.train", work.dropped, read)
     began = time.perf_counter()
-    kept, funnel = chain(rows, STEPS, work, progress)
+    kept, funnel = chain(rows, STEPS, work)
     train = list(kept)
     seconds = time.perf_counter() - began
     if not train:
@@ -238,10 +241,21 @@ def _manifest(
         },
         "labels": labels,
         "conflicts": {"count": len(work.conflicts), "shown": work.conflicts[:50]},
+        "leaks": _leaks(work),
         "closest": work.closest,
         "notes": work.notes,
         "usage": work.usage,
     }
+
+
+def _leaks(work: Work) -> dict[str, int]:
+    """For each task, how many of its eval rows have their question among the training rows, by normalised text."""
+    found = {
+        task: sum(question_hash(row) in work.questions for row in rows)
+        for task, rows in work.evals.items()
+        if rows is not work.split
+    }
+    return {task: n for task, n in found.items() if n}
 
 
 def reason(row: Dropped) -> str:

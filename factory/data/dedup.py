@@ -29,6 +29,7 @@ def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     seen: dict[bytes, str] = {}
     asked: dict[bytes, Row] = {}
     for row in rows:
+        work.questions.add(question_hash(row))
         question = "\x00".join(m["role"] + normal(m["content"]) for m in row.turns)
         key = _hash(question + "\x01" + normal(row.answer))
         if key in seen:
@@ -133,6 +134,11 @@ def conflict(work: Work, a: Row, b: Row) -> None:
 def whole(row: Row) -> str:
     """Question and answer. Instructions of the task are no part of what a row says."""
     return "\n".join(m["content"] for m in row.messages if m["role"] != "system")
+
+
+def question_hash(row: Row) -> bytes:
+    """What the user wrote, normalised; of a row without a question, its answer."""
+    return _hash(normal(row.source or row.answer))
 
 
 def place(row: Row) -> str:

@@ -26,12 +26,14 @@ class Work:
     tokenizer: Any
     prompt: str = ""
     labels: frozenset[str] = frozenset()
+    progress: Progress = quiet
     evals: dict[str, list[Row]] = field(default_factory=dict)
     split: list[Row] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     conflicts: list[dict[str, Any]] = field(default_factory=list)
     closest: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    questions: set[bytes] = field(default_factory=set)  # hashes of the questions of all training rows
     usage: dict[str, Any] = field(default_factory=dict)
 
     def drop(self, row: Row, step: str, reason: str) -> None:
@@ -52,16 +54,14 @@ class Count:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def chain(
-    rows: Iterable[Row], steps: dict[str, Step], work: Work, progress: Progress
-) -> tuple[Iterator[Row], list[Count]]:
+def chain(rows: Iterable[Row], steps: dict[str, Step], work: Work) -> tuple[Iterator[Row], list[Count]]:
     """The rows through all steps, lazily, and the funnel, which is complete once the rows are consumed."""
     counts: list[Count] = []
     clock = [0.0]  # seconds spent in the steps before: what a step waits for is not its own time
     for name, step in steps.items():
         count = Count(name)
         counts.append(count)
-        rows = _timed(step(_counted(rows, count), work), count, clock, progress)
+        rows = _timed(step(_counted(rows, count), work), count, clock, work.progress)
     return iter(rows), counts
 
 
