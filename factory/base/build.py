@@ -59,6 +59,7 @@ def load_model(base: Base, *, attention: str = "sdpa") -> Any:
     lose the gradients to everything below, and round the scales to bf16. That path is switched off.
     """
     import torch
+    from bitsandbytes.nn import Linear4bit
     from transformers import AutoModelForCausalLM
 
     _quiet()
@@ -69,7 +70,7 @@ def load_model(base: Base, *, attention: str = "sdpa") -> Any:
         attn_implementation=attention,
     )
     for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
+        if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
     return model.requires_grad_(False)
 

@@ -108,11 +108,11 @@ def base_answers(recipe: Recipe, base: Base, model: Any, tokenizer: Any, rows: S
 def _fit(recipe: Recipe, base: Base, model: Any, tokenizer: Any, built: Built) -> tuple[sft.Trained, list[str]]:
     """Train in a folder named after everything that decides the result, so that an interrupted run is found again."""
     prompt = recipe.system_prompt()
-    examples = [
+    learn, held_out = (
         [encode(tokenizer, row.with_system(prompt), recipe.train.max_length) for row in rows]
         for rows in (built.train, built.eval)
-    ]
-    inputs = digest([recipe.hash(), base.fingerprint, [[e.input_ids for e in rows] for rows in examples]])
+    )
+    inputs = digest([recipe.hash(), base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
     run = home("runs", f"{recipe.task}-{inputs[:12]}")
     with progress_bar() as bar:
         line = bar.add_task(f"train {recipe.task}", total=None, text="")
@@ -127,7 +127,7 @@ def _fit(recipe: Recipe, base: Base, model: Any, tokenizer: Any, built: Built) -
             bar.update(line, total=record["total"], completed=record["step"], text=loss)
 
         try:
-            trained = sft.train(recipe, base, model, tokenizer, *examples, run, show)
+            trained = sft.train(recipe, base, model, tokenizer, learn, held_out, run, show)
         except FactoryError as error:
             raise type(error)(f"{recipe.task}: {error}") from None
     curves.plot(run, f"{recipe.task} over {base.name}")
@@ -153,11 +153,11 @@ def _brief(card: Scorecard) -> dict[str, Any]:
 
 def _table(result: dict[str, Any]) -> Any:
     before, after = result["base_scorecard"], result["scorecard"]
-    rows = [(name, percent(before.get(name)), percent(after.get(name))) for name in ("good", "average", "poor")]
+    rows = [[name, percent(before.get(name)), percent(after.get(name))] for name in ("good", "average", "poor")]
     rows += [
-        (f"  {name}: good", percent(before["dimensions"].get(name, {}).get("good")), percent(card.get("good")))
+        [f"  {name}: good", percent(before["dimensions"].get(name, {}).get("good")), percent(card.get("good"))]
         for name, card in after["dimensions"].items()
     ]
     if after.get("labels"):
-        rows.append(("accuracy", *(percent(card["labels"]["accuracy"]) for card in (before, after))))
+        rows.append(["accuracy", *(percent(card["labels"]["accuracy"]) for card in (before, after))])
     return table(f"{result['task']}, {after['n']} eval rows", ["", result["base"], f"v{result['ordinal']}"], rows)
