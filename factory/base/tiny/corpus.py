@@ -1,0 +1,115 @@
+"""The pre-training corpus: conversations drawn without end from the grammar; the same seed, the same rows.
+
+A row is a list of chat messages (`{"role", "content"}`) or, for plain reading, a list with one message
+whose role is "text". Most rows show one message and ask three to six things about it, so that a text
+is paid for once. About a third of the rows carry an arbitrary system message: the base learns that
+such a thing exists and not what a task's prompt says.
+
+Kept out, and tested: names held out for evaluation, and the forms of the three shipped tasks (no
+summaries, no choosing among labels, no saying who answers).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from factory.base.tiny.drills import drill
+from factory.base.tiny.kinds_office import OFFICE
+from factory.base.tiny.kinds_service import SERVICE
+from factory.base.tiny.messages import write
+from factory.base.tiny.reading import Turn, turn
+from factory.base.tiny.talk import talk
+from factory.base.tiny.world import Pool, World
+
+KINDS = OFFICE + SERVICE
+Row = list[dict[str, str]]
+
+FRESH = 0.35
+"""Share of made-up names in pre-training."""
+
+MIX = (("reading", 62), ("drills", 26), ("talk", 7), ("text", 5))
+"""Kinds of rows, percent."""
+
+MANNER = (
+    "Be brief.",
+    "Answer briefly.",
+    "Use the words of the text.",
+    "Do not guess.",
+    "Write plain text.",
+    "Stay polite.",
+    "Keep to the point.",
+    "Answer in English.",
+    "Read carefully.",
+    "No long talk.",
+    "Be exact with names and numbers.",
+    "Take your time.",
+    "Short answers, please.",
+)
+PLACE = (
+    "You work at a front desk.",
+    "The user is in a hurry.",
+    "You read office mail.",
+    "This is an exercise.",
+    "You are at a help desk.",
+    "Today is a busy day.",
+    "The texts come from many people.",
+    "You look after the notes of a team.",
+    "The user checks some texts.",
+    "People ask, and you reply.",
+    "Some texts are long.",
+    "All texts are made up.",
+)
+
+LAYOUTS = (
+    "{text}\n\n{ask}",
+    "{text}\n\n{ask}",
+    "{ask}\n\n{text}",
+    "Text:\n{text}\n\n{ask}",
+    "{ask}\nText: {text}",
+    "<text>\n{text}\n</text>\n{ask}",
+    "Message:\n{text}\n\n{ask}",
+    "Read this.\n{text}\n\n{ask}",
+    "{text}\n---\n{ask}",
+)
+
+
+def system(w: World) -> Row:
+    """No system message, or an arbitrary one of one to three sentences."""
+    if w.rng.random() > 0.35:
+        return []
+    said = w.rng.sample(MANNER + PLACE, w.rng.randint(1, 3))
+    return [{"role": "system", "content": " ".join(said)}]
+
+
+def chat(asked: str, answer: str) -> Row:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+
+def conversation(turns: list[Turn], text: str | None, w: World) -> Row:
+    """System message, the text with the first question, then the other questions."""
+    (_, asked, answer), *rest = turns
+    first = w.rng.choice(LAYOUTS).format(text=text, ask=asked) if text else asked
+    return system(w) + chat(first, answer) + [m for _, a, b in rest for m in chat(a, b)]
+
+
+def reading(w: World) -> Row:
+    m = write(w.rng.choice(KINDS), w)
+    return conversation([turn(m, w) for _ in range(w.rng.randint(3, 6))], m.text, w)
+
+
+def row(w: World) -> Row:
+    name = w.rng.choices([n for n, _ in MIX], [p for _, p in MIX])[0]
+    if name == "reading":
+        return reading(w)
+    if name == "text":
+        return [{"role": "text", "content": write(w.rng.choice(KINDS), w).text}]
+    draw = (lambda: drill(w, KINDS)) if name == "drills" else (lambda: talk(w))
+    return conversation([draw() for _ in range(w.rng.randint(1, 3))], None, w)
+
+
+def rows(seed: int) -> Iterator[Row]:
+    """Rows without end. The same seed gives the same rows, on every machine."""
+    w = World(random.Random(seed), Pool.TRAIN, FRESH)
+    while True:
+        yield row(w)
