@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,15 @@ def content_hash(folder: Path) -> str:
 
 def add(adapter: Path, facts: Facts) -> Version:
     """Copy an adapter folder as PEFT wrote it into the store. Adding the same content twice gives the same version."""
+    staging = Path(tempfile.mkdtemp(dir=home("store", "x").parent, prefix=".staging-"))
+    try:
+        return keep(stage(adapter, facts, staging))
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def stage(adapter: Path, facts: Facts, folder: Path) -> Version:
+    """Write an adapter as PEFT saved it into the empty `folder` in the store's form; the store has it only by `keep`."""
     config = json.loads((adapter / CONFIG).read_text())
     # What PEFT notes of the machine and the moment says nothing about the answers.
     config |= {"base_model_name_or_path": facts.base, "inference_mode": True, "revision": None}
@@ -95,24 +105,22 @@ def add(adapter: Path, facts: Facts) -> Version:
     for name in ("target_modules", "modules_to_save"):
         if isinstance(config.get(name), list):
             config[name] = sorted(config[name])
-    staging = Path(f"{home('store', 'staging')}-{os.getpid()}-{adapter.parent.name}")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        staging.mkdir(parents=True)
-        shutil.copyfile(adapter / WEIGHTS, staging / WEIGHTS)
-        write_json(staging / CONFIG, config)
-        write_json(staging / FACTS, facts.model_dump(mode="json"))
-        sha = content_hash(staging)
+    shutil.copyfile(adapter / WEIGHTS, folder / WEIGHTS)
+    write_json(folder / CONFIG, config)
+    write_json(folder / FACTS, facts.model_dump(mode="json"))
+    return Version(content_hash(folder), folder, facts)
 
-        def fill(folder: Path) -> None:
-            for file in staging.iterdir():
-                file.chmod(0o444)
-                os.rename(file, folder / file.name)
 
-        write_folder(home("store", sha), fill)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return get(sha)
+def keep(staged: Version) -> Version:
+    """Move a staged version's files into the store; its folder is left without them."""
+
+    def fill(folder: Path) -> None:
+        for name in (WEIGHTS, CONFIG, FACTS):
+            (staged.folder / name).chmod(0o444)
+            os.rename(staged.folder / name, folder / name)
+
+    write_folder(home("store", staged.sha), fill)
+    return get(staged.sha)
 
 
 def get(sha: str) -> Version:
