@@ -116,14 +116,14 @@ def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 
 
 def differ(a: Row, b: Row) -> bool:
-    """Whether two rows that look alike teach different things: another label, another question with the same answer,
-    or the same question answered otherwise."""
+    """Whether two rows that look alike teach different things: another label, the same question answered otherwise, or
+    another question with the same answer (one word more or less makes a short question another one)."""
     if "label" in a.meta or "label" in b.meta:
         return a.answer != b.answer
-    asked = words(a.source), words(b.source)
-    if asked[0] == asked[1]:
+    one, two = words(a.source), words(b.source)
+    if one == two:
         return Indel.normalized_similarity(words(a.answer), words(b.answer)) < 0.8
-    return Indel.normalized_similarity(*asked) < 0.7
+    return Indel.normalized_similarity(one, two) < 0.9 and jaccard(shingles(one), shingles(two)) < 0.7
 
 
 def conflict(work: Work, a: Row, b: Row) -> None:
