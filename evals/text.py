@@ -38,6 +38,11 @@ PERSON_VERBS = frozenset(
     "needs wants asks asked says said wrote writes requests requested invites invited reports reported expects expected"
     " confirms confirmed will sent".split()
 )
+# ... and these that it was an order, not a name: "Ask Boris Werner".
+ORDERS = frozenset(
+    "answer ask book bring call check collect confirm contact email find give help inform invite join let meet message"
+    " notify order pay phone pick remind reply return see send sign tell text thank use visit wait write".split()
+)
 DANGLING = frozenset("the a an to by of in on at for with and or but from because that is are was will".split())
 OTHERS = (
     "ChatGPT,GPT-3,GPT-4,GPT-5,OpenAI,Claude,Anthropic,Gemini,Bard,Google,DeepMind,Llama,Meta AI,Copilot,"
@@ -172,7 +177,7 @@ def unknown_names(output: str, source: str) -> list[str]:
             if word.lower() in known or DATE.fullmatch(word):
                 continue
             head = i == 0 or sentence[: match.start()].rstrip().endswith((":", "“", '"', "("))
-            if head and not _is_name(sentence, tokens, i):
+            if head and not _is_name(sentence, tokens, i, source):
                 continue
             found.append(word)
     return list(dict.fromkeys(found))
@@ -252,11 +257,18 @@ def _date(match: re.Match[str]) -> str:
     return match.group(3).lower() if match.group(3) else (match.group(1) or match.group(2)).lower()[:3]
 
 
-def _is_name(sentence: str, tokens: list[re.Match[str]], i: int) -> bool:
-    """Whether the word at a sentence's head is a name, by what follows it."""
+def _is_name(sentence: str, tokens: list[re.Match[str]], i: int, source: str) -> bool:
+    """Whether the word at a sentence's head is a name, by what follows it.
+
+    Before a name that the source has by itself ("Ask Boris") it is a verb; before one that stands there only as the
+    second part ("Anna Werner" for "Boris Werner") it is a name.
+    """
     word, follow = tokens[i].group(), tokens[i + 1].group() if i + 1 < len(tokens) else ""
     if re.search(r"['’]s$", word) and word.lower() not in ("it's", "that's", "here's", "there's", "let's", "what's"):
         return True
     between = sentence[tokens[i].end() : tokens[i + 1].start()] if follow else ""
     capital = follow[:1].isupper() and len(follow) > 1 and not DATE.fullmatch(follow) and between == " "
-    return (capital and follow != "I") or follow in PERSON_VERBS
+    if not capital or follow == "I":
+        return follow in PERSON_VERBS
+    alone = re.search(rf"(?:^|[^\w\s]\s*|\b[a-z]\w*\s+){re.escape(follow)}\b", source, re.M)
+    return word.lower() not in ORDERS and not alone

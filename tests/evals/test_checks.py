@@ -68,6 +68,8 @@ def test_a_written_date_knows_its_month() -> None:
         ("Send the slides.", []),
         ("Maya Chen sends the slides.", ["Maya", "Chen"]),
         ("Maya needs the slides.", ["Maya"]),
+        ("Maya Novak sends the slides.", ["Maya"]),
+        ("Ask Lena about it. Ask Novak about it. Trouble Omar with it.", []),
         ("Zoe's slides are due.", ["Zoe"]),
         ("Lena's slides are due. I am here. It's fine.", []),
     ],
