@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from pathlib import Path
 
 PARENT = "FACTORY_SERVE_PARENT"
 _PR_SET_PDEATHSIG = 1
@@ -30,6 +31,11 @@ def die_with_parent() -> None:
         os.kill(parent, 0)
     except ProcessLookupError:  # it ended before we asked
         os._exit(1)
+
+
+def python_path() -> str:
+    """PYTHONPATH with which a child finds this package, whatever its working directory."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
 
 def main() -> None:

@@ -1,118 +1,307 @@
-"""What the server serves: it reads the registry, loads what `prod` means, and then lets the alias mean it here too.
+"""What the server serves, and how that changes without a caller noticing.
 
-The registry's files are the truth; a running server follows them without restart. An alias moves only after its new
-version has answered a warm-up in the engine, so that a caller never waits for a promotion.
+    preflight → load on every replica → golden prompts → compare-and-swap in the registry → journal → swap of the
+    snapshot → the requests on the old version run out → unload; the version before stays loaded for the way back
+
+The registry's files are the truth about `prod` and `canary`: a promotion made here goes through them, and one made
+elsewhere is followed within a second. A version that cannot be served never becomes live; the one before stays.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from factory.errors import FactoryError
+from factory.base.build import prepare
+from factory.errors import FactoryError, InputError
 from factory.home import home
 from factory.registry import aliases, store
 from factory.registry.aliases import Registry
-from factory.registry.store import CONFIG, Version
-from serve.engine import Engine, EngineError, Size
-from serve.gateway import Gateway
+from factory.registry.store import Version
+from serve.catalogue import read_registries, read_versions, size_for
+from serve.journal import Journal, Traffic
+from serve.metrics import Metrics
+from serve.pool import Messages, Pool
+from serve.preflight import Refused, own_copy, preflight
+from serve.routing import Routes, Target
 
 log = logging.getLogger("serve.control")
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM can be built for
 FOLLOW = 0.5  # seconds between two looks at the registry's files
-
-
-def read_registries() -> dict[str, Registry]:
-    """All tasks' registries; one that cannot be read is reported and left out."""
-    found = {}
-    for task in aliases.registered():
-        try:
-            found[task] = aliases.read(task)
-        except FactoryError as error:
-            log.error("%s", error)
-    return found
-
-
-def read_versions(registries: dict[str, Registry], known: dict[str, Version]) -> dict[str, Version]:
-    """All registered versions by hash. What is known is not read again: versions never change."""
-    found = {}
-    for registry in registries.values():
-        for entry in registry.versions:
-            try:
-                found[entry.sha] = known.get(entry.sha) or store.get(entry.sha)
-            except FactoryError as error:
-                log.error("%s@v%d cannot be served: %s", registry.task, entry.ordinal, error)
-    return found
-
-
-def size_for(versions: list[Version]) -> Size:
-    """An engine with room for the highest rank among the versions of its base."""
-    highest = max((rank_of(version) for version in versions), default=0)
-    rank = next((rank for rank in RANKS if rank >= max(highest, Size.rank)), RANKS[-1])
-    return Size(rank=rank)
-
-
-def rank_of(version: Version) -> int:
-    """The highest rank of any module of an adapter; 0 if its config cannot be read."""
-    try:
-        config = json.loads((version.folder / CONFIG).read_text())
-        return max(int(config["r"]), *(config.get("rank_pattern") or {"": 0}).values())
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
+IDLE = 300.0  # seconds after which a version that no alias means is unloaded
 
 
 class Control:
-    """Keeps a gateway's routes in step with the registry."""
+    """The server's state. `routes` is an immutable snapshot, replaced whole; requests read it, only this writes."""
 
-    def __init__(self, gateway: Gateway, engines: list[Engine]) -> None:
-        self.gateway = gateway
-        gateway.engines = {engine.base.fingerprint: engine for engine in engines}
-        gateway.routes = replace(gateway.routes, bases={e.name: e.base.fingerprint for e in engines})
-        self.seen: dict[str, int] = {}
-        self.failed: dict[str, str] = {}  # task → hash that could not be loaded
+    def __init__(self, folder: Path, metrics: Metrics, replicas: int, tell: Callable[[str], None]) -> None:
+        self.folder, self.metrics, self.replicas, self.tell = folder, metrics, replicas, tell
+        self.routes = Routes()
+        self.pools: dict[str, Pool] = {}  # by fingerprint
+        self.journal = Journal(home("serve", "journal"))
+        self.leases: Counter[str] = Counter()  # running requests by adapter
+        self.used: dict[str, float] = {}  # when an adapter's last request began or ended
+        self.retired: set[str] = set()  # adapters to unload as soon as their last request ends
+        self.failed: dict[str, str] = {}  # hash → why it cannot be served
+        self._asked_for: set[str] = set()  # fingerprints of bases that stay whatever is promoted
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._seen: dict[str, int] = {}
 
-    async def refresh(self) -> None:
-        """Take in what the registry says now."""
-        registries = await asyncio.to_thread(read_registries)
-        versions = await asyncio.to_thread(read_versions, registries, self.gateway.routes.versions)
-        self.gateway.routes = replace(self.gateway.routes, registries=registries, versions=versions)
-        for task, registry in registries.items():
-            wanted = registry.aliases.get("prod")
-            if wanted in versions and wanted not in (self.gateway.routes.live.get(task), self.failed.get(task)):
-                await self._go_live(versions[wanted])
+    async def start(self, base: str = "") -> None:
+        """Start the engines that the promoted versions need (and `base`'s), and make every promoted version live."""
+        await self._read()
+        if base:
+            self._asked_for.add((await self._pool(base)).base.fingerprint)
+        for task in self.routes.registries:
+            await self._follow(task)
+        if not self.pools:
+            self._asked_for.add((await self._pool("auto")).base.fingerprint)
 
-    async def _go_live(self, version: Version) -> None:
-        engine = self.gateway.engines.get(version.facts.fingerprint)
-        try:
-            if engine is None:
-                raise EngineError(f"its base {version.facts.base} is not the one that this server runs")
-            if version.name not in engine.loaded:
-                await engine.load(version.name, version.folder)
-            await warm_up(engine, version.name)
-        except EngineError as error:
-            self.failed[version.task] = version.sha
-            log.error("%s cannot be served, the version before stays: %s", version.name, error)
-            return
-        self.failed.pop(version.task, None)
-        routes = self.gateway.routes
-        self.gateway.routes = replace(routes, live={**routes.live, version.task: version.sha})
-        log.info("%s is live", version.name)
+    async def stop(self) -> None:
+        for pool in self.pools.values():
+            await pool.stop()
+        self.journal.close()
+        shutil.rmtree(self.folder / "adapters", ignore_errors=True)
 
-    async def follow(self) -> None:
-        """Watch the registry's files for ever."""
+    async def watch(self) -> None:
+        """Follow the registry and unload what nobody needs any more, for ever."""
         while True:
             await asyncio.sleep(FOLLOW)
-            seen = {str(path): path.stat().st_mtime_ns for path in home("registry", "x").parent.glob("*.json")}
-            if seen != self.seen:
-                self.seen = seen
-                await self.refresh()
+            try:
+                await self._look()
+                await self._tidy()
+            except Exception:
+                log.exception("following the registry failed; trying again")
+
+    async def _look(self) -> None:
+        seen = {str(path): path.stat().st_mtime_ns for path in home("registry", "x").parent.glob("*.json")}
+        if seen != self._seen:
+            self._seen = seen
+            await self._read()
+        for task, registry in self.routes.registries.items():
+            live = self.routes.traffic.get(task, Traffic(task=task)).prod
+            if (wanted := registry.aliases.get("prod")) != live and wanted not in self.failed:
+                await self._follow(task)
+
+    async def promote(self, name: str, *, share: float = 1.0, expected: int | None = None) -> dict[str, Any]:
+        """Let the version `name` be what its task means, or with `share` < 1 the canary for that share of requests.
+
+        Errors: InputError for a name that is not there, Refused by the preflight, EngineError if it cannot be loaded,
+        FactoryError if someone else changed the task meanwhile. In each of these cases nothing has changed.
+        """
+        version = await asyncio.to_thread(aliases.resolve, name)
+        async with self._lock("task", version.task):
+            expected = aliases.read(version.task).generation if expected is None else expected
+            await self._read()
+            began = time.monotonic()
+            await self._ready(version)
+            alias: aliases.Alias = "prod" if share >= 1 else "canary"
+            registry = await asyncio.to_thread(aliases.point, version, alias, expected=expected)
+            if alias == "prod":
+                self._swap(registry, version)
+            else:
+                self._set(registry, canary=version.sha, share=share)
+            self.metrics.promote_seconds.observe(time.monotonic() - began)
+        return self.describe(version.task)
+
+    async def rollback(self, task: str) -> dict[str, Any]:
+        """Let the task mean what it meant before; that version is still loaded."""
+        async with self._lock("task", task):
+            registry = aliases.read(task)
+            if not registry.history:
+                raise InputError(f"{task} has no earlier version to go back to")
+            await self._ready(await asyncio.to_thread(store.get, registry.history[-1]))
+            version = await asyncio.to_thread(aliases.rollback, task)
+            self._swap(aliases.read(task), version)
+        return self.describe(task)
+
+    async def shadow(self, task: str, name: str) -> dict[str, Any]:
+        """Send a copy of the task's requests to the version `name`, for the record only; an empty name ends that."""
+        version = await asyncio.to_thread(aliases.resolve, name) if name else None
+        if version and version.task != task:
+            raise InputError(f"{version.name} is no version of {task}")
+        async with self._lock("task", task):
+            if version:
+                await self._ready(version)
+            self._set(aliases.read(task), shadow=version.sha if version else None)
+        return self.describe(task)
+
+    async def load(self, name: str) -> dict[str, Any]:
+        """Load a version that no alias means yet, so that its first caller need not wait."""
+        version = await asyncio.to_thread(aliases.resolve, name)
+        await self._read()
+        await self._ready(version)
+        return self.describe(version.task)
+
+    async def ready(self, target: Target) -> Pool:
+        """The pool of a target, with the adapter loaded. Refused if it must not be served, EngineError if it cannot."""
+        pool = self.pools.get(target.fingerprint)
+        if pool is None:  # a caller cannot start engines
+            raise Refused(f"no engine runs for the base of {target.label}")
+        if target.version is not None and target.model not in pool.wanted:
+            if why := self.failed.get(target.version.sha):
+                raise Refused(why)
+            await self._ready(target.version)
+        return pool
+
+    def describe(self, task: str) -> dict[str, Any]:
+        """A task's traffic as the command line and `factory top` show it."""
+        traffic = self.journal.states.get(task, Traffic(task=task))
+        registry = self.routes.registries.get(task, Registry(task=task))
+
+        def shown(sha: str | None) -> str | None:
+            entry = registry.entry(sha) if sha else None
+            return f"{task}@v{entry.ordinal}" if entry else None
+
+        return {
+            "task": task,
+            "generation": traffic.generation,
+            **{role: shown(getattr(traffic, role)) for role in ("prod", "previous", "canary", "shadow")},
+            "share": traffic.share,
+            "why_not": self.failed.get(registry.aliases.get("prod") or ""),
+        }
+
+    async def _read(self) -> None:
+        """Take in the registry's files; routes that depend on a loaded version do not change by this."""
+        registries = await asyncio.to_thread(read_registries)
+        versions = await asyncio.to_thread(read_versions, registries, self.routes.versions)
+        self.routes = replace(self.routes, registries=registries, versions=versions)
+
+    async def _follow(self, task: str) -> None:
+        """Make true here what the registry says of `task`; what cannot be served leaves things as they are."""
+        async with self._lock("task", task):
+            registry, versions = self.routes.registries[task], self.routes.versions
+            now, before = self.routes.traffic.get(task), self.journal.states.get(task, Traffic(task=task))
+            wanted = registry.aliases.get("prod")
+            # After a start, what was served last is the next best.
+            for sha in dict.fromkeys([wanted] if now else [wanted, before.prod]):
+                if sha in versions and not (now and now.prod == sha) and await self._try(versions[sha]):
+                    self._swap(registry, versions[sha])
+                    break
+            if now is None and task in self.routes.traffic:
+                kept = self.routes.traffic[task]
+                for role in ("previous", "canary", "shadow"):
+                    sha = getattr(kept, role)
+                    if sha and not (sha in versions and await self._try(versions[sha])):
+                        self._set(registry, **{role: None})
+
+    async def _try(self, version: Version) -> bool:
+        """Load a version that nobody is waiting for; if that fails the log says why."""
+        if version.sha in self.failed:
+            return False
+        try:
+            await self._ready(version)
+        except FactoryError as error:
+            log.error("%s cannot be served: %s", version.name, error)
+            return False
+        return True
+
+    async def _ready(self, version: Version) -> Pool:
+        """Preflight, load, golden prompts. Does nothing for a version that is loaded."""
+        async with self._lock("version", version.sha):
+            pool = await self._pool(version.facts.base, version.facts.fingerprint)
+            if version.name not in pool.wanted:
+                self.used[version.name] = began = time.monotonic()
+                self.retired.discard(version.name)
+                try:
+                    await asyncio.to_thread(preflight, version, pool.base, pool.size.rank)
+                except Refused as error:
+                    self.failed[version.sha] = str(error)
+                    self.metrics.rejects.labels("preflight").inc()
+                    raise
+                files = await asyncio.to_thread(own_copy, version, self.folder / "adapters" / version.sha)
+                await pool.load(version.name, files, await asyncio.to_thread(golden, version))
+                self.failed.pop(version.sha, None)
+                self.metrics.load_seconds.observe(time.monotonic() - began)
+            return pool
+
+    async def _pool(self, base: str, fingerprint: str | None = None) -> Pool:
+        """The engines of a base, started now if there are none. Refused if this base is another build of it."""
+        if fingerprint in self.pools:
+            return self.pools[fingerprint]
+        async with self._lock("engines", ""):
+            prepared = await asyncio.to_thread(prepare, base)
+            if fingerprint not in (None, prepared.fingerprint):
+                raise Refused(
+                    f"it was trained on another build of {base} ({str(fingerprint)[:12]}) than the one here "
+                    f"({prepared.fingerprint[:12]}): train it again"
+                )
+            if prepared.fingerprint not in self.pools:
+                mine = [v for v in self.routes.versions.values() if v.facts.fingerprint == prepared.fingerprint]
+                pool = Pool(prepared, self.folder, size_for(mine), self.replicas)
+                try:
+                    await pool.start(self.tell)
+                except BaseException:
+                    await pool.stop()
+                    raise
+                self.pools[prepared.fingerprint] = pool
+                bases = {**self.routes.bases, pool.name: prepared.fingerprint}
+                self.routes = replace(self.routes, bases=bases)
+            return self.pools[prepared.fingerprint]
+
+    def _swap(self, registry: Registry, version: Version) -> None:
+        """`prod` means `version` from the next request on. Journal first, then the snapshot: both or neither."""
+        before = self.journal.states.get(registry.task, Traffic(task=registry.task))
+        changes: dict[str, Any] = {"prod": version.sha}
+        if before.prod != version.sha:
+            changes["previous"] = before.prod
+            if before.previous in self.routes.versions:  # its last requests run out, then it is unloaded
+                self.retired.add(self.routes.versions[before.previous].name)
+        if before.canary == version.sha:
+            changes |= {"canary": None, "share": 0.0}
+        self._set(registry, **changes)
+        log.info("%s is live", version.name)
+
+    def _set(self, registry: Registry, **changes: Any) -> None:
+        before = self.journal.states.get(registry.task, Traffic(task=registry.task))
+        state = before.model_copy(update={"generation": registry.generation, **changes})
+        self.journal.record(state)
+        self.routes = replace(
+            self.routes,
+            registries={**self.routes.registries, registry.task: registry},
+            traffic={**self.routes.traffic, registry.task: state},
+        )
+
+    async def _tidy(self) -> None:
+        """Unload what no alias means and no request uses, and end the engines of a base that nothing needs any more."""
+        kept = {sha for traffic in self.routes.traffic.values() for sha in traffic.versions()}
+        needed = [self.routes.versions[sha] for sha in kept if sha in self.routes.versions]
+        names = {version.name for version in needed}
+        for fingerprint, pool in list(self.pools.items()):
+            crowded = len(pool.wanted) > pool.size.held
+            for name in sorted(set(pool.wanted) - names, key=lambda name: self.used.get(name, 0)):
+                idle = time.monotonic() - self.used.get(name, 0)
+                if crowded or name in self.retired or idle > IDLE:
+                    await self._unload(pool, name)
+            bases = {version.facts.fingerprint for version in needed} | self._asked_for
+            if fingerprint not in bases and not pool.wanted and not any(r.admission.running for r in pool.replicas):
+                del self.pools[fingerprint]
+                self.routes = replace(
+                    self.routes, bases={n: f for n, f in self.routes.bases.items() if f != fingerprint}
+                )
+                await pool.stop()
+
+    async def _unload(self, pool: Pool, name: str) -> None:
+        """Unload an adapter unless a request runs on it or came for it just now."""
+        folder = pool.wanted[name]
+        async with self._lock("version", folder.name):
+            if not self.leases[name]:
+                self.retired.discard(name)
+                await pool.unload(name)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _lock(self, kind: str, name: str) -> asyncio.Lock:
+        return self._locks.setdefault((kind, name), asyncio.Lock())
 
 
-async def warm_up(engine: Engine, model: str) -> None:
-    """One short answer, so that no caller pays for the first use. EngineError if there is none."""
-    request = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
-    async with engine.session.post("/v1/chat/completions", json=request) as reply:
-        if reply.status != 200:
-            raise EngineError(f"the engine answers {model} with {reply.status}: {(await reply.text())[:300]}")
+def golden(version: Version) -> list[Messages]:
+    """The conversations a version must answer before it goes live: those noted with it, else a greeting."""
+    system = [{"role": "system", "content": version.facts.prompt}] if version.facts.prompt else []
+    texts = store.noted(version, "golden") or ["Hello"]
+    return [[*system, {"role": "user", "content": str(text)}] for text in texts[:8]]

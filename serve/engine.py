@@ -28,10 +28,11 @@ import aiohttp
 from factory.base.build import Base
 from factory.errors import FactoryError
 from factory.home import shown
-from serve.boot import PARENT
+from serve.boot import PARENT, python_path
 
 START_LIMIT = 900.0  # seconds until an engine counts as stuck while starting
 STOP_LIMIT = 10.0  # seconds it may take to stop before it is killed
+MODULE = "serve.boot"  # what an engine's process runs
 PLUGINS = "adapter_factory,adapter_factory_child,bitsandbytes"
 
 
@@ -46,6 +47,7 @@ class Size:
     slots: int = 8  # adapters in one batch
     rank: int = 16  # one of vLLM's: 1, 8, 16, 32, 64, 128, 256, 320, 512
     held: int = 64  # adapters in memory beside the slots; more are read again from their files when asked for
+    requests: int = 128  # requests in one batch
 
 
 class Engine:
@@ -146,6 +148,17 @@ class Engine:
         await self._ask("load", {"name": name, "path": str(folder)})
         self.loaded.add(name)
 
+    async def warm_up(self, model: str, messages: list[dict[str, Any]] | None = None) -> str:
+        """One short sampled answer, so that no caller pays for the first use. EngineError if there is none."""
+        request = {"model": model, "messages": messages or [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+        try:
+            async with self.session.post("/v1/chat/completions", json=request) as reply:
+                if reply.status != 200:
+                    raise EngineError(f"the engine answers {model} with {reply.status}: {(await reply.text())[:300]}")
+                return str((await reply.json())["choices"][0]["message"]["content"])
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise EngineError(f"the engine for {self.name} does not answer: {error or type(error).__name__}") from None
+
     async def unload(self, name: str) -> None:
         self.loaded.discard(name)
         await self._ask("unload", {"name": name})
@@ -185,6 +198,7 @@ def command(base: Base, socket: Path, size: Size, name: str) -> list[str]:
         "max-loras": size.slots,
         "max-cpu-loras": max(size.held, size.slots),
         "max-lora-rank": size.rank,
+        "max-num-seqs": size.requests,
         "max-model-len": context_length(base),
         "seed": 0,
         "generation-config": "vllm",
@@ -194,7 +208,7 @@ def command(base: Base, socket: Path, size: Size, name: str) -> list[str]:
     if not cuda():
         flags.append("enforce-eager")
     return [
-        *(sys.executable, "-m", "serve.boot"),
+        *(sys.executable, "-m", MODULE),
         *(f"--{key}={value}" for key, value in options.items()),
         *(f"--{flag}" for flag in flags),
     ]
@@ -206,7 +220,7 @@ def environment(key: str) -> dict[str, str]:
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, unless the user says otherwise
         **os.environ,
         PARENT: str(os.getpid()),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": python_path(),
         "VLLM_API_KEY": key,
         "VLLM_PLUGINS": PLUGINS,
         "VLLM_NO_USAGE_STATS": "1",

@@ -23,8 +23,9 @@ STALL = 300.0  # seconds without a byte from the engine until it counts as gone
 
 @dataclass
 class Usage:
-    """Tokens of one answer, as the engine counted them."""
+    """How an answer ended, and its tokens as the engine counted them."""
 
+    status: int = 200
     prompt: int = 0
     completion: int = 0
 
@@ -60,7 +61,6 @@ async def forward(
                 raise _translated(answer.status, await answer.read(), target)
             if not request.get("stream"):
                 body = await answer.read()
-                first()
                 usage.read(json.loads(body).get("usage"))
                 kind = answer.headers.get("content-type", "application/json")
                 await reply(send, 200, body.replace(mine, theirs, 1), {"content-type": kind, **headers})
@@ -84,6 +84,7 @@ async def forward(
         lost = unavailable(f"the engine for {target.task} stopped while answering; try again")
         if not begun:
             raise lost from None
+        usage.status = 503
         event = b"data: " + json.dumps(lost.body()).encode() + b"\n\n"
         await send({"type": "http.response.body", "body": event, "more_body": True})
     if not begun:

@@ -1,127 +1,156 @@
 """The one public listener: OpenAI's API over all versions, as an ASGI application.
 
-    GET  /v1/models   /v1/models/{name}   /health
+    GET  /v1/models   /v1/models/{name}   /health   /metrics
     POST /v1/chat/completions   /v1/completions
 
-Per request: one snapshot of the routes → the version that `model=` means → its prompt, defaults and labels → the
-engine → the answer relayed as it comes. A caller that hangs up ends the generation. No other path exists.
+Per request: who asks → one snapshot of the routes → the version that `model=` means → may this caller → lease → a fair
+turn → its prompt, defaults and labels → the engine → the answer relayed as it comes → everything given back. A caller
+that hangs up ends the generation. No other path exists, and nothing a caller sends ends in a bare 500.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import time
 from typing import Any
 from urllib.parse import unquote
 
-from serve.engine import Engine, EngineError
-from serve.forward import forward
-from serve.replies import Receive, Refusal, Scope, Send, refuse, reply_json, unavailable
-from serve.routing import Routes, Target
+from factory.registry.store import SHORT
+from serve.auth import Caller, Keys
+from serve.control import Control
+from serve.engine import EngineError
+from serve.exposition import exposition
+from serve.forward import Usage, forward
+from serve.logs import access
+from serve.metrics import Done, Metrics
+from serve.preflight import Refused
+from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply, reply_json, unavailable
+from serve.routing import Target
+from serve.shadow import Shadow
 from serve.shape import FIELDS, complete, parse
 
-MAX_BODY = 4 * 2**20  # bytes of a request
-BODY_LIMIT = 30.0  # seconds a caller may take to send it
+log = logging.getLogger("serve.gateway")
 
 
 class Gateway:
-    """The application. `routes` is replaced whole when a version or an alias changes."""
+    """The application over a `control` that says what there is."""
 
-    def __init__(self) -> None:
-        self.routes = Routes()
-        self.engines: dict[str, Engine] = {}  # by the base's fingerprint
-        self.loading: dict[str, asyncio.Lock] = {}
+    def __init__(self, control: Control, keys: Keys, metrics: Metrics) -> None:
+        self.control, self.keys, self.metrics = control, keys, metrics
+        self.shadow = Shadow(control, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        tag = {"x-request-id": _request_id(scope)}
+        tag, done = {"x-request-id": _request_id(scope)}, Done()
         try:
-            await self._answer(scope, receive, send, tag)
+            await self._answer(scope, receive, send, tag, done)
         except Refusal as refusal:
+            done.status = refusal.status
+            self.metrics.rejects.labels(refusal.code or str(refusal.status)).inc()
             await refuse(send, refusal, tag)
+        except Exception:
+            log.exception("request %s failed", tag["x-request-id"])
+            await refuse(send, Refusal(500, "something went wrong here; the log says more", code="internal"), tag)
+        if scope["path"] in FIELDS:
+            done.seconds = time.monotonic() - done.at
+            self.metrics.done(done)
+            access(tag["x-request-id"], scope["path"], done)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, tag: dict[str, str]) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, tag: dict[str, str], done: Done) -> None:
         path, method = scope["path"], scope["method"]
+        if path == "/health":
+            _expect(method, "GET", path)
+            up = {pool.name: len(pool.ready()) for pool in self.control.pools.values()}
+            ready = bool(up) and all(up.values())
+            await reply_json(send, 200 if ready else 503, {"status": "ok" if ready else "starting", "engines": up}, tag)
+            return
+        caller = self.keys.caller(scope)
         if path in FIELDS:
             _expect(method, "POST", path)
-            await self._generate(path, receive, send, tag)
+            await self._generate(path, caller, receive, send, tag, done)
         elif path == "/v1/models":
             _expect(method, "GET", path)
-            await reply_json(send, 200, {"object": "list", "data": [self._card(m) for m in self.routes.models()]}, tag)
+            names = [name for name in self.control.routes.models() if caller.may(name.partition("@")[0])]
+            await reply_json(send, 200, {"object": "list", "data": [self._card(name) for name in names]}, tag)
         elif path.startswith("/v1/models/"):
             _expect(method, "GET", path)
-            asked = unquote(path.removeprefix("/v1/models/"))
-            self.routes.resolve(asked)
-            await reply_json(send, 200, self._card(asked), tag)
-        elif path == "/health":
-            ready = bool(self.engines) and all(engine.alive() for engine in self.engines.values())
-            await reply_json(send, 200 if ready else 503, {"status": "ok" if ready else "starting"}, tag)
+            name = unquote(path.removeprefix("/v1/models/"))
+            caller.check(self.control.routes.resolve(name).task)
+            await reply_json(send, 200, self._card(name), tag)
+        elif path == "/metrics":
+            _expect(method, "GET", path)
+            text = await exposition(self.control, self.metrics)
+            await reply(send, 200, text, {"content-type": "text/plain; version=0.0.4; charset=utf-8", **tag})
         else:
-            raise Refusal(404, f"there is no {method} {path[:200]}", code="unknown_url")
+            raise Refusal(404, f"there is no {method[:20]} {path[:200]}", code="unknown_url")
 
-    async def _generate(self, path: str, receive: Receive, send: Send, tag: dict[str, str]) -> None:
+    async def _generate(
+        self, path: str, caller: Caller, receive: Receive, send: Send, tag: dict[str, str], done: Done
+    ) -> None:
         asked = parse(await read_body(receive), path)
-        target = self.routes.resolve(asked["model"])
-        engine = await self._loaded(target)
+        user = asked.get("user")
+        target = self.control.routes.resolve(asked["model"], str(user or caller.name or tag["x-request-id"]))
+        done.task, done.key = target.task, caller.name
+        done.version = target.version.sha[:SHORT] if target.version else "base"
+        caller.check(target.task)
+        with caller.admitted():
+            usage = await self._leased(path, asked, target, receive, send, tag, done)
+            caller.spent(usage.prompt + usage.completion)
+        done.status, done.prompt, done.completion = usage.status, usage.prompt, usage.completion
+
+    async def _leased(
+        self,
+        path: str,
+        asked: dict[str, Any],
+        target: Target,
+        receive: Receive,
+        send: Send,
+        tag: dict[str, str],
+        done: Done,
+    ) -> Usage:
+        """Answer while holding a lease, so that the version stays loaded; a caller that hangs up cancels the work."""
+
+        def first() -> None:
+            done.first = time.monotonic() - done.at
+
+        control = self.control
         request = complete(asked, target.model, target.version.facts if target.version else None)
-        headers = {**tag, "x-adapter-version": target.label}
-        work = asyncio.current_task()
+        work, gone = asyncio.current_task(), asyncio.create_task(_disconnected(receive))
         assert work is not None
-        gone = asyncio.create_task(_disconnected(receive))
         gone.add_done_callback(lambda task: task.cancelled() or work.cancel())
+        control.leases[target.model] += 1
+        running = self.metrics.in_flight.labels(done.task, done.version)
+        running.inc()
         try:
-            await forward(engine, path, request, asked, target, send, headers, lambda: None)
+            pool = await control.ready(target)
+            replica = pool.pick(target.model)
+            async with replica.admission.turn(target.task, target.model):
+                headers = {**tag, "x-adapter-version": target.label}
+                self.shadow.copy(path, asked, target)
+                return await forward(replica.engine, path, request, asked, target, send, headers, first)
+        except Refused as error:
+            why = f"the model {target.asked!r} cannot be served: {error}"
+            raise Refusal(404, why, code="model_not_found", param="model") from None
+        except EngineError as error:
+            log.warning("%s", error)
+            raise unavailable(f"the engine for {target.task} cannot answer now; try again soon") from None
         except asyncio.CancelledError:
-            if not gone.done():  # it is the server that stops
+            if not gone.done() or gone.cancelled():  # it is the server that stops
                 raise
+            return Usage(status=499)
         finally:
             gone.cancel()
-
-    async def _loaded(self, target: Target) -> Engine:
-        """The engine of a target, with its version loaded."""
-        engine = self.engines.get(target.fingerprint)
-        if engine is None or not engine.alive():
-            raise unavailable(f"the engine for {target.task} is not running; try again soon")
-        if target.version is not None:
-            lock = self.loading.setdefault(target.model, asyncio.Lock())
-            async with lock:
-                if target.model not in engine.loaded:
-                    try:
-                        await engine.load(target.model, target.version.folder)
-                    except EngineError as error:
-                        raise unavailable(str(error)) from None
-        return engine
+            running.dec()
+            control.leases[target.model] -= 1
+            control.used[target.model] = time.monotonic()
 
     def _card(self, name: str) -> dict[str, Any]:
-        """OpenAI's model object, with what a name stands for."""
-        target = self.routes.resolve(name)
-        return {
-            "id": name,
-            "object": "model",
-            "created": 0,
-            "owned_by": "adapter-factory",
-            "root": target.label,
-        }
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The request's body. Refusal 413 if it is too large, 408 if it takes too long."""
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(BODY_LIMIT):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Refusal(400, "the request ended early")
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > MAX_BODY:
-                    raise Refusal(413, f"the body is larger than {MAX_BODY} bytes", code="too_large")
-                if not message.get("more_body"):
-                    return b"".join(parts)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not come within {BODY_LIMIT:.0f} s", code="timeout") from None
+        """OpenAI's model object, with what a name stands for in `root`."""
+        target = self.control.routes.resolve(name)
+        return {"id": name, "object": "model", "created": 0, "owned_by": "adapter-factory", "root": target.label}
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -136,7 +165,6 @@ def _expect(method: str, wanted: str, path: str) -> None:
 
 def _request_id(scope: Scope) -> str:
     """The caller's X-Request-Id if it is a plain one, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and 0 < len(value) <= 64 and value.isascii() and value.replace(b"-", b"").isalnum():
-            return str(value.decode("latin-1"))
-    return secrets.token_hex(12)
+    given = header(scope, b"x-request-id")
+    plain = 0 < len(given) <= 64 and given.isascii() and given.replace("-", "").isalnum()
+    return given if plain else secrets.token_hex(12)

@@ -1,4 +1,4 @@
-"""Answers of our own: JSON over ASGI, and errors in OpenAI's shape.
+"""ASGI in small: a request's headers and body, answers in JSON, and errors in OpenAI's shape.
 
     {"error": {"message": …, "type": …, "param": …, "code": …}}
 
@@ -7,6 +7,7 @@ The official clients turn them into their own exceptions by the status alone; `m
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -16,6 +17,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+MAX_BODY = 4 * 2**20  # bytes of a request
+BODY_LIMIT = 30.0  # seconds a caller may take to send it
 TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -64,3 +67,27 @@ async def reply_json(send: Send, status: int, value: Any, headers: dict[str, str
 
 async def refuse(send: Send, refusal: Refusal, headers: dict[str, str] | None = None) -> None:
     await reply_json(send, refusal.status, refusal.body(), {**refusal.headers(), **(headers or {})})
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """The first header of this (lower-case) name, or an empty text."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The request's body. Refusal 413 if it is too large, 408 if it takes too long."""
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_LIMIT):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal(400, "the request ended early", code="incomplete")
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > MAX_BODY:
+                    raise Refusal(413, f"the body is larger than {MAX_BODY} bytes", code="too_large")
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise Refusal(408, f"the body did not come within {BODY_LIMIT:.0f} s", code="timeout") from None

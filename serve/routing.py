@@ -1,6 +1,7 @@
 """Which version a `model=` means, decided on one immutable snapshot: a request never sees half a change.
 
-    summary  summary@prod      what prod means on this server now
+    summary                    what prod means on this server now, or for its share of callers the canary
+    summary@prod               the version that prod means, canary or not
     summary@canary             the candidate, if there is one
     summary@v2                 the second version of the task
     summary@1a2b3c4d5e6f       a version by (the beginning of) its hash
@@ -11,12 +12,14 @@ Names come from clients, so they are only looked up in what the snapshot holds: 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
 from factory.registry.aliases import Registry
 from factory.registry.store import Version
 from factory.strict import nearest
+from serve.journal import Traffic
 from serve.replies import Refusal
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}(@[A-Za-z0-9.-]{1,64})?")
@@ -44,15 +47,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Routes:
-    """A snapshot. `live` maps a task to the hash that prod means here, which follows the registry once it is loaded."""
+    """A snapshot. `traffic` says what prod means here, which follows the registry as soon as that version is loaded."""
 
     bases: dict[str, str] = field(default_factory=dict)  # public name → fingerprint
     registries: dict[str, Registry] = field(default_factory=dict)
     versions: dict[str, Version] = field(default_factory=dict)  # by full hash
-    live: dict[str, str] = field(default_factory=dict)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
 
-    def resolve(self, asked: str) -> Target:
-        """The target of `model=asked`. Refusal 404 says what there is instead."""
+    def resolve(self, asked: str, caller: str = "") -> Target:
+        """The target of `model=asked`. One `caller` always gets the same side of a canary.
+
+        Refusal 404 says what there is instead.
+        """
         if not NAME.fullmatch(asked):
             raise _unknown("a model's name is letters, digits and ._-/ with at most one @", asked)
         if asked in self.bases:
@@ -61,7 +67,7 @@ class Routes:
         registry = self.registries.get(task)
         if registry is None:
             raise _unknown(f"there is no model {task!r}{nearest(task, [*self.registries, *self.bases])}", asked)
-        sha = self.pick(registry, which or "prod")
+        sha = self._pick(registry, which, caller)
         if sha is None and which in ("", "prod"):
             raise _unknown(f"no version of {task} is promoted yet: factory promote version={task}@v1", asked)
         if sha is None or sha not in self.versions:
@@ -70,24 +76,37 @@ class Routes:
         version = self.versions[sha]
         return Target(asked, version.facts.fingerprint, version.name, version)
 
-    def pick(self, registry: Registry, which: str) -> str | None:
+    def _pick(self, registry: Registry, which: str, caller: str) -> str | None:
         """The hash that `which` means for a task, or None."""
-        if which == "prod":
-            return self.live.get(registry.task)
+        traffic = self.traffic.get(registry.task, Traffic(task=registry.task))
+        if not which:
+            canary = traffic.canary if _bucket(registry.task, caller) < traffic.share else None
+            return canary or traffic.prod
+        if which in ("prod", "canary"):
+            return traffic.prod if which == "prod" else traffic.canary
         if match := re.fullmatch(r"v([1-9][0-9]{0,8})", which):
             return next((e.sha for e in registry.versions if e.ordinal == int(match[1])), None)
         if re.fullmatch(r"[0-9a-f]{6,64}", which):
             found = [e.sha for e in registry.versions if e.sha.startswith(which)]
             return found[0] if len(found) == 1 else None
-        return registry.aliases.get(which)
+        return None
+
+    def live(self) -> list[str]:
+        """The tasks that have a version behind their plain name."""
+        return sorted(task for task, traffic in self.traffic.items() if traffic.prod)
 
     def models(self) -> list[str]:
         """Every name that can be asked for: bases, tasks with a live version, and all versions by number."""
-        names = list(self.bases)
+        names, live = list(self.bases), self.live()
         for task, registry in sorted(self.registries.items()):
-            names += [task] * (task in self.live)
+            names += [task] * (task in live)
             names += [f"{task}@v{e.ordinal}" for e in registry.versions if e.sha in self.versions]
         return names
+
+
+def _bucket(task: str, caller: str) -> float:
+    """A number in [0, 1) for a caller, another one for each task."""
+    return int.from_bytes(hashlib.blake2b(f"{task} {caller}".encode(), digest_size=6).digest()) / 2**48
 
 
 def _unknown(why: str, asked: str) -> Refusal:

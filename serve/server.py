@@ -1,6 +1,7 @@
-"""`factory serve`: the engine, the gateway before it, and what keeps the two in step, as one process to start and stop.
+"""`factory serve`: engines, gateway and admin listener as one process to start and stop.
 
-`serve()` blocks until Ctrl-C or SIGTERM; `running()` is the same as a context manager, for tests and quickstart.
+`serve()` blocks until Ctrl-C or SIGTERM. `running()` runs the same in a child process while a block runs, for tests,
+quickstart and bench; the child ends with its parent, however that ends.
 """
 
 from __future__ import annotations
@@ -8,41 +9,51 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
+import json
 import logging
 import os
+import secrets
+import shutil
 import signal
 import socket
+import subprocess
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import uvicorn
 import uvloop
 
-from factory.base.build import Base, prepare
-from factory.errors import InputError
-from factory.home import home, shown
-from factory.registry.store import Version
-from serve.control import Control, read_registries, read_versions, size_for
-from serve.engine import Engine
+from factory.errors import FactoryError, InputError
+from factory.home import home, write_json
+from serve import boot
+from serve.admin import Admin
+from serve.auth import LOCAL, Keys, keys_file
+from serve.control import Control
 from serve.gateway import Gateway
+from serve.guard import GuardedProtocol
+from serve.logs import open_logs
+from serve.metrics import Metrics
 
 log = logging.getLogger("serve")
-LINGER = 10  # seconds that running answers have to end when the server stops
+LINGER = 20  # seconds that running answers have to end when the server stops
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve. `port=0` takes a free one; `base` is started even if no version of it is promoted."""
+    """How to serve. Port 0 takes a free one; `base` is started even if no version of it is promoted."""
 
     host: str = "127.0.0.1"
     port: int = 8000
+    admin_port: int = 0
     base: str = ""
+    replicas: int = 1
 
 
 def serve(options: Options, progress: Progress | None = None) -> None:
@@ -53,134 +64,178 @@ def serve(options: Options, progress: Progress | None = None) -> None:
         tell(f"serving {', '.join(models)} at {url}/v1; Ctrl-C stops it")
         question = f'{{"model": "{models[-1]}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
         tell(f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{question}'")
+        if not keys_file().exists():
+            tell("  no keys: only this machine is served (make one: factory key new name=app)")
 
-    async def main() -> None:
+    _until_stopped(options, tell, ready)
+    tell("stopped")
+
+
+@contextlib.contextmanager
+def running(options: Options | None = None, messages: IO[str] | int | None = None) -> Iterator[str]:
+    """Serve while the block runs; gives the URL, by default on a free port of the loopback.
+
+    Progress goes to `messages`, by default to stderr. FactoryError if the server cannot start. At the end of the block
+    everything is stopped; it also stops when the thread that entered the block ends.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-m", "serve.server", json.dumps(asdict(options or Options(port=0)))],
+        env={**os.environ, boot.PARENT: str(os.getpid()), "PYTHONPATH": boot.python_path()},
+        stdout=subprocess.PIPE,
+        stderr=messages,
+        text=True,
+    )
+    assert child.stdout is not None
+    try:
+        line = child.stdout.readline()
+        answer = json.loads(line) if line else {"error": f"the server ended with code {child.wait()}"}
+        if "error" in answer:
+            raise (InputError if answer.get("code") == 2 else FactoryError)(answer["error"])
+        yield answer["url"]
+    finally:
+        child.terminate()
+        child.wait()
+        child.stdout.close()
+
+
+def main() -> int:
+    """The child of `running`: options as JSON in, one line of JSON out when it is ready or has failed."""
+    boot.die_with_parent()
+    options = Options(**json.loads(sys.argv[1]))
+
+    def ready(url: str, models: list[str]) -> None:
+        print(json.dumps({"url": url, "models": models}), flush=True)
+
+    try:
+        _until_stopped(options, lambda text: print(text, file=sys.stderr, flush=True), ready)
+    except FactoryError as error:
+        print(json.dumps({"error": str(error), "code": error.exit_code}), flush=True)
+        return error.exit_code
+    return 0
+
+
+def _until_stopped(options: Options, tell: Progress, ready: Callable[[str, list[str]], None]) -> None:
+    async def until_cancelled() -> None:
         task = asyncio.current_task()
         assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await run(options, tell, ready)
-        tell("stopped")
 
-    uvloop.run(main())
-
-
-@contextlib.contextmanager
-def running(options: Options | None = None, progress: Progress | None = None) -> Iterator[str]:
-    """Serve in a thread while the block runs; gives the URL, by default on a free port of the loopback.
-
-    Raises what starting raises. At the end of the block everything is stopped.
-    """
-    options = options or Options(port=0)
-    url: Future[str] = Future()
-    loop = uvloop.new_event_loop()
-    task = loop.create_task(run(options, progress or log.info, lambda address, _: url.set_result(address)))
-
-    def main() -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(task)
-        except asyncio.CancelledError:
-            pass
-        except BaseException as error:
-            if not url.done():
-                url.set_exception(error)
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-
-    thread = threading.Thread(target=main, name="serve", daemon=True)
-    thread.start()
-    try:
-        yield url.result()
-    finally:
-        if thread.is_alive():
-            loop.call_soon_threadsafe(task.cancel)
-        thread.join()
+    uvloop.run(until_cancelled())
 
 
 async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]], None]) -> None:
     """Start everything, call `ready` with the URL and the models, and serve until cancelled; then stop everything."""
-    listener = _listen(options)
-    engines: list[Engine] = []
+    keys, metrics = Keys(keys_file()), Metrics()
+    if options.host not in LOCAL and not keys.required:
+        raise InputError(
+            f"host={options.host} would serve others without keys: make one first (factory key new name=app)"
+        )
+    _sweep()
     folder = home("runs", f"serve-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-    gateway = Gateway()
-    try:
-        engines += await asyncio.to_thread(_engines, options, folder)
-        for engine in engines:
-            tell(f"starting the engine for {engine.name}; its log is {shown(engine.log)}")
-            await engine.start(tell)
-        control = Control(gateway, engines)
-        await control.refresh()
-        server = _Server(_config(gateway))
-        follow = asyncio.create_task(control.follow())
-        serving = asyncio.create_task(server.serve([listener]))
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(_only_one())
+        public = undo.enter_context(contextlib.closing(_listen(options.host, options.port, "port")))
+        private = undo.enter_context(contextlib.closing(_listen("127.0.0.1", options.admin_port, "admin_port")))
+        for handler in open_logs(folder):
+            undo.callback(_close, handler)
+        token = secrets.token_urlsafe(32)
+        control = Control(folder, metrics, options.replicas, tell)
+        apps = [
+            _Server(_config(Gateway(control, keys, metrics))),
+            _Server(_config(Admin(control, keys, metrics, token))),
+        ]
+        jobs: list[asyncio.Task[None]] = []
         try:
-            while not server.started:
+            await control.start(options.base)
+            jobs = [
+                *(asyncio.create_task(app.serve([at])) for app, at in zip(apps, (public, private), strict=True)),
+                asyncio.create_task(control.watch()),
+                asyncio.create_task(_refresh(keys)),
+            ]
+            while not all(app.started for app in apps):
                 await asyncio.sleep(0.01)
-            host, port = listener.getsockname()[:2]
-            ready(
-                f"http://{f'[{host}]' if ':' in host else host}:{port}",
-                [*gateway.routes.bases, *sorted(gateway.routes.live)],
-            )
-            await asyncio.gather(serving, follow)
+            facts = {"pid": os.getpid(), "url": _url(public), "admin": _url(private), "token": token}
+            write_json(home("serve", "server.json"), facts)
+            home("serve", "server.json").chmod(0o600)
+            undo.callback(home("serve", "server.json").unlink, missing_ok=True)
+            ready(_url(public), [*control.routes.bases, *control.routes.live()])
+            await asyncio.gather(*jobs)
         finally:
-            follow.cancel()
-            server.should_exit = True
-            await serving
-    finally:
-        listener.close()
-        for engine in engines:
-            await engine.stop()
-            engine.discard()
+            for app in apps:
+                app.should_exit = True
+            for job in jobs[len(apps) :]:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+            await control.stop()
 
 
-def _engines(options: Options, folder: Path) -> list[Engine]:
-    """One engine for every base that a promoted version needs, or for the one that was asked for."""
-    registries = read_registries()
-    versions = read_versions(registries, {})
-    prod = [versions[sha] for r in registries.values() if (sha := r.aliases.get("prod")) in versions]
-    names = list(dict.fromkeys([*([options.base] if options.base else []), *(v.facts.base for v in prod)]))
-    engines = []
-    for name in names or ["auto"]:
-        base = prepare(name)
-        _warn_of_other_builds(base, prod)
-        mine = [v for v in versions.values() if v.facts.fingerprint == base.fingerprint]
-        engines.append(Engine(base, folder / f"engine-{Path(base.name).name}.log", size_for(mine)))
-    return engines
+async def _refresh(keys: Keys) -> None:
+    while True:
+        await asyncio.sleep(0.5)
+        keys.refresh()
 
 
-def _warn_of_other_builds(base: Base, prod: list[Version]) -> None:
-    for version in prod:
-        if version.facts.base == base.name and version.facts.fingerprint != base.fingerprint:
-            log.warning("%s was trained on another build of %s: train it again", version.name, base.name)
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """One server a home: the journal has one writer. The lock goes when the process does."""
+    with open(home("serve", "lock"), "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                "a server runs over this factory already: stop it first, or set another FACTORY_HOME"
+            ) from None
+        yield
 
 
-def _listen(options: Options) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _sweep() -> None:
+    """Remove the private folders of servers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob("factory-engine-*"):
+        pid = folder.name.split("-")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listen(host: str, port: int, option: str) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # milliseconds; accepted connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     try:
-        listener.bind((options.host, options.port))
+        listener.bind((host.strip("[]"), port))
         listener.listen(1024)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise InputError(f"port {options.port} is in use: give another with port={options.port + 1}") from None
-        raise InputError(f"cannot listen on {options.host}:{options.port}: {error.strerror}") from None
+            raise InputError(f"port {port} is in use: give another with {option}={port + 1}") from None
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return listener
 
 
-def _config(gateway: Gateway) -> uvicorn.Config:
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _close(handler: logging.Handler) -> None:
+    for name in ("serve", "serve.access"):
+        logging.getLogger(name).removeHandler(handler)
+    handler.close()
+
+
+def _config(app: Gateway | Admin) -> uvicorn.Config:
     return uvicorn.Config(
-        gateway,
-        http="httptools",
+        app,
+        http=GuardedProtocol,
         loop="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=LINGER,
     )
 
@@ -191,3 +246,7 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

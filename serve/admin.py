@@ -1,0 +1,166 @@
+"""The admin API: a listener of its own, tokens with scopes, and every change written to an audit log.
+
+    GET  /admin/state                              read     what is served, how fast, what waits
+    POST /admin/load      {version}                load     load a version that no alias means yet
+    POST /admin/promote   {version share expected} promote  make it live, or with a share the canary
+    POST /admin/rollback  {task}                   promote  back to the version before
+    POST /admin/shadow    {task version}           promote  copy requests to a version ("" ends it)
+
+Tokens are the keys of `serve/keys.json` that have `admin` scopes, and one that lives as long as the server and lies in
+`serve/server.json`, readable by its owner alone: with it the command line finds and commands the running server.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from factory.errors import FactoryError, InputError
+from factory.home import home
+from serve.auth import Keys
+from serve.control import Control
+from serve.engine import EngineError
+from serve.metrics import Metrics
+from serve.preflight import Refused
+from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply_json
+
+log = logging.getLogger("serve.admin")
+SCOPES = {
+    "/admin/state": ("GET", "read", ()),
+    "/admin/load": ("POST", "load", ("version",)),
+    "/admin/promote": ("POST", "promote", ("version",)),
+    "/admin/rollback": ("POST", "promote", ("task",)),
+    "/admin/shadow": ("POST", "promote", ("task", "version")),
+}
+
+
+class Admin:
+    """The application. `token` is the running server's own."""
+
+    def __init__(self, control: Control, keys: Keys, metrics: Metrics, token: str) -> None:
+        self.control, self.keys, self.metrics, self.token = control, keys, metrics, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            await reply_json(send, 200, await self._answer(scope, receive))
+        except Refusal as refusal:
+            await refuse(send, refusal)
+        except FactoryError as error:
+            await refuse(send, Refusal(_status(error), str(error), code=type(error).__name__))
+        except Exception:
+            log.exception("an admin request failed")
+            await refuse(send, Refusal(500, "something went wrong here; the log says more", code="internal"))
+
+    async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        path = scope["path"]
+        if path not in SCOPES:
+            raise Refusal(404, f"there is no {path[:200]}", code="unknown_url")
+        method, wanted, needs = SCOPES[path]
+        who = self._who(scope, wanted)
+        if scope["method"] != method:
+            raise Refusal(405, f"{path} takes {method}", code="method_not_allowed")
+        if method == "GET":
+            return state(self.control, self.metrics)
+        order = _order(await read_body(receive), needs)
+        try:
+            result = await self._do(path, order)
+        except BaseException as error:
+            _audit(who, path, order, f"{type(error).__name__}: {error}")
+            raise
+        _audit(who, path, order, "done")
+        return result
+
+    async def _do(self, path: str, order: dict[str, Any]) -> dict[str, Any]:
+        control = self.control
+        if path == "/admin/load":
+            return await control.load(order["version"])
+        if path == "/admin/rollback":
+            return await control.rollback(order["task"])
+        if path == "/admin/shadow":
+            return await control.shadow(order["task"], order["version"])
+        share, expected = order.get("share", 1.0), order.get("expected")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise Refusal(400, "share is a number from 0 to 1", param="share")
+        if not isinstance(expected, int | None):
+            raise Refusal(400, "expected is the generation, a whole number", param="expected")
+        return await control.promote(order["version"], share=share, expected=expected)
+
+    def _who(self, scope: Scope, wanted: str) -> str:
+        """The name behind the token. Refusal 401 without a valid one, 403 if its scopes do not allow this."""
+        scheme, _, secret = header(scope, b"authorization").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(secret.encode(), self.token.encode()):
+            return "owner"
+        key = self.keys.find(header(scope, b"authorization"))
+        if key is None:
+            raise Refusal(401, "give a valid admin token: Authorization: Bearer …", code="invalid_api_key")
+        if wanted not in key.admin:
+            raise Refusal(403, f"this token does not allow {wanted}", code="scope_missing")
+        return key.name
+
+
+def state(control: Control, metrics: Metrics) -> dict[str, Any]:
+    """Everything that `factory top` shows. Times in seconds; what was not measured is null."""
+    routes = control.routes
+    return {
+        "engines": [
+            {
+                "base": pool.name,
+                "replica": number,
+                "ready": replica.ready,
+                "running": replica.admission.running,
+                "waiting": replica.admission.waiting(),
+                "adapters": len(pool.wanted),
+                "restarts": replica.restarts,
+            }
+            for pool in control.pools.values()
+            for number, replica in enumerate(pool.replicas)
+        ],
+        "tasks": [
+            {
+                **control.describe(task),
+                "versions": len(registry.versions),
+                "running": sum(n for r in _replicas(control) for name, n in r.admission.tasks.items() if name == task),
+                "waiting": sum(len(r.admission.queues.get(task, ())) for r in _replicas(control)),
+                **metrics.summary(task),
+            }
+            for task, registry in sorted(routes.registries.items())
+        ],
+        "leases": sum(control.leases.values()),
+    }
+
+
+def _replicas(control: Control) -> list[Any]:
+    return [replica for pool in control.pools.values() for replica in pool.replicas]
+
+
+def _order(body: bytes, needs: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        order = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "the body is not valid JSON", code="invalid_json") from None
+    if not isinstance(order, dict) or any(not isinstance(order.get(name), str) for name in needs):
+        raise Refusal(400, f"give a JSON object with {', '.join(needs)} as text", code="invalid_json")
+    return order
+
+
+def _status(error: FactoryError) -> int:
+    """409 is left for a compare-and-swap that came too late."""
+    for kind, status in ((InputError, 400), (Refused, 422), (EngineError, 503)):
+        if isinstance(error, kind):
+            return status
+    return 409
+
+
+def _audit(who: str, path: str, order: dict[str, Any], outcome: str) -> None:
+    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "who": who, "what": path, "order": order}
+    log.info("%s %s %s: %s", who, path, order, outcome)
+    with open(home("serve", "audit.jsonl"), "a", encoding="utf-8") as file:
+        file.write(json.dumps({**line, "outcome": outcome[:1000]}, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

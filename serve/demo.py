@@ -1,0 +1,242 @@
+"""`factory demo`: try every version, see them side by side, say what you think of an answer, move what is live.
+
+A Gradio app over the registry on disk, the OpenAI endpoint and the ratings database. Nothing of a user is kept in the
+process: what is shown comes from the registry at each look (every two seconds), so a promotion shows without reload.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+
+from serve.pages import about, app, feedback, promote, versions
+from serve.pages.ask import Answer, Server, ask_all
+from serve.pages.cards import cards
+from serve.pages.markup import Safe, join, tag
+from serve.pages.texts import say
+from serve.pages.versions import Known
+
+LOOK = 2.0  # seconds between two looks at the registry and the server
+LIVE = "live"
+MODES = ("one", "base", "two", "all")
+MAX_INPUT = 20_000  # characters
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where the answers come from, and where `promote` goes (empty: nobody can promote here)."""
+
+    server: Server
+    admin: str = ""
+
+
+class Pulse:
+    """Whether the server is up, asked at most once per LOOK however many pages look."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.at, self.up = server, 0.0, True
+
+    async def beat(self) -> bool:
+        if time.monotonic() - self.at > LOOK:
+            self.at = time.monotonic()
+            self.up = await self.server.up()
+        return self.up
+
+
+def make(options: Options) -> FastAPI:
+    """The web application."""
+    web = app.make("demo")
+    pulse = Pulse(options.server)
+    app.mount(web, "", lambda language: _blocks(language, options, pulse))
+    return web
+
+
+def run(options: Options, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Show the demo until Ctrl-C or SIGTERM."""
+    app.run(make(options), host, port, ready)
+
+
+def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
+    def t(key: str, **values: Any) -> str:
+        return say(language, key, **values)
+
+    with gr.Blocks(title=t("demo_title"), fill_width=True) as blocks:
+        asked: gr.State = gr.State(None)  # the question and the answers on show
+        judged: gr.State = gr.State(None)  # the answer that feedback is being written for
+        seen: gr.State = gr.State(None)  # what the choices were made from
+        gr.HTML(_head(language), padding=False)
+        status = gr.HTML(elem_id="status", padding=False)
+        with gr.Tab(t("tab_try"), id="try"):
+            with gr.Row(elem_id="desk"):
+                with gr.Column(scale=4, min_width=320):
+                    task = gr.Dropdown(label=t("task"), elem_id="task", allow_custom_value=False)
+                    mode = gr.Radio([(t(f"mode_{m}"), m) for m in MODES], value="one", label=t("mode"), elem_id="mode")
+                    with gr.Row(elem_id="pick"):
+                        first = gr.Dropdown(label=t("version"), elem_id="first", min_width=140)
+                        second = gr.Dropdown(label=t("against"), elem_id="second", visible=False, min_width=140)
+                    example = gr.Dropdown(label=t("example"), elem_id="example", visible=False)
+                    question = gr.Textbox(
+                        label=t("input"), placeholder=t("input_hint"), lines=8, max_lines=16, max_length=MAX_INPUT,
+                        elem_id="question",
+                    )  # fmt: skip
+                    with gr.Row():
+                        go = gr.Button(t("answer"), variant="primary", elem_id="go")
+                        stop = gr.Button(t("stop"), elem_id="stop")
+                with gr.Column(scale=7, min_width=340):
+                    shown = gr.HTML(_hint(language), elem_id="answers", padding=False, js_on_load=_VOTES)
+                    with gr.Group(visible=False, elem_id="feedback") as panel:
+                        heading = gr.HTML(padding=True)
+                        wrote = gr.Textbox(label=t("would_have"), lines=3, max_length=MAX_INPUT, elem_id="wrote")
+                        consent = gr.Checkbox(label=t("consent"), elem_id="consent")
+                        send = gr.Button(t("send"), elem_id="send")
+                    thanks = gr.HTML(elem_id="thanks", padding=False)
+            with gr.Accordion(t("about"), open=False, elem_id="about"):
+                scores = gr.HTML(padding=False)
+                with gr.Accordion(t("prompt"), open=False):
+                    travels = gr.HTML(padding=False)
+        with gr.Tab(t("tab_registry"), id="registry"):
+            table = gr.HTML(elem_id="registry", padding=False)
+            moved = promote.controls(language, options.admin)
+        timer = gr.Timer(LOOK)
+
+        def choices(now: str | None, a: str | None, b: str | None) -> list[Any]:
+            """All that hangs on the registry, with each choice kept where it still exists."""
+            tasks = versions.known()
+            now = now if now in tasks else next(iter(tasks), None)
+            mine = tasks.get(now or "", [])
+            names = _choices(language, mine)
+            values = [value for _, value in names]
+            a = a if a in values else next(iter(values), None)
+            b = b if b in values else (values[-1] if values else None)
+            return [
+                versions.stamp(), gr.update(choices=list(tasks), value=now), gr.update(choices=names, value=a),
+                gr.update(choices=names, value=b), about.registry(language, tasks), *_about(language, mine, a),
+                *promote.offered(tasks),
+            ]  # fmt: skip
+
+        hang = [seen, task, first, second, table, scores, travels, *moved.offered]
+
+        async def look(before: Any, now: str | None, a: str | None, b: str | None) -> list[Any]:
+            tasks = versions.known()
+            line = _status(language, await pulse.beat(), tasks, now, options)
+            if before == versions.stamp():
+                return [line, *(gr.skip() for _ in hang)]
+            return [line, *choices(now, a, b)]
+
+        def examples(now: str | None) -> Any:
+            mine = versions.known().get(now or "", [])
+            found = versions.examples(mine[0].version) if mine else []
+            named = [(f"{' '.join(text.split())[:70]}…", text) for text in found]
+            return gr.update(choices=named, value=None, visible=bool(found))
+
+        async def answer(
+            now: str | None, how: str, a: str | None, b: str | None, text: str
+        ) -> AsyncIterator[tuple[Any, ...]]:
+            tasks = versions.known()
+            wanted = _wanted(language, tasks, now, how, a, b)
+            if not wanted or not text.strip():
+                yield tag("p", t("no_versions") if not wanted else t("write_first"), class_="hint"), None
+                return
+            async for under_way in ask_all(options.server, text, wanted):
+                yield cards(language, under_way, tasks), gr.skip()
+            yield cards(language, wanted, tasks, done=True), {"question": text, "answers": [vars(w) for w in wanted]}
+
+        def vote(kept: Any, event: gr.EventData) -> tuple[Any, ...]:
+            chosen = feedback.chosen(kept, event._data)
+            if chosen is None:
+                return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return gr.update(visible=True), feedback.heading(language, chosen), chosen, ""
+
+        def store_it(chosen: Any, own_words: str, agreed: bool) -> tuple[Any, ...]:
+            if not agreed:
+                return gr.skip(), tag("p", t("consent_first"), class_="hint warn", role="alert")
+            feedback.store(chosen, own_words)
+            return gr.update(visible=False), tag("p", t("thanks"), class_="hint", role="status")
+
+        quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
+        blocks.load(look, [seen, task, first, second], [status, *hang], **quiet)
+        timer.tick(look, [seen, task, first, second], [status, *hang], **quiet)
+        task.change(choices, [task, first, second], hang, **quiet).then(examples, task, example, **quiet)
+        first.change(lambda n, a: _about(language, versions.known().get(n, []), a), [task, first],
+                     [scores, travels], **quiet)  # fmt: skip
+        mode.change(lambda m: (gr.update(visible=m == "two"), gr.update(visible=m != "all")), mode,
+                    [second, first], **quiet)  # fmt: skip
+        example.input(lambda text: text or gr.skip(), example, question, **quiet)
+        asking = [task, mode, first, second, question]
+        runs = [on(answer, asking, [shown, asked], **quiet) for on in (go.click, question.submit)]
+        stop.click(None, None, None, cancels=runs, **quiet)
+        shown.click(vote, asked, [panel, heading, judged, thanks], **quiet)
+        send.click(store_it, [judged, wrote, consent], [panel, thanks], **quiet)
+        moved.wire(choices, [task, first, second], hang, quiet)
+    return blocks
+
+
+_VOTES = """
+element.addEventListener('click', event => {
+    const button = event.target.closest('[data-vote]');
+    if (button) trigger('click', {vote: button.dataset.vote, answer: button.dataset.answer});
+});
+"""
+
+
+def _choices(language: str, mine: list[Known]) -> list[tuple[str, str]]:
+    """`(label, model)`: the task's plain name first, which follows promotions, then every version."""
+    found = []
+    if live := versions.live(mine):
+        found.append((say(language, "follows", version=f"v{live.ordinal}"), live.task))
+    for version in mine:
+        good = version.scorecard.get("good")
+        score = say(language, "good_share", share=f"{100 * good:.0f}") if good is not None else ""
+        parts = [f"v{version.ordinal}", say(language, "live") if version.live else "", score, version.created[:10]]
+        found.append((" · ".join(part for part in parts if part), version.name))
+    return found
+
+
+def _chosen(mine: list[Known], model: str | None) -> Known | None:
+    return next((v for v in mine if v.name == model), None) or versions.live(mine) or next(iter(mine), None)
+
+
+def _about(language: str, mine: list[Known], model: str | None) -> list[Safe]:
+    version = _chosen(mine, model)
+    return [about.scorecard(language, version), about.prompt(language, version)] if version else [Safe(), Safe()]
+
+
+def _wanted(
+    language: str, tasks: dict[str, list[Known]], task: str | None, mode: str, a: str | None, b: str | None
+) -> list[Answer]:
+    """The models to ask, each with its title. The base gets the version's prompt too, or the comparison is unfair."""
+    mine = tasks.get(task or "", [])
+    if mode == "all":
+        return [Answer(name, name) for name, found in tasks.items() if versions.live(found)]
+    version = _chosen(mine, a)
+    if version is None or a is None:
+        return []
+    one = Answer(a, a)
+    if mode == "base":
+        bare = say(language, "bare_base", base=version.base_model)
+        return [Answer(version.base_model, bare, version.version.facts.prompt), one]
+    return [one, Answer(b, b)] if mode == "two" and b else [one]
+
+
+def _head(language: str) -> Safe:
+    other = "zh" if language == "en" else "en"
+    switch = tag("a", say(other, "language"), href=f"/{other}/", class_="switch", lang=other)
+    return tag("header", tag("h1", say(language, "demo_title")), tag("p", say(language, "demo_lead")), switch)
+
+
+def _hint(language: str) -> Safe:
+    return tag("p", say(language, "answers_here"), class_="hint")
+
+
+def _status(language: str, up: bool, tasks: dict[str, list[Known]], now: str | None, options: Options) -> Safe:
+    """One line: is the server there, and what does the task's name mean now."""
+    if not up:
+        return tag("p", say(language, "server_down", url=options.server.url), class_="status warn", role="alert")
+    live = versions.live(tasks.get(now or "", []))
+    what = say(language, "live_now", task=live.task, version=f"v{live.ordinal}") if live else say(language, "no_live")
+    return join(tag("p", tag("span", class_="lamp"), what, class_="status", role="status"))

@@ -1,0 +1,62 @@
+"""`/metrics`: ours and every engine's own, joined into one text that Prometheus reads."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from serve.control import Control
+from serve.engine import Engine
+from serve.metrics import Metrics
+
+
+async def exposition(control: Control, metrics: Metrics) -> bytes:
+    """The whole text. What an engine that is away would have said is left out."""
+    for fingerprint_pool in control.pools.values():
+        metrics.ready.labels(fingerprint_pool.name).set(len(fingerprint_pool.ready()))
+        metrics.resident.labels(fingerprint_pool.name).set(len(fingerprint_pool.wanted))
+        metrics.restarts.labels(fingerprint_pool.name).set(sum(r.restarts for r in fingerprint_pool.replicas))
+    for task, traffic in control.routes.traffic.items():
+        metrics.canary.labels(task).set(traffic.share)
+        doors = [replica.admission for pool in control.pools.values() for replica in pool.replicas]
+        metrics.waiting.labels(task).set(sum(len(door.queues.get(task, ())) for door in doors))
+    replicas = [
+        (f"{pool.name}-{number}", replica.engine)
+        for pool in control.pools.values()
+        for number, replica in enumerate(pool.replicas)
+        if replica.ready
+    ]
+    texts = await asyncio.gather(*(_own(engine) for _, engine in replicas))
+    joined = CollectorRegistry()
+    joined.register(_Joined([(name, text) for (name, _), text in zip(replicas, texts, strict=True)]))
+    return generate_latest(metrics.registry) + generate_latest(joined)
+
+
+async def _own(engine: Engine) -> str:
+    try:
+        async with engine.session.get("/metrics", timeout=aiohttp.ClientTimeout(total=5)) as answer:
+            return await answer.text() if answer.status == 200 else ""
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return ""
+
+
+class _Joined:
+    """Several engines' metrics as one collector; each sample says whose it is in the label `engine`."""
+
+    def __init__(self, texts: list[tuple[str, str]]) -> None:
+        self.texts = texts
+
+    def collect(self) -> list[Metric]:
+        families: dict[str, Metric] = {}
+        for engine, text in self.texts:
+            for family in text_string_to_metric_families(text):
+                if not family.name.startswith("vllm"):
+                    continue
+                joined = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    joined.samples.append(sample._replace(labels={**sample.labels, "engine": engine}))
+        return list(families.values())

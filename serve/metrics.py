@@ -1,0 +1,98 @@
+"""Counters and times of the server, for Prometheus and for `factory top`. Labels come from the registry alone.
+
+A label's value is never a text that a caller wrote: requests for what does not exist count under `unknown`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+WINDOW = 30.0  # seconds that `recent` looks back
+
+
+class Metrics:
+    """All metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        which = ("task", "version")
+
+        def counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
+            return Counter(f"factory_{name}", text, labels, registry=self.registry)
+
+        def times(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = SECONDS) -> Histogram:
+            return Histogram(f"factory_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...]) -> Gauge:
+            return Gauge(f"factory_{name}", text, labels, registry=self.registry)
+
+        self.requests = counter("requests", "answered requests by status", (*which, "status"))
+        self.tokens = counter("tokens", "tokens read (prompt) and written (completion)", (*which, "kind"))
+        self.first = times("first_token_seconds", "from the request to its first token", which)
+        self.each = times("token_seconds", "between two tokens", which, TOKEN_SECONDS)
+        self.in_flight = gauge("in_flight", "requests that run now", which)
+        self.waiting = gauge("waiting", "requests that wait for an engine", ("task",))
+        self.canary = gauge("canary_share", "share of prod's requests that the canary answers", ("task",))
+        self.load_seconds = times("load_seconds", "from preflight to loaded", ())
+        self.promote_seconds = times("promote_seconds", "from the order to the swap", ())
+        self.rejects = counter("rejects", "what was refused, by why", ("why",))
+        self.resident = gauge("resident_adapters", "loaded adapters", ("base",))
+        self.ready = gauge("engines_ready", "engines that answer", ("base",))
+        self.restarts = gauge("engine_restarts", "engines started again", ("base",))
+        self.shadows = counter("shadow_answers", "answers that were only recorded, or dropped under load", ("outcome",))
+        self.recent: dict[str, deque[Done]] = {}
+
+    def done(self, done: Done) -> None:
+        """Count one answered request."""
+        which = (done.task, done.version)
+        self.requests.labels(*which, str(done.status)).inc()
+        if done.status == 200:
+            self.tokens.labels(*which, "prompt").inc(done.prompt)
+            self.tokens.labels(*which, "completion").inc(done.completion)
+            if done.first:
+                self.first.labels(*which).observe(done.first)
+            if (each := done.each()) is not None:
+                self.each.labels(*which).observe(each)
+        self.recent.setdefault(done.task, deque(maxlen=512)).append(done)
+
+    def summary(self, task: str) -> dict[str, float | None]:
+        """Requests per second and medians (seconds) of the last WINDOW seconds."""
+        since = time.monotonic() - WINDOW
+        lately = [d for d in self.recent.get(task, ()) if d.at >= since]
+        fine = [d for d in lately if d.status == 200 and d.first]
+        return {
+            "per_second": len(lately) / WINDOW,
+            "errors": float(sum(d.status >= 400 for d in lately)),
+            "first": _median([d.first for d in fine]),
+            "each": _median([each for d in fine if (each := d.each()) is not None]),
+        }
+
+
+@dataclass
+class Done:
+    """One request: filled in while it runs, counted when it ends. Seconds; `first` is known only of streams."""
+
+    task: str = "unknown"
+    version: str = ""
+    key: str = ""
+    status: int = 500
+    prompt: int = 0
+    completion: int = 0
+    first: float = 0.0
+    seconds: float = 0.0
+    at: float = field(default_factory=time.monotonic)
+
+    def each(self) -> float | None:
+        """Seconds between two tokens, or None if that was not measured."""
+        return (self.seconds - self.first) / (self.completion - 1) if self.first and self.completion > 1 else None
+
+
+def _median(values: list[float]) -> float | None:
+    return sorted(values)[len(values) // 2] if values else None

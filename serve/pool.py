@@ -1,0 +1,146 @@
+"""The engines of one base, kept alive: started, watched, restarted with back-off, their adapters loaded again first.
+
+Several engines of a base are replicas: an adapter prefers one of them (rendezvous hashing), so that its slot and its
+prefix cache are used, and moves to the next when that one is much busier or away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from factory.base.build import Base
+from serve.engine import Engine, EngineError, Size
+from serve.fair import Admission
+from serve.replies import unavailable
+
+log = logging.getLogger("serve.pool")
+WATCH = 0.2  # seconds between two looks at a process
+PROBE = 3.0  # seconds between two health checks
+PATIENCE = 10  # failed health checks until an engine counts as hung
+SPILL = 8  # requests that an adapter's preferred replica may have more than the emptiest one
+LONGEST_PAUSE = 60.0  # seconds between restarts at most
+
+Messages = list[dict[str, str]]
+
+
+class Replica:
+    """An engine, its door, and whether it is ready to answer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.admission = Admission(engine.size.requests, engine.size.slots)
+        self.ready = False
+        self.restarts = 0
+
+
+class Pool:
+    """All replicas of one base. `wanted` are the adapters that every replica must hold before it counts as ready."""
+
+    def __init__(self, base: Base, folder: Path, size: Size, replicas: int = 1) -> None:
+        self.base, self.size = base, size
+        self.name = Path(base.name).name
+        self.wanted: dict[str, Path] = {}
+        self.replicas = [
+            Replica(Engine(base, folder / f"engine-{self.name}-{number}.log", size, self.name))
+            for number in range(replicas)
+        ]
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def start(self, tell: Callable[[str], None]) -> None:
+        """Start all replicas, then watch over them. EngineError if one does not start."""
+        for replica in self.replicas:
+            tell(f"starting an engine for {self.name}; its log is {replica.engine.log}")
+            await replica.engine.start(tell)
+            await replica.engine.warm_up(self.name)
+            replica.ready = True
+        self._keepers = [asyncio.create_task(self._keep(replica)) for replica in self.replicas]
+
+    async def stop(self) -> None:
+        for keeper in self._keepers:
+            keeper.cancel()
+        for replica in self.replicas:
+            replica.ready = False
+            await replica.engine.stop()
+            replica.engine.discard()
+
+    def ready(self) -> list[Replica]:
+        return [replica for replica in self.replicas if replica.ready]
+
+    def pick(self, model: str) -> Replica:
+        """The replica that answers for an adapter now. Refusal 503 if none is ready."""
+        ready = self.ready()
+        if not ready:
+            raise unavailable(f"the engine for {self.name} is being restarted; try again soon")
+        if len(ready) == 1:
+            return ready[0]
+        least = min(replica.admission.running for replica in ready)
+        preferred = sorted(ready, key=lambda r: hashlib.sha256(f"{model} {r.engine.log}".encode()).digest())
+        return next(replica for replica in preferred if replica.admission.running <= least + SPILL)
+
+    async def load(self, name: str, folder: Path, golden: list[Messages]) -> None:
+        """Load an adapter everywhere, and let it answer the golden prompts, before anyone may ask for it.
+
+        If one engine refuses (EngineError), none keeps it.
+        """
+        if name in self.wanted:
+            return
+        if not self.ready():
+            raise EngineError(f"the engine for {self.name} is being restarted")
+        try:
+            await asyncio.gather(*(replica.engine.load(name, folder) for replica in self.ready()))
+            for messages in golden:
+                await asyncio.gather(*(replica.engine.warm_up(name, messages) for replica in self.ready()))
+        except EngineError:
+            await asyncio.gather(*(r.engine.unload(name) for r in self.ready()), return_exceptions=True)
+            raise
+        self.wanted[name] = folder
+
+    async def unload(self, name: str) -> None:
+        if self.wanted.pop(name, None):
+            await asyncio.gather(*(r.engine.unload(name) for r in self.ready()), return_exceptions=True)
+
+    async def _keep(self, replica: Replica) -> None:
+        """Watch one replica for ever: when it ends or hangs, start it again with everything it held."""
+        engine, pause = replica.engine, 1.0
+        while True:
+            up_since = time.monotonic()
+            await self._until_gone(engine)
+            replica.ready = False
+            replica.admission.fail(unavailable(f"the engine for {self.name} stopped; try again soon"))
+            log.error("the engine for %s is gone; restarting it%s", self.name, engine.tail(3))
+            if time.monotonic() - up_since > LONGEST_PAUSE:
+                pause = 1.0
+            while not replica.ready:
+                await engine.stop()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                try:
+                    await engine.start()
+                    await self._replay(engine)
+                    replica.ready = True
+                except EngineError as error:
+                    log.error("%s", error)
+            replica.restarts += 1
+            log.info("the engine for %s is back with %d adapters", self.name, len(self.wanted))
+
+    async def _replay(self, engine: Engine) -> None:
+        """Load all wanted adapters, also those that came to be wanted meanwhile."""
+        await engine.warm_up(self.name)
+        while missing := set(self.wanted) - engine.loaded:
+            for name in sorted(missing):
+                if folder := self.wanted.get(name):
+                    await engine.load(name, folder)
+
+    @staticmethod
+    async def _until_gone(engine: Engine) -> None:
+        misses, probed = 0, time.monotonic()
+        while engine.alive() and misses < PATIENCE:
+            await asyncio.sleep(WATCH)
+            if time.monotonic() - probed >= PROBE:
+                misses = 0 if await engine.healthy() else misses + 1
+                probed = time.monotonic()

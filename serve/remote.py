@@ -1,0 +1,74 @@
+"""Commands to the server that runs over this factory's home, for the command line. None means that none runs."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from factory.errors import FactoryError, InputError
+from factory.home import home
+
+
+def address() -> dict[str, Any] | None:
+    """`{"pid", "url", "admin", "token"}` of the running server."""
+    try:
+        found = json.loads(home("serve", "server.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return dict(found) if _same_process(found) else None
+
+
+def state() -> dict[str, Any] | None:
+    """What the server serves and how fast (`serve.admin.state`)."""
+    return _ask("state")
+
+
+def promote(version: str, share: float = 1.0, expected: int | None = None) -> dict[str, Any] | None:
+    """Make a version live, or with `share` < 1 the canary. The server moves the alias in the registry itself.
+
+    Errors: InputError for a wrong name, FactoryError with the reason if the server refuses; then nothing has changed.
+    """
+    return _ask("promote", {"version": version, "share": share, "expected": expected})
+
+
+def rollback(task: str) -> dict[str, Any] | None:
+    return _ask("rollback", {"task": task})
+
+
+def shadow(task: str, version: str) -> dict[str, Any] | None:
+    """Copy a task's requests to a version, for the record only; an empty version ends that."""
+    return _ask("shadow", {"task": task, "version": version})
+
+
+def _ask(what: str, order: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    server = address()
+    if server is None:
+        return None
+    request = urllib.request.Request(
+        f"{server['admin']}/admin/{what}",
+        data=json.dumps(order).encode() if order is not None else None,
+        headers={"authorization": f"Bearer {server['token']}"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=1800) as answer:
+            return dict(json.loads(answer.read()))
+    except urllib.error.HTTPError as error:
+        message = json.loads(error.read())["error"]["message"]
+        raise (InputError if error.code == 400 else FactoryError)(message) from None
+    except OSError as error:
+        raise FactoryError(f"the running server (process {server['pid']}) does not answer: {error}") from None
+
+
+def _same_process(found: dict[str, Any]) -> bool:
+    """Whether the process that wrote the file still runs: its id, and that it is the one that holds the lock."""
+    import fcntl
+
+    with open(home("serve", "lock"), "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "admin" in found
+        return False
