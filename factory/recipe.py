@@ -160,6 +160,16 @@ class Gate(Strict):
     min_overlap: int = Field(10, ge=0, description="outputs graded by two people before agreement is known")
 
 
+class Card(Strict):
+    """What the card on the Hub says beyond the numbers. `datasets` are ids on the Hub; no licence means the base's."""
+
+    license: str = Field("", description="SPDX name in lower case, as the Hub spells it")
+    language: list[str] = ["en"]
+    datasets: list[str] = []
+    data_license: str = ""
+    not_for: str = Field("", description="what it must not be used for, beyond what holds for every adapter")
+
+
 class Recipe(Strict):
     """One adapter's recipe, complete. `folder` is where its files lie, `system` the text of its prompt file."""
 
@@ -176,6 +186,7 @@ class Recipe(Strict):
     train: Train = Train()
     decoding: Decoding = Decoding()
     gate: Gate = Gate()
+    card: Card = Card()
     folder: Path = Field(exclude=True)
     system: str = Field("", exclude=True)
 

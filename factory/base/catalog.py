@@ -10,20 +10,22 @@ TINY = Path(__file__).parent / "tiny"
 
 @dataclass(frozen=True)
 class Entry:
-    """A base model before quantisation. `lr` is the learning rate that `train.lr=auto` means for its adapters."""
+    """A base model before quantisation. `lr` is the learning rate that `train.lr=auto` means for its adapters; adapters
+    carry the base's `license` where their recipe names no other."""
 
     name: str
     source: str
     lr: float = 2e-4
+    license: str = ""
 
 
 CATALOG = {
     entry.name: entry
     for entry in (
-        Entry("tiny", str(TINY), lr=2e-3),
-        Entry("qwen3-0.6b", "Qwen/Qwen3-0.6B", lr=5e-4),
-        Entry("qwen3-4b", "Qwen/Qwen3-4B-Instruct-2507"),
-        Entry("llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct"),
+        Entry("tiny", str(TINY), lr=2e-3, license="apache-2.0"),
+        Entry("qwen3-0.6b", "Qwen/Qwen3-0.6B", lr=5e-4, license="apache-2.0"),
+        Entry("qwen3-4b", "Qwen/Qwen3-4B-Instruct-2507", license="apache-2.0"),
+        Entry("llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct", license="llama3.1"),
     )
 }
 

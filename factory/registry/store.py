@@ -96,7 +96,7 @@ def add(adapter: Path, facts: Facts) -> Version:
 
 
 def stage(adapter: Path, facts: Facts, folder: Path) -> Version:
-    """Write an adapter as PEFT saved it into the empty `folder` in the store's form; the store has it only by `keep`."""
+    """Write an adapter as PEFT saved it into the empty `folder` in the store's form; `keep` then stores it."""
     config = json.loads((adapter / CONFIG).read_text())
     # What PEFT notes of the machine and the moment says nothing about the answers.
     config |= {"base_model_name_or_path": facts.base, "inference_mode": True, "revision": None}
