@@ -21,11 +21,11 @@ from typing import Any
 
 from factory.errors import FactoryError, InputError
 from factory.home import home
+from factory.registry.preflight import Refused
 from serve.auth import Keys
 from serve.control import Control
 from serve.engine import EngineError
 from serve.metrics import Metrics
-from serve.preflight import Refused
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply_json
 
 log = logging.getLogger("serve.admin")

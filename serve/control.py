@@ -24,12 +24,12 @@ from factory.errors import FactoryError, InputError
 from factory.home import home
 from factory.registry import aliases, store
 from factory.registry.aliases import Registry
+from factory.registry.preflight import Refused, own_copy, preflight
 from factory.registry.store import Version
 from serve.catalogue import read_registries, read_versions, size_for
 from serve.journal import Journal, Traffic
 from serve.metrics import Metrics
 from serve.pool import Messages, Pool
-from serve.preflight import Refused, own_copy, preflight
 from serve.routing import Routes, Target
 
 log = logging.getLogger("serve.control")

@@ -17,6 +17,7 @@ import time
 from typing import Any
 from urllib.parse import unquote
 
+from factory.registry.preflight import Refused
 from factory.registry.store import SHORT
 from serve.auth import Caller, Keys
 from serve.control import Control
@@ -25,7 +26,6 @@ from serve.exposition import exposition
 from serve.forward import Usage, forward
 from serve.logs import access
 from serve.metrics import Done, Metrics
-from serve.preflight import Refused
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply, reply_json, unavailable
 from serve.routing import Target
 from serve.shadow import Shadow
