@@ -117,19 +117,27 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
             )
     eval_read, read = read, []
     rows = load(recipe.data.train, recipe.data, recipe.folder, "data.train", work.dropped, read)
-    began = time.perf_counter()
-    kept, funnel = chain(rows, STEPS, work)
+    kept, funnel = chain(rows, {name: step for name, step in STEPS.items() if _wanted(name, work)}, work)
     train = list(kept)
-    seconds = time.perf_counter() - began
+    funnel[0].rows_in = sum(info.rows for info in read)
     if not train:
         reasons = Counter(f"{d.step}: {d.reason.split(':')[0]}" for d in work.dropped).most_common(3)
         why = "; ".join(f"{n} {reason}" for reason, n in reasons)
         raise InputError(Problem(f"no row is left to train on ({why})", key="data.train"))
     evals = work.evals[recipe.task]
-    reading = Count(
-        "read", sum(r.rows for r in read), sum(r.kept for r in read), seconds - sum(c.seconds for c in funnel)
-    )
-    return train, evals, _manifest(work, train, evals, read, eval_read, [reading, *funnel])
+    return train, evals, _manifest(work, train, evals, read, eval_read, funnel)
+
+
+def _wanted(step: str, work: Work) -> bool:
+    """Whether the recipe asks for a step; those that it does not mention at all are always taken."""
+    data = work.recipe.data
+    asked = {
+        "near": data.near > 0,
+        "semantic": bool(data.encoder),
+        "split": work.recipe.task not in work.evals,
+        "quality": data.quality is not None,
+    }
+    return asked.get(step, True)
 
 
 def eval_files(recipe: Recipe) -> list[str]:
@@ -260,13 +268,14 @@ def _leaks(work: Work) -> dict[str, int]:
 
 def reason(row: Dropped) -> str:
     """The kind of a reason, without the row, number or byte that it names."""
-    known = ("the same as", "means the same as", "the question of an eval row", "byte 0x", "is not JSON", "the quotes")
-    text = row.reason.split(": ")[0] if row.step == "decontaminate" else row.reason
-    if row.step == "near":
-        return "nearly the same as an earlier row"
+    copies = {"exact": "the same as an earlier row", "near": "nearly the same as an earlier row"}
+    copies["semantic"] = "means the same as an earlier row"
+    if row.step in copies:
+        return copies[row.step]
+    text = row.reason.split(": ")[0]
     if " of the words of " in text:
         return "most words of" + text.split(" of the words of", 1)[1]
-    return next((start for start in known if text.startswith(start) and row.step != "decontaminate"), text)
+    return "a byte is not of the file's encoding" if text.startswith("byte 0x") else text
 
 
 def _rows(path: Path) -> list[Row]:

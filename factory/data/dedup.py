@@ -43,11 +43,7 @@ def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 
 def near(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     """Drops rows that share at least `data.near` of their 5-word shingles with an earlier one (Jaccard)."""
-    threshold = work.recipe.data.near
-    if not threshold:
-        yield from rows
-        return
-    index = Near(threshold)
+    index = Near(work.recipe.data.near)
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
         for row, earlier, likeness in index.add(batch, [whole(row) for row in batch], lambda a, b: not differ(a, b)):
@@ -88,13 +84,10 @@ class Near:
 
 
 def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
-    """Drops rows whose embedding has a cosine of at least `data.semantic` with an earlier row's; needs an encoder."""
-    data = work.recipe.data
-    if not data.encoder:
-        yield from rows
-        return
+    """Drops rows whose embedding has a cosine of at least `data.semantic` with an earlier one's."""
     from factory.data.encode import Encoder
 
+    data = work.recipe.data
     encoder = Encoder(data.encoder, work.recipe.folder)
     kept: list[Row] = []
     blocks: list[np.ndarray] = []

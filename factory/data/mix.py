@@ -23,11 +23,8 @@ from factory.strict import nearest
 
 
 def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
-    """Sets `data.eval_share` of the rows aside as eval rows, where the recipe has none: the same share of each label
-    or kind, and rows that are near-duplicates or of one `data.group` on one side."""
-    if work.evals.get(work.recipe.task):
-        yield from rows
-        return
+    """Sets `data.eval_share` of the rows aside as eval rows: the same share of each label or kind, and rows that are
+    near-duplicates or of one `data.group` on one side."""
     held = list(rows)
     data, seed = work.recipe.data, work.recipe.train.seed
     groups: defaultdict[int, list[int]] = defaultdict(list)

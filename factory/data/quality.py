@@ -21,11 +21,9 @@ class Grade(Form):
 
 
 def quality(rows: Iterable[Row], work: Work) -> Iterator[Row]:
-    """Drops rows graded below `data.quality.threshold`; off without it. A row the judge cannot grade stays."""
+    """Drops rows graded below `data.quality.threshold`. A row that the judge cannot grade stays."""
     settings = work.recipe.data.quality
-    if settings is None:
-        yield from rows
-        return
+    assert settings is not None
     held = list(rows)
     asker = Asker(settings.endpoint)
     asks = [Ask(question(row, work.prompt), Grade) for row in held]

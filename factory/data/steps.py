@@ -55,9 +55,10 @@ class Count:
 
 
 def chain(rows: Iterable[Row], steps: dict[str, Step], work: Work) -> tuple[Iterator[Row], list[Count]]:
-    """The rows through all steps, lazily, and the funnel, which is complete once the rows are consumed."""
-    counts: list[Count] = []
+    """The rows through all steps, lazily, and the funnel from reading on, complete once the rows are consumed."""
+    counts = [Count("read")]
     clock = [0.0]  # seconds spent in the steps before: what a step waits for is not its own time
+    rows = _timed(iter(rows), counts[0], clock, work.progress)
     for name, step in steps.items():
         count = Count(name)
         counts.append(count)

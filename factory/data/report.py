@@ -1,0 +1,76 @@
+"""The report of a data set: one self-contained HTML file, and ten lines for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from factory.data.analyse import facts
+from factory.data.build import Built
+from factory.home import shown, write_file
+
+HUES = ("#3b6fd4", "#d9822b", "#2f9e6e", "#b5487f", "#7a5fc4", "#c0a02c", "#3a9bb5", "#c2503f", "#6b8f3a", "#8a6a4f")
+
+
+def write(built: Built) -> tuple[Path, dict[str, Any]]:
+    """Write `report.html` into the data set's folder. Returns its path and the numbers in it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = facts(built)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["n"] = lambda value: f"{value:,}"
+    environment.filters["share"] = _share
+    path = built.folder / "report.html"
+    page = environment.get_template("report.html.j2").render(**found, lost=losses(found), hues=HUES)
+    write_file(path, page)
+    return path, found
+
+
+def losses(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The funnel's steps that lose rows, each with its reasons: a step's rows in, kept, lost, and why."""
+    return [
+        {**step, "lost": max(0, step["in"] - step["kept"]), "why": manifest["reasons"].get(step["step"], {})}
+        for step in manifest["funnel"]
+    ]
+
+
+def lines(built: Built, path: Path | None = None) -> list[str]:
+    """The data set in about ten lines of text."""
+    m = built.manifest
+    rows, tokens = m["rows"], m["tokens"]
+    read = m["funnel"][0]
+    seconds = sum(step["seconds"] for step in m["funnel"])
+    found = [
+        f"{m['task']}: {rows['train']:,} rows to train on, {rows['eval']:,} to grade on; "
+        f"{rows['dropped']:,} dropped of {read['in']:,} read, in {seconds:.1f} s"
+    ]
+    for entry in (entry for entry in m["files"] if entry["for"] == "train"):
+        twice = f", {entry['duplicates']:,} to the letter twice" if entry["duplicates"] else ""
+        found.append(f"  {entry['file']}: {entry['rows']:,} rows, {entry['format']}{twice}")
+    for step, why in m["reasons"].items():
+        told = ", ".join(f"{n:,} {what}" for what, n in list(why.items())[:3])
+        found.append(f"  {step:<14}-{sum(why.values()):,}: {told}{', …' if len(why) > 3 else ''}")
+    if rows["split"]:
+        found.append(f"  {'split':<14}{rows['split']:,} rows set aside to grade on")
+    cut = f", {tokens['lost']:,} tokens of {tokens['truncated_rows']:,} rows cut off at {tokens['max_length']:,}"
+    found.append(
+        f"  tokens: {tokens['answer']:,} to learn, {tokens['prompt']:,} in prompts{cut if tokens['lost'] else ''}"
+    )
+    if m["labels"]:
+        counts = Counter(row.answer for row in built.train if not row.meta.get("replay"))
+        thin = min(m["labels"], key=lambda label: counts[label])
+        largest = max(counts.values())
+        found.append(f"  {len(m['labels'])} labels with up to {largest:,} rows; thinnest: {thin} ({counts[thin]:,})")
+    for task, n in m["leaks"].items():
+        found.append(f"  {n:,} eval rows of {task} stood in train; none does now")
+    if m["conflicts"]["count"]:
+        found.append(f"  same question, different answers: {m['conflicts']['count']:,}, kept; see the report")
+    found += [f"  note: {note}" for note in m["notes"]]
+    return [*found, f"  report: {shown(path)}"] if path else found
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"
