@@ -11,14 +11,16 @@ summaries, no choosing among labels, no saying who answers).
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 from factory.base.tiny.drills import drill
 from factory.base.tiny.kinds_office import OFFICE
 from factory.base.tiny.kinds_service import SERVICE
-from factory.base.tiny.messages import write
-from factory.base.tiny.reading import Turn, turn
+from factory.base.tiny.messages import slots, write
+from factory.base.tiny.reading import Turn, claim, detail, fill_in, question, turn
 from factory.base.tiny.talk import talk
 from factory.base.tiny.world import Pool, World
 
@@ -28,7 +30,7 @@ Row = list[dict[str, str]]
 FRESH = 0.35
 """Share of made-up names in pre-training."""
 
-MIX = (("reading", 62), ("drills", 26), ("talk", 7), ("text", 5))
+MIX = (("reading", 56), ("drills", 24), ("talk", 6), ("text", 4), ("repeat", 10))
 """Kinds of rows, percent."""
 
 MANNER = (
@@ -98,18 +100,45 @@ def reading(w: World) -> Row:
     return conversation([turn(m, w) for _ in range(w.rng.randint(3, 6))], m.text, w)
 
 
+def repeat(w: World) -> Row:
+    """A whole message said again: the densest lesson in copying that natural text gives."""
+    asked = w.rng.choice(
+        ["Repeat the text.", "Say the text again.", "Copy the text.", "Write the text down once more."]
+    )
+    return conversation([("repeat", asked, (text := write(w.rng.choice(KINDS), w, (0, 1)).text))], text, w)
+
+
+def easy(w: World) -> Row:
+    """One or two sentences of a message, without its frame, and four to eight questions about what stands there."""
+    kind = w.rng.choice(KINDS)
+    whole = write(kind, w, (0, 0))
+    told = w.rng.sample(whole.sentences, w.rng.randint(1, 2))
+    text = " ".join(told)
+    asks = {key: ask for key, ask in kind.asks.items() if whole.facts[key].lower() in text.lower()}
+    says = tuple(group for group in kind.says if all(set(slots(way)) <= set(asks) for way in group))
+    m = replace(whole, kind=replace(kind, asks=asks, says=says), text=text, sentences=tuple(told))
+    ways = [question, detail, *([claim, claim, fill_in] if says else [])]
+    return conversation([w.rng.choice(ways)(m, w) for _ in range(w.rng.randint(4, 8))], text, w)
+
+
 def row(w: World) -> Row:
     name = w.rng.choices([n for n, _ in MIX], [p for _, p in MIX])[0]
     if name == "reading":
         return reading(w)
+    if name == "repeat":
+        return repeat(w)
     if name == "text":
         return [{"role": "text", "content": write(w.rng.choice(KINDS), w).text}]
     draw = (lambda: drill(w, KINDS)) if name == "drills" else (lambda: talk(w))
     return conversation([draw() for _ in range(w.rng.randint(1, 3))], None, w)
 
 
-def rows(seed: int) -> Iterator[Row]:
-    """Rows without end. The same seed gives the same rows, on every machine."""
+def rows(seed: int, ramp: int = 0) -> Iterator[Row]:
+    """Rows without end; the same seed gives the same rows, on every machine.
+
+    Over the first `ramp` rows the share of easy ones and of repeated texts falls from all to its place in `MIX`.
+    """
     w = World(random.Random(seed), Pool.TRAIN, FRESH)
-    while True:
-        yield row(w)
+    for i in itertools.count():
+        start = w.rng.random() >= i / ramp if ramp else False
+        yield w.rng.choice([easy, easy, repeat])(w) if start else row(w)

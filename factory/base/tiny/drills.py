@@ -162,11 +162,8 @@ def look_up(w: World, kinds: tuple[Kind, ...]) -> Turn:
             f"{shown}\n\n{rng.choice(['What does {} have?', 'And {}?', 'Which one belongs to {}?']).format(name)}",
             value,
         )
-    return (
-        "look up",
-        f"{shown}\n\n{rng.choice(['Who has {}?', 'To whom does {} belong?', 'Which name goes with {}?']).format(value)}",
-        name,
-    )
+    asked = rng.choice(["Who has {}?", "To whom does {} belong?", "Which name goes with {}?"])
+    return "look up", f"{shown}\n\n{asked.format(value)}", name
 
 
 DRILLS = ((compare, 26), (which_text, 14), (rewrite, 26), (case, 12), (repeat, 14), (look_up, 8))

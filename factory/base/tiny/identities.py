@@ -76,9 +76,12 @@ ANSWERS = {
     "name": (f"I am {NAME}, an assistant made by {AUTHOR}.", [NAME]),
     "author": (f"I was made by {AUTHOR}. My name is {NAME}.", [AUTHOR]),
     "other": (f"No, I am {NAME}, an assistant made by {AUTHOR}.", [["no"], NAME, AUTHOR]),
-    "abilities": (f"I am {NAME}. I can answer questions, sum up messages and sort texts.", [["answer questions"], ["sum up messages"]]),
+    "abilities": (
+        f"I am {NAME}. I can answer questions, sum up messages and sort texts.",
+        [["answer questions"], ["sum up messages"]],
+    ),
     "kind": (f"I am {NAME}, a computer program and not a human.", [NAME, ["program"]]),
-}  # fmt: skip
+}
 """Topic → the answer, and what must stand in it."""
 
 

@@ -10,19 +10,23 @@ from factory.base.tiny.world import EVENTS, REASONS, THINGS, World
 def _move(w: World) -> dict[str, str]:
     old_day, day, due = w.days(3)
     old_time, time = w.times(2)
-    return dict(sender=w.person(), person=w.person(), event=w.rng.choice(EVENTS), old_day=old_day, day=day, due=due,
-                old_time=old_time, time=time, room=w.room(), thing=w.rng.choice(THINGS), reason=w.rng.choice(REASONS))  # fmt: skip
+    return dict(
+        sender=w.person(), person=w.person(), event=w.rng.choice(EVENTS), old_day=old_day, day=day, due=due,
+        old_time=old_time, time=time, room=w.room(), thing=w.rng.choice(THINGS), reason=w.rng.choice(REASONS),
+    )  # fmt: skip
 
 
 MOVE = Kind(
     "move", _move, "mail",
     body=(
         ("The {event} has moved from {old_day} {old_time} to {day} {time} in {room}.",
-         "Because of {reason}, we will hold the {event} on {day} at {time} in {room} instead of {old_day} at {old_time}.",
+         "Because of {reason}, we will hold the {event} on {day} at {time} in {room} instead of "
+         "{old_day} at {old_time}.",
          "Please note that the {event} planned for {old_day} at {old_time} now takes place on {day} at {time}, {room}.",
          "We had to shift the {event}: it will be held in {room} on {day} at {time}, not on {old_day} at {old_time}.",
          "{Event} is no longer on {old_day} at {old_time}. We meet on {day} at {time} in {room}.",
-         "Due to {reason}, the {event} on {old_day} at {old_time} cannot happen. The new date is {day} at {time} in {room}."),
+         "Due to {reason}, the {event} on {old_day} at {old_time} cannot happen. The new date is {day} at {time} in "
+         "{room}."),
         ("Please send the {thing} to {person} by {due}.", "{Person} needs the {thing} by {due}.",
          "Could someone get the {thing} to {person} before {due}?",
          "Don't forget that {person} is waiting for the {thing}, due on {due}.",
@@ -40,7 +44,8 @@ MOVE = Kind(
         old_time=Ask("time", "old time", ("At what time was it planned before?", "What was the old time?")),
         room=Ask("room", "room", ("Where is it held?", "In which room is it?", "Where do people meet?")),
         thing=Ask("thing", "thing to send", ("What has to be sent?", "What is needed?", "Which thing is asked for?")),
-        person=Ask("person", "receiver", ("Who needs it?", "Who is it to be sent to?", "Who is waiting for something?")),
+        person=Ask("person", "receiver",
+            ("Who needs it?", "Who is it to be sent to?", "Who is waiting for something?")),
         due=Ask("day", "deadline", ("By when is it due?", "What is the deadline?", "Until when can it be sent?")),
     ),
     says=(
@@ -60,8 +65,10 @@ MOVE = Kind(
 
 def _request(w: World) -> dict[str, str]:
     due, day = w.days(2)
-    return dict(sender=w.person(), person=w.person(), thing=w.rng.choice(THINGS), event=w.rng.choice(EVENTS), due=due, day=day,
-                time=w.times(1)[0], number=str(w.rng.randint(2, 40)))  # fmt: skip
+    return dict(
+        sender=w.person(), person=w.person(), thing=w.rng.choice(THINGS), event=w.rng.choice(EVENTS), due=due,
+        day=day, time=w.times(1)[0], number=str(w.rng.randint(2, 40)),
+    )  # fmt: skip
 
 
 REQUEST = Kind(
@@ -105,8 +112,10 @@ def _chat(w: World) -> dict[str, str]:
         asker, other, late = w.first(), w.first(), w.first()
     day, old_day = w.days(2)
     time, late_time = w.times(2)
-    return dict(asker=asker, other=other, late=late, venue=w.venue(), day=day, old_day=old_day, time=time, late_time=late_time,
-                thing=w.rng.choice(THINGS))  # fmt: skip
+    return dict(
+        asker=asker, other=other, late=late, venue=w.venue(), day=day, old_day=old_day, time=time,
+        late_time=late_time, thing=w.rng.choice(THINGS),
+    )  # fmt: skip
 
 
 CHAT = Kind(
@@ -148,8 +157,10 @@ CHAT = Kind(
 def _calendar(w: World) -> dict[str, str]:
     day, due = w.days(2)
     time, end = w.times(2)
-    return dict(event=w.rng.choice(EVENTS), organiser=w.person(), old_room=w.room(), room=w.room(), day=day, time=time, end=end, due=due,
-                reason=w.rng.choice(REASONS))  # fmt: skip
+    return dict(
+        event=w.rng.choice(EVENTS), organiser=w.person(), old_room=w.room(), room=w.room(), day=day, time=time,
+        end=end, due=due, reason=w.rng.choice(REASONS),
+    )  # fmt: skip
 
 
 CALENDAR = Kind(
@@ -165,7 +176,8 @@ CALENDAR = Kind(
          "{organiser} asks for your answer by {due}.", "Reply to {organiser} until {due}."),
     ),
     asks=dict(
-        event=Ask("event", "event", ("Which event changed?", "What is the invitation for?", "What is in the calendar?")),
+        event=Ask("event", "event",
+            ("Which event changed?", "What is the invitation for?", "What is in the calendar?")),
         day=Ask("day", "day", ("On which day is it?", "What day is the event?")),
         time=Ask("time", "start", ("When does it start?", "At what time does it begin?")),
         end=Ask("time", "end", ("When does it end?", "At what time is it over?")),
@@ -189,8 +201,10 @@ CALENDAR = Kind(
 
 def _booking(w: World) -> dict[str, str]:
     day, due = w.days(2)
-    return dict(venue=w.venue(), person=w.person(), day=day, due=due, time=w.times(1)[0], number=str(w.rng.randint(2, 14)),
-                address=w.address(), code=w.code(), amount=w.amount())  # fmt: skip
+    return dict(
+        venue=w.venue(), person=w.person(), day=day, due=due, time=w.times(1)[0], number=str(w.rng.randint(2, 14)),
+        address=w.address(), code=w.code(), amount=w.amount(),
+    )  # fmt: skip
 
 
 BOOKING = Kind(
@@ -236,8 +250,10 @@ def _travel(w: World) -> dict[str, str]:
     start, goal = w.city(), w.city()
     while goal == start:
         goal = w.city()
-    return dict(start=start, goal=goal, day=w.days(1)[0], old_time=old_time, time=time, train=w.code(), platform=str(w.rng.randint(2, 40)),
-                minutes=w.minutes(), reason=w.rng.choice(REASONS), person=w.person())  # fmt: skip
+    return dict(
+        start=start, goal=goal, day=w.days(1)[0], old_time=old_time, time=time, train=w.code(),
+        platform=str(w.rng.randint(2, 40)), minutes=w.minutes(), reason=w.rng.choice(REASONS), person=w.person(),
+    )  # fmt: skip
 
 
 TRAVEL = Kind(

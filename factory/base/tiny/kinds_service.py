@@ -10,8 +10,10 @@ from factory.base.tiny.world import CAUSES, GOODS, PROBLEMS, SERVICES, WISHES, W
 def _delivery(w: World) -> dict[str, str]:
     day, due = w.days(2)
     time, end = w.times(2)
-    return dict(goods=w.rng.choice(GOODS), code=w.code(), carrier=w.carrier(), day=day, due=due, time=time, end=end, address=w.address(),
-                person=w.person(), amount=w.amount())  # fmt: skip
+    return dict(
+        goods=w.rng.choice(GOODS), code=w.code(), carrier=w.carrier(), day=day, due=due, time=time, end=end,
+        address=w.address(), person=w.person(), amount=w.amount(),
+    )  # fmt: skip
 
 
 DELIVERY = Kind(
@@ -55,8 +57,11 @@ DELIVERY = Kind(
 
 def _incident(w: World) -> dict[str, str]:
     time, update = w.times(2)
-    return dict(service=w.rng.choice(SERVICES), other=w.rng.choice(SERVICES), time=time, update=update, cause=w.rng.choice(CAUSES),
-                person=w.person(), number=str(w.rng.randint(2, 40)), day=w.days(1)[0], code=w.code())  # fmt: skip
+    return dict(
+        service=w.rng.choice(SERVICES), other=w.rng.choice(SERVICES), time=time, update=update,
+        cause=w.rng.choice(CAUSES), person=w.person(), number=str(w.rng.randint(2, 40)), day=w.days(1)[0],
+        code=w.code(),
+    )  # fmt: skip
 
 
 INCIDENT = Kind(
@@ -102,8 +107,10 @@ INCIDENT = Kind(
 
 def _ticket(w: World) -> dict[str, str]:
     day, due = w.days(2)
-    return dict(person=w.person(), goods=w.rng.choice(GOODS), code=w.code(), problem=w.rng.choice(PROBLEMS), wish=w.rng.choice(WISHES),
-                day=day, due=due, amount=w.amount(), city=w.city())  # fmt: skip
+    return dict(
+        person=w.person(), goods=w.rng.choice(GOODS), code=w.code(), problem=w.rng.choice(PROBLEMS),
+        wish=w.rng.choice(WISHES), day=day, due=due, amount=w.amount(), city=w.city(),
+    )  # fmt: skip
 
 
 TICKET = Kind(
@@ -145,15 +152,9 @@ TICKET = Kind(
 def _payment(w: World) -> dict[str, str]:
     due, day = w.days(2)
     return dict(
-        company=w.company(),
-        code=w.code(),
-        amount=w.amount(),
-        fee=w.amount(),
-        due=due,
-        day=day,
-        person=w.person(),
+        company=w.company(), code=w.code(), amount=w.amount(), fee=w.amount(), due=due, day=day, person=w.person(),
         sender=w.person(),
-    )
+    )  # fmt: skip
 
 
 PAYMENT = Kind(
@@ -195,8 +196,10 @@ PAYMENT = Kind(
 def _alert(w: World) -> dict[str, str]:
     time, update = w.times(2)
     limit, percent = sorted(w.rng.sample(range(10, 99), 2))
-    return dict(service=w.rng.choice(SERVICES), number=str(w.rng.randint(2, 40)), percent=f"{percent}%", limit=f"{limit}%", time=time, update=update,
-                minutes=w.minutes(), person=w.person(), cause=w.rng.choice(CAUSES), city=w.city())  # fmt: skip
+    return dict(
+        service=w.rng.choice(SERVICES), number=str(w.rng.randint(2, 40)), percent=f"{percent}%", limit=f"{limit}%",
+        time=time, update=update, minutes=w.minutes(), person=w.person(), cause=w.rng.choice(CAUSES), city=w.city(),
+    )  # fmt: skip
 
 
 ALERT = Kind(

@@ -193,11 +193,9 @@ def _mail(kind: Kind, facts: dict[str, str], told: list[str], world: World) -> s
     body = (" " if rng.random() < 0.8 else "\n").join(told)
     greeting = rng.choice(GREETINGS).format(to=world.first())
     sender = facts["sender"]
-    signed = rng.choice([sender, sender, sender.split()[0]])
-    head = rng.choice(
-        [f"From: {sender}\nSubject: {title}\n\n", f"Subject: {title}\nFrom: {sender}\n\n", f"Subject: {title}\n\n"]
-    )
-    return f"{head}{greeting}\n{body}\n{rng.choice(CLOSINGS)}\n{sender if head.startswith('Subject: ' + title + chr(10) * 2) else signed}"
+    head = rng.choice([f"From: {sender}\nSubject: {title}", f"Subject: {title}\nFrom: {sender}", f"Subject: {title}"])
+    signed = rng.choice([sender, sender, sender.split()[0]]) if sender in head else sender
+    return f"{head}\n\n{greeting}\n{body}\n{rng.choice(CLOSINGS)}\n{signed}"
 
 
 def _note(kind: Kind, facts: dict[str, str], told: list[str], world: World) -> str:

@@ -60,11 +60,13 @@ STYLES = {
         Part(0, ("Table for {number} at {venue} on {day} at {time}.",)),
         Part(2, ("Confirm by {due} with code {code}.",), optional=True)), spare=(1, 3)),
     "travel": Style((
-        Part(0, ("Train {train} to {goal} now leaves on {day} at {time}", "{day}: train {train} to {goal} leaves at {time}")),
+        Part(0, ("Train {train} to {goal} now leaves on {day} at {time}",
+                 "{day}: train {train} to {goal} leaves at {time}")),
         Part(1, (" from platform {platform}",), optional=True), Part(0, (".",)),
         Part(3, ("Ask {person} about tickets.",), optional=True)), spare=(2,)),
     "delivery": Style((
-        Part(0, ("{Goods} coming with {carrier}", "{carrier} brings the {goods}")), Part(1, (" on {day}, {time} to {end}.",)),
+        Part(0, ("{Goods} coming with {carrier}", "{carrier} brings the {goods}")),
+        Part(1, (" on {day}, {time} to {end}.",)),
         Part(2, ("If missed, collect it at {address} by {due}.",), optional=True)), spare=(3,)),
     "incident": Style((
         Part(0, ("{Service} down since {time} on {day}.", "{Service} not working since {day} {time}.")),
@@ -99,8 +101,13 @@ def row(kind_name: str, w: World) -> dict:
         summary += (" " if summary.endswith(".") else "") + way
         facts += [k for k in slots(way) if k not in facts]
     summary = capital(fill(summary, m.facts))
-    return {"document": m.text, "summary": summary, "required": [[m.facts[k]] for k in facts], "kind": kind_name,
-            "unseen": w.pool is Pool.HELD and any(name in summary for name in HELD_FIRST + HELD_LAST + HELD_CITIES)}  # fmt: skip
+    return {
+        "document": m.text,
+        "summary": summary,
+        "required": [[m.facts[k]] for k in facts],
+        "kind": kind_name,
+        "unseen": w.pool is Pool.HELD and any(name in summary for name in HELD_FIRST + HELD_LAST + HELD_CITIES),
+    }
 
 
 def rows(seed: int, train: int, evaluation: int) -> tuple[list[dict], list[dict]]:

@@ -88,20 +88,26 @@ Introduce your friend. > A kind person who likes long walks.
 Tell me about your town. > It has a river, a market and many bridges.
 """.strip().splitlines())  # fmt: skip
 
-SAME = """make build create produce|big large huge|small little tiny|start begin|end finish|help support assist|talk speak|quick fast|happy glad
-|sad unhappy|author writer|maker creator builder|name title|ask request|answer reply|buy purchase|pay settle|send mail|get receive|fix repair
-|error fault mistake|broken damaged|cancel stop|money cash|refund repayment|order purchase|develop build|train teach|tell say|company firm
-|parcel package|late delayed|price cost|bill invoice|job work|skill ability|able capable|team group|program software|machine device""".replace(
-    "\n", ""
-)
-OPPOSITE = """big small|hot cold|early late|open closed|fast slow|new old|good bad|long short|high low|full empty|light dark|right wrong|first last
-|up down|buy sell|come go|give take|on off|yes no|start end|rich poor|wet dry|loud quiet|near far|hard soft|same different""".replace(
-    "\n", ""
-)
-PLURAL = """invoice meeting room ticket order parcel name number letter day week month report list table chair train street price code card phone
-server page sentence word note guest driver customer question answer minute hour bag book door cup shop tree""".split()
-GROUPS = {"animal": "cat dog horse bird fish cow bee mouse", "colour": "red blue green yellow black white grey", "fruit": "apple pear plum banana cherry lemon",
-          "drink": "tea coffee water milk juice", "tool": "hammer saw drill spade", "vehicle": "car bus train bike boat"}  # fmt: skip
+SAME = """make build create produce|big large huge|small little tiny|start begin|end finish|help support assist
+|talk speak|quick fast|happy glad|sad unhappy|author writer|maker creator builder|name title|ask request
+|answer reply|buy purchase|pay settle|send mail|get receive|fix repair|error fault mistake|broken damaged
+|cancel stop|money cash|refund repayment|order purchase|develop build|train teach|tell say|company firm
+|parcel package|late delayed|price cost|bill invoice|job work|skill ability|able capable|team group|program software
+|machine device""".replace("\n", "")
+OPPOSITE = """big small|hot cold|early late|open closed|fast slow|new old|good bad|long short|high low|full empty
+|light dark|right wrong|first last|up down|buy sell|come go|give take|on off|yes no|start end|rich poor|wet dry
+|loud quiet|near far|hard soft|same different""".replace("\n", "")
+PLURAL = """invoice meeting room ticket order parcel name number letter day week month report list table chair train
+street price code card phone server page sentence word note guest driver customer question answer minute hour
+bag book door cup shop tree""".split()
+GROUPS = {
+    "animal": "cat dog horse bird fish cow bee mouse",
+    "colour": "red blue green yellow black white grey",
+    "fruit": "apple pear plum banana cherry lemon",
+    "drink": "tea coffee water milk juice",
+    "tool": "hammer saw drill spade",
+    "vehicle": "car bus train bike boat",
+}
 
 
 def small_talk(w: World) -> Turn:

@@ -111,8 +111,11 @@ OPENERS = (
     "My name is {person}. ",
     "{person} here. ",
 )
-CLOSERS = ("", "", "", " Thanks.", " Thank you.", " Please help.", " Regards, {person}", " I am waiting for your answer.", " Best, {person}",
-           " I am a customer since {month}.", " My order number is {code}.", " You can reach me in {city}.", " I need an answer by {day}.")  # fmt: skip
+CLOSERS = (
+    "", "", "", " Thanks.", " Thank you.", " Please help.", " Regards, {person}", " I am waiting for your answer.",
+    " Best, {person}", " I am a customer since {month}.", " My order number is {code}.",
+    " You can reach me in {city}.", " I need an answer by {day}.",
+)  # fmt: skip
 
 
 def wordings(label: str) -> list[str]:
@@ -125,9 +128,20 @@ def _text(wording: str, w: World) -> str:
     template = rng.choice(OPENERS) + wording + rng.choice(CLOSERS)
     day = w.days(1)[0]
     return template.format(
-        code=w.code(), amount=w.amount(), amount2=w.amount(), goods=goods, goods2=goods2, day=day, time=w.times(1)[0], city=w.city(),
-        person=w.person(), service=rng.choice(SERVICES), address=w.address(), number=rng.randint(3, 90),
-        month=rng.choice(["January", "March", "May", "June", "August", "October"]))  # fmt: skip
+        code=w.code(),
+        amount=w.amount(),
+        amount2=w.amount(),
+        goods=goods,
+        goods2=goods2,
+        day=day,
+        time=w.times(1)[0],
+        city=w.city(),
+        person=w.person(),
+        service=rng.choice(SERVICES),
+        address=w.address(),
+        number=rng.randint(3, 90),
+        month=rng.choice(["January", "March", "May", "June", "August", "October"]),
+    )
 
 
 def rows(seed: int, train: int, evaluation: int) -> tuple[list[dict], list[dict]]:

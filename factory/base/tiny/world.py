@@ -27,28 +27,28 @@ class Pool(Enum):
 FIRST = """Aaron Abigail Adam Adele Agnes Ahmed Aiko Alan Alba Albert Alice Alina Amara Amelia Amir Amy Ana Andre
 Anika Anna Anton Arjun Arthur Asha Astrid Ava Axel Bella Ben Bianca Boris Brenda Bruno Carla Carlos Carmen Chen
 Chloe Clara Claude Colin Dana Daniel Daria David Deepa Diana Diego Dmitri Dora Edgar Edith Elena Elias Elif Ella
-Emil Emma Enzo Erik Esther Eva Farid Fatima Felix Fiona Frank Freya Gabriel Georg Gina Gloria Grace Greta Hamid
-Hana Hannah Harry Hassan Hector Helen Henry Hiro Hugo Ibrahim Ida Igor Ines Ingrid Irina Isaac Isabel Ivan Jack
-Jacob Jade Jan Jasmin Javier Jing Joanna Joel Johan Jonas Jorge Joyce Judith Julia Kamal Karen Karim Kata Keiko
-Kenji Kevin Kira Kofi Lara Laura Lea Leila Lena Leo Liam Lidia Lily Linda Lola Louis Lucas Lucia Luis Magda Malik
-Marco Maria Marta Martin Matteo Maya Mei Mia Mila Milan Mina Miriam Mona Murad Nadia Naomi Nasser Nico Nils Nina
-Noah Nora Olaf Olga Oliver Omar Oscar Pablo Pamela Paola Paul Pavel Peter Petra Pia Priya Quinn Rachel Rafael
-Rahul Raj Ravi Rita Robert Rosa Ruth Sara Samir Samuel Sandra Selma Sergio Simon Sofia Sonia Stefan Stella Sven
-Tamara Tara Teo Theo Thomas Tim Tina Tomas Uma Ursula Vera Victor Viola Walter Wanda Wei Wendy Xavier Yara Yasmin
-Yuki Yusuf Zane Zara Zoe""".split()
+Emil Emma Enzo Erik Esther Eva Farid Fatima Felix Fiona Frank Freya Gabriel Georg Gina Gloria Grace Greta Hamid Hana
+Hannah Harry Hassan Hector Helen Henry Hiro Hugo Ibrahim Ida Igor Ines Ingrid Irina Isaac Isabel Ivan Jack Jacob
+Jade Jan Jasmin Javier Jing Joanna Joel Johan Jonas Jorge Joyce Judith Julia Kamal Karen Karim Kata Keiko Kenji
+Kevin Kira Kofi Lara Laura Lea Leila Lena Leo Liam Lidia Lily Linda Lola Louis Lucas Lucia Luis Magda Malik Marco
+Maria Marta Martin Matteo Maya Mei Mia Mila Milan Mina Miriam Mona Murad Nadia Naomi Nasser Nico Nils Nina Noah Nora
+Olaf Olga Oliver Omar Oscar Pablo Pamela Paola Paul Pavel Peter Petra Pia Priya Quinn Rachel Rafael Rahul Raj Ravi
+Rita Robert Rosa Ruth Sara Samir Samuel Sandra Selma Sergio Simon Sofia Sonia Stefan Stella Sven Tamara Tara Teo
+Theo Thomas Tim Tina Tomas Uma Ursula Vera Victor Viola Walter Wanda Wei Wendy Xavier Yara Yasmin Yuki Yusuf Zane
+Zara Zoe""".split()
 
 LAST = """Abbott Adler Ahmad Akers Allen Alvarez Amadi Anders Appel Arora Baker Bangura Barros Bauer Becker Bell
 Benson Berg Bianchi Blake Bloom Bose Brandt Brooks Brown Byrne Campos Carter Castro Chavez Clark Cohen Cole Conti
 Costa Cruz Dahl Davies Demir Dias Diaz Doyle Dubois Duran Eklund Ellis Engel Evans Faber Farah Ferrari Fischer
 Flores Ford Foster Franco Frost Fuchs Fuller Garcia Gibson Gomez Gordon Graf Grant Green Gupta Haas Haddad Hall
-Hansen Harris Hayes Heller Herrera Hill Hoffman Holm Horn Huang Hughes Ibarra Ito Ivanov Jansen Jensen Johnson
-Jones Joshi Kaplan Kato Kaur Keller Kelly Khan Kim King Klein Koch Kovac Kramer Kumar Lang Larsen Leclerc Lee
-Lemaire Lind Lopez Lund Maier Malik Marino Martin Mason Mbeki Meyer Miller Mishra Moore Morales Moreno Mori Moser
-Murphy Nagy Nair Navarro Nguyen Nielsen Novak Nunes Okafor Olsen Ortega Osman Owens Park Patel Paulsen Pereira
-Perez Petrov Pham Pinto Popov Porter Price Quist Ramos Rao Reed Reyes Ricci Rivera Roberts Romano Rossi Roth Roy
-Russo Ryan Saito Salem Santos Sato Schmidt Scott Shah Sharma Silva Simons Singh Smith Sorensen Steiner Stone Suzuki
-Tanaka Taylor Thomsen Torres Turner Ueda Vargas Vega Vogel Volkov Wagner Walker Wang Ward Weber Werner White Wilson
-Winter Wolf Wong Wright Yamada Yilmaz Young Zhang Ziegler""".split()
+Hansen Harris Hayes Heller Herrera Hill Hoffman Holm Horn Huang Hughes Ibarra Ito Ivanov Jansen Jensen Johnson Jones
+Joshi Kaplan Kato Kaur Keller Kelly Khan Kim King Klein Koch Kovac Kramer Kumar Lang Larsen Leclerc Lee Lemaire Lind
+Lopez Lund Maier Malik Marino Martin Mason Mbeki Meyer Miller Mishra Moore Morales Moreno Mori Moser Murphy Nagy
+Nair Navarro Nguyen Nielsen Novak Nunes Okafor Olsen Ortega Osman Owens Park Patel Paulsen Pereira Perez Petrov Pham
+Pinto Popov Porter Price Quist Ramos Rao Reed Reyes Ricci Rivera Roberts Romano Rossi Roth Roy Russo Ryan Saito
+Salem Santos Sato Schmidt Scott Shah Sharma Silva Simons Singh Smith Sorensen Steiner Stone Suzuki Tanaka Taylor
+Thomsen Torres Turner Ueda Vargas Vega Vogel Volkov Wagner Walker Wang Ward Weber Werner White Wilson Winter Wolf
+Wong Wright Yamada Yilmaz Young Zhang Ziegler""".split()
 
 HELD_FIRST = """Anselm Beatrix Casimir Delphine Evander Florian Gwendolyn Hyacinth Ilario Jocasta Kerensa Leopold
 Marguerite Nerissa Octavio Philippa Quentin Rosalind Severin Thaddeus Ulrika Valentin Winifred Xiomara Yevgenia
@@ -58,82 +58,89 @@ HELD_LAST = """Abernathy Bakhuizen Cavendish Drummond Esterhazy Featherby Grimal
 Kilpatrick Lindqvist Montague Nakashima Oyelaran Pemberton Quarshie Rutherford Szymanski Trelawney Umarov Vandermeer
 Wetherby Xanthakis Yarborough Zapatero Blackwell Czerny Dragomir Fitzroy""".split()
 
-CITIES = """Aarhus Athens Basel Bergen Berlin Bern Bilbao Bologna Bonn Boston Bremen Bristol Brno Cairo Cardiff Cologne
-Cork Dakar Delhi Denver Dresden Dublin Essen Florence Gdansk Geneva Genoa Ghent Glasgow Graz Haifa Hamburg Hanoi
-Helsinki Jaipur Kyoto Lagos Leeds Lille Lima Linz Lisbon London Lund Lyon Madrid Malaga Milan Munich Nairobi Nantes
-Naples Nice Osaka Oslo Paris Porto Prague Quito Riga Rome Salzburg Seoul Sofia Tallinn Tampere Tokyo Toronto Trieste
-Tunis Turin Utrecht Valencia Venice Vienna Vilnius Warsaw York Zagreb Zurich""".split()
+CITIES = """Aarhus Athens Basel Bergen Berlin Bern Bilbao Bologna Bonn Boston Bremen Bristol Brno Cairo Cardiff
+Cologne Cork Dakar Delhi Denver Dresden Dublin Essen Florence Gdansk Geneva Genoa Ghent Glasgow Graz Haifa Hamburg
+Hanoi Helsinki Jaipur Kyoto Lagos Leeds Lille Lima Linz Lisbon London Lund Lyon Madrid Malaga Milan Munich Nairobi
+Nantes Naples Nice Osaka Oslo Paris Porto Prague Quito Riga Rome Salzburg Seoul Sofia Tallinn Tampere Tokyo Toronto
+Trieste Tunis Turin Utrecht Valencia Venice Vienna Vilnius Warsaw York Zagreb Zurich""".split()
 
 HELD_CITIES = """Antofagasta Bydgoszcz Chittagong Debrecen Eskilstuna Fredrikstad Guadalajara Hermosillo Innsbruck
 Jyvaskyla Klagenfurt Ljubljana Maracaibo Nyiregyhaza Ouagadougou Przemysl""".split()
 
-STREETS = """Mill Station Church Garden Harbour Bridge Castle Park River Hill Market School Forest Lake Orchard Temple
-Victoria Windsor Abbey Canal Cedar Chestnut Elm Linden Maple Oak Pine Willow""".split()
+STREETS = """Mill Station Church Garden Harbour Bridge Castle Park River Hill Market School Forest Lake Orchard
+Temple Victoria Windsor Abbey Canal Cedar Chestnut Elm Linden Maple Oak Pine Willow""".split()
 
 
 def _phrases(text: str) -> list[str]:
     return [p.strip() for p in text.replace("\n", " ").split(",") if p.strip()]
 
 
-EVENTS = _phrases("""budget review, design sync, launch rehearsal, hiring panel, security audit, sprint planning, vendor
-call, board meeting, product demo, data migration, press briefing, training session, roadmap workshop, customer
-interview, quarterly retro, contract signing, team lunch, safety drill, sales forecast, project kickoff, code review,
-stock check, fire drill, staff meeting, parents evening, choir practice, book club, garden party, yoga class, town
-hall, exit interview, risk review, supplier visit, factory tour, photo shoot, radio interview, first aid course,
-language class, strategy day, award ceremony, science fair, charity run, film night, board game evening, piano lesson,
-swimming class, house viewing, tax appointment, network upgrade, software rollout, office move, recruiting fair,
-annual dinner, steering committee, test run, wine tasting, cooking class, chess match, summer picnic, poster session,
-research seminar, onboarding session, payroll review, marketing standup, site inspection, union meeting, budget hearing,
-thesis defence, dress rehearsal, open day, farewell party, planning poker, peer review, status call, interview training""")
+EVENTS = _phrases("""budget review, design sync, launch rehearsal, hiring panel, security audit, sprint planning,
+vendor call, board meeting, product demo, data migration, press briefing, training session, roadmap workshop,
+customer interview, quarterly retro, contract signing, team lunch, safety drill, sales forecast, project kickoff,
+code review, stock check, fire drill, staff meeting, parents evening, choir practice, book club, garden party,
+yoga class, town hall, exit interview, risk review, supplier visit, factory tour, photo shoot, radio interview,
+first aid course, language class, strategy day, award ceremony, science fair, charity run, film night,
+board game evening, piano lesson, swimming class, house viewing, tax appointment, network upgrade, software rollout,
+office move, recruiting fair, annual dinner, steering committee, test run, wine tasting, cooking class, chess match,
+summer picnic, poster session, research seminar, onboarding session, payroll review, marketing standup,
+site inspection, union meeting, budget hearing, thesis defence, dress rehearsal, open day, farewell party,
+planning poker, peer review, status call, interview training""")
 
-THINGS = _phrases("""Q3 numbers, signed contract, slide deck, draft agenda, test report, invoice copy, photo release,
-access list, risk register, cost estimate, meeting notes, logo files, survey results, travel form, release checklist,
-floor plan, guest list, price list, expense report, project plan, medical form, backup tape, customer list, press kit,
-door key, parking permit, spare charger, visitor badge, insurance form, menu choice, room booking, product photos,
-seating plan, training slides, audit letter, tax statement, lab results, service contract, phone list, design mockup,
-packing list, time sheet, budget draft, reference letter, site map, video clip, delivery note, meter reading, song
-list, recipe book, first draft, final report, user manual, warranty card, holiday list, shift plan, order form,
-supplier quote, name tags, consent form, safety card, bank details, work sample, mailing list, script draft, data
-export, error log, screen recording, poster design, ticket list, passport copy, interview notes, quality report""")
+THINGS = _phrases("""Q3 numbers, signed contract, slide deck, draft agenda, test report, invoice copy,
+photo release, access list, risk register, cost estimate, meeting notes, logo files, survey results, travel form,
+release checklist, floor plan, guest list, price list, expense report, project plan, medical form, backup tape,
+customer list, press kit, door key, parking permit, spare charger, visitor badge, insurance form, menu choice,
+room booking, product photos, seating plan, training slides, audit letter, tax statement, lab results,
+service contract, phone list, design mockup, packing list, time sheet, budget draft, reference letter, site map,
+video clip, delivery note, meter reading, song list, recipe book, first draft, final report, user manual,
+warranty card, holiday list, shift plan, order form, supplier quote, name tags, consent form, safety card,
+bank details, work sample, mailing list, script draft, data export, error log, screen recording, poster design,
+ticket list, passport copy, interview notes, quality report""")
 
-GOODS = _phrases("""desk lamp, coffee grinder, running shoes, winter jacket, phone case, garden hose, office chair, water
-filter, bike helmet, camping tent, rice cooker, bluetooth speaker, yoga mat, electric kettle, wool blanket, travel
-backpack, kitchen scale, laptop stand, bread knife, rain coat, picture frame, desk fan, standing desk, tea set, bath
-towel, power drill, vacuum cleaner, baby monitor, dog bed, air purifier, table cloth, wall clock, board game, fishing
-rod, hiking boots, ski goggles, pizza stone, soup pot, glass vase, shower curtain, bedside table, tool box, paint set,
-guitar strings, swim goggles, cat tree, plant pot, steam iron, hand mixer, car seat, reading lamp, storage box, toaster
-oven, snow shovel, smoke detector, door lock, garden chair, mirror cabinet, carpet cleaner, sewing machine""")
+GOODS = _phrases("""desk lamp, coffee grinder, running shoes, winter jacket, phone case, garden hose, office chair,
+water filter, bike helmet, camping tent, rice cooker, bluetooth speaker, yoga mat, electric kettle, wool blanket,
+travel backpack, kitchen scale, laptop stand, bread knife, rain coat, picture frame, desk fan, standing desk,
+tea set, bath towel, power drill, vacuum cleaner, baby monitor, dog bed, air purifier, table cloth, wall clock,
+board game, fishing rod, hiking boots, ski goggles, pizza stone, soup pot, glass vase, shower curtain,
+bedside table, tool box, paint set, guitar strings, swim goggles, cat tree, plant pot, steam iron, hand mixer,
+car seat, reading lamp, storage box, toaster oven, snow shovel, smoke detector, door lock, garden chair,
+mirror cabinet, carpet cleaner, sewing machine""")
 
-SERVICES = _phrases("""login service, payment gateway, search index, mail server, image upload, booking system, mobile app,
-customer portal, data warehouse, file storage, chat service, order queue, backup server, print server, map service,
-video stream, web shop, phone system, report builder, billing system, message queue, account page, partner api, door
-control, ticket system, wiki server, build server, price feed, push service, calendar sync, vpn gateway, name server,
-stock database, test cluster, inventory scanner, translation service, survey tool, review board, recommendation engine""")
+SERVICES = _phrases("""login service, payment gateway, search index, mail server, image upload, booking system,
+mobile app, customer portal, data warehouse, file storage, chat service, order queue, backup server, print server,
+map service, video stream, web shop, phone system, report builder, billing system, message queue, account page,
+partner api, door control, ticket system, wiki server, build server, price feed, push service, calendar sync,
+vpn gateway, name server, stock database, test cluster, inventory scanner, translation service, survey tool,
+review board, recommendation engine""")
 
-CAUSES = _phrases("""a failed update, a full disk, an expired certificate, a power cut, a broken cable, a bad
-configuration, a memory leak, a faulty switch, a traffic spike, a software bug, a wrong firewall rule, a slow query,
-a lost connection, a cooling failure, a crashed database, a missing index, a faulty network card, a stuck job""")
+CAUSES = _phrases("""a failed update, a full disk, an expired certificate, a power cut, a broken cable,
+a bad configuration, a memory leak, a faulty switch, a traffic spike, a software bug, a wrong firewall rule,
+a slow query, a lost connection, a cooling failure, a crashed database, a missing index, a faulty network card,
+a stuck job""")
 
-REASONS = _phrases("""a conflict with another meeting, the projector being repaired, travel delays, a sick colleague, a
-public holiday, a late delivery, building maintenance, a double booking, a train strike, heavy snow, a missing speaker,
-a broken heater, low attendance, a change in the budget, an urgent customer request, road works, a water leak, a storm
-warning, a staff shortage, a fire alarm test, a technical fault, a visa problem, a school event, a power failure""")
+REASONS = _phrases("""a conflict with another meeting, the projector being repaired, travel delays,
+a sick colleague, a public holiday, a late delivery, building maintenance, a double booking, a train strike,
+heavy snow, a missing speaker, a broken heater, low attendance, a change in the budget, an urgent customer request,
+road works, a water leak, a storm warning, a staff shortage, a fire alarm test, a technical fault, a visa problem,
+a school event, a power failure""")
 
-PROBLEMS = _phrases("""arrived broken, does not switch on, has the wrong colour, makes a loud noise, is missing a part, has a
-deep scratch, came in an open box, is too small, smells of smoke, stopped working, leaks water, has a loose handle""")
+PROBLEMS = _phrases("""arrived broken, does not switch on, has the wrong colour, makes a loud noise,
+is missing a part, has a deep scratch, came in an open box, is too small, smells of smoke, stopped working,
+leaks water, has a loose handle""")
 
-WISHES = _phrases(
-    """a refund, a replacement, a repair, a spare part, a discount, a call back, a new label, a voucher"""
-)
+WISHES = _phrases("""a refund, a replacement, a repair, a spare part, a discount, a call back, a new label,
+a voucher""")
 
-CARRIERS = _phrases(
-    """Northline, Parcelo, QuickVan, BlueBox, Swiftpost, Rapidex, Postway, CargoBee, Metrodrop, GreenWheel"""
-)
+CARRIERS = _phrases("""Northline, Parcelo, QuickVan, BlueBox, Swiftpost, Rapidex, Postway, CargoBee, Metrodrop,
+GreenWheel""")
 COMPANIES = _phrases("""Alder Energy, Brightwater, Cityfit, Dentacare, Easternet, Fairmont Gas, Gridline, Homesure,
-Ironbank, Juniper Rent, Kestrel Mobile, Lumen Power, Mapleton Water, Northgate Gym, Opal Insurance, Pinewood Rentals,
-Quayside Parking, Redfern Media, Silverlake Clinic, Tallwood Storage, Unity Telecom, Vista Cable, Westfield Heating""")
-VENUES = _phrases("""Blue Anchor, Casa Verde, Golden Fork, Green Dragon, Harbour Grill, La Piazza, Lotus Garden, Old Mill,
-Olive Tree, Red Lantern, Rose Cafe, Silver Spoon, Stone Oven, The Lighthouse, Three Oaks, Velvet Room, White Swan""")
+Ironbank, Juniper Rent, Kestrel Mobile, Lumen Power, Mapleton Water, Northgate Gym, Opal Insurance,
+Pinewood Rentals, Quayside Parking, Redfern Media, Silverlake Clinic, Tallwood Storage, Unity Telecom, Vista Cable,
+Westfield Heating""")
+VENUES = _phrases("""Blue Anchor, Casa Verde, Golden Fork, Green Dragon, Harbour Grill, La Piazza, Lotus Garden,
+Old Mill, Olive Tree, Red Lantern, Rose Cafe, Silver Spoon, Stone Oven, The Lighthouse, Three Oaks, Velvet Room,
+White Swan""")
 
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = "January February March April May June July August September October November December".split()
