@@ -44,11 +44,20 @@ VERBS = {
         "train, compare, promote and serve the three shipped tasks, and ask each a question", "quickstart", recipe=True
     ),
     "promote": Verb(
-        "let a version be what its task's name means", "registry:promote", {"version": VERSION}, needs=("version",)
+        "let a version be what its task's name means",
+        "registry",
+        {"version": VERSION, "canary": "a share of the callers, such as 10%, instead of all"},
+        needs=("version",),
     ),
-    "rollback": Verb("go back to the version before", "registry:rollback", {"task": "a task's name"}, needs=("task",)),
+    "shadow": Verb(
+        "send a copy of a task's requests to another version, for the record only",
+        "registry",
+        {"task": "a task's name", "version": "left out: no shadow any more"},
+        needs=("task",),
+    ),
+    "rollback": Verb("go back to the version before", "registry", {"task": "a task's name"}, needs=("task",)),
     "list": Verb("all tasks and their versions", "registry:listing", {"task": "only this task"}),
-    "show": Verb("everything known of one version", "registry:show", {"version": VERSION}, needs=("version",)),
+    "show": Verb("everything known of one version", "registry", {"version": VERSION}, needs=("version",)),
     "base": Verb(
         "build or inspect a base",
         "base",

@@ -9,7 +9,7 @@ from factory.base.build import load_tokenizer, prepare
 from factory.data.build import build
 from factory.recipe import load
 from factory.registry import aliases
-from factory.terminal import err, out
+from factory.terminal import out
 from factory.verbs.train import train
 from serve.server import Options, running
 
@@ -27,7 +27,7 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
         aliases.point(aliases.resolve(version["version"]))
     questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
-    with running(Options(port=0), lambda text: err.print(text)) as url:
+    with running(Options(port=0)) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         console.print(f"[bold]Three adapters on one base, at {url}/v1[/]\n")
         for task in TASKS:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from factory.errors import InputError
 from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.terminal import out, percent, table
+from serve import remote
 
 
 def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -63,18 +65,54 @@ def show(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
 
 
 def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
-    """Let the task's name mean this version; a version whose content is damaged is refused."""
+    """Let the task's name mean this version, or with `canary=10%` give it that share of the callers.
+
+    A server that runs over this home does it without dropping a request; without one only the registry changes.
+    """
     version = aliases.resolve(arguments["version"])
     store.verify(version)
-    registry = aliases.point(version)
-    out(quiet).print(f"{version.task} is now {aliases.label(version)}")
-    return {"task": version.task, "version": version.name, "generation": registry.generation}
+    share = _share(arguments.get("canary", "100%"))
+    served = remote.promote(version.name, share)
+    if served is None:
+        aliases.point(version, "prod" if share == 1 else "canary")
+    what = "is now" if share == 1 else f"goes to {share:.0%} of the callers as"
+    where = "served at once" if served else "no server is running"
+    out(quiet).print(f"{version.task} {what} {aliases.label(version)}; {where}")
+    return {
+        "task": version.task,
+        "version": version.name,
+        "share": share,
+        "generation": aliases.read(version.task).generation,
+        "served": served is not None,
+    }
 
 
 def rollback(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
-    version = aliases.rollback(arguments["task"])
-    out(quiet).print(f"{version.task} is {aliases.label(version)} again")
-    return {"task": version.task, "version": version.name, "generation": aliases.read(version.task).generation}
+    """Let the task's name mean again what it meant before."""
+    task = arguments["task"]
+    served = remote.rollback(task)
+    version = aliases.resolve(task) if served else aliases.rollback(task)
+    out(quiet).print(f"{task} is {aliases.label(version)} again")
+    return {"task": task, "version": version.name, "generation": aliases.read(task).generation}
+
+
+def shadow(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Send a copy of a task's requests to another version, whose answers are only recorded."""
+    name = arguments.get("version", "")
+    if remote.shadow(arguments["task"], aliases.resolve(name).name if name else "") is None:
+        raise InputError("no server is running here: factory serve")
+    out(quiet).print(f"{arguments['task']} is shadowed by {name}" if name else f"{arguments['task']} has no shadow now")
+    return {"task": arguments["task"], "shadow": name or None}
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0
+    if not 0 < share <= 1:
+        raise InputError(f"canary={text}: must be a share of the callers between 0 and 100%")
+    return share
 
 
 def _row(version: dict[str, Any]) -> list[str]:
