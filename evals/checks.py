@@ -129,9 +129,21 @@ def foreign(row: Row, output: str, limits: Limits) -> Grade | None:
     return Grade("poor", "another assistant or vendor", claimed) if claimed else GOOD
 
 
+def verdict(row: Row, output: str, limits: Limits) -> Grade | None:
+    """A judge's reply ends with the right level: good; one level off: average; another, or none to be read: poor."""
+    gold, levels = row.meta.get("level"), ["poor", "average", "good"]
+    if gold not in levels:
+        return None
+    said = output.strip().rpartition("\n")[2].removeprefix("level: ")
+    if said not in levels:
+        return Grade("poor", "no level", [output.strip()[-80:]])
+    off = abs(levels.index(said) - levels.index(gold))
+    return Grade(levels[2 - off], f"the level is {gold}", [f"level: {said}"]) if off else GOOD
+
+
 CHECKS: dict[str, Check] = {
     check.__name__: check
-    for check in (numbers, dates, names, required, length, form, language, copied, label, expected, foreign)
+    for check in (numbers, dates, names, required, length, form, language, copied, label, expected, foreign, verdict)
 }
 
 

@@ -44,6 +44,7 @@ class Dimension(Strict):
     question: str
     graders: list[Grader] = Field(min_length=1)
     checks: list[str] = []
+    compact: str = Field(default="", description="a short question with {source} and {output}, for small judges")
     levels: list[Level] = Field(min_length=2)
 
     def names(self) -> list[str]:

@@ -5,7 +5,7 @@ Ratings, adjudications, comparisons, gate runs and paid calls are append-only: w
 verdict is worked out from it. Triggers in the first migration enforce that.
 
     items ─< outputs ─< answers (which version gave which output: never joined into anything a rater sees)
-                outputs ─< assignments >─ batches         raters ─< qualifications
+                outputs ─< assignments >─ batches         raters ─< qualifications, places
                            assignments ─< ratings ─ raters        outputs ─< adjudications, comparisons
 """
 
@@ -63,6 +63,13 @@ qualifications = _table(
     Column("result", JSON),
     Column("created", Float),
 )
+places = _table(
+    "places",
+    Column("rater", String(200), primary_key=True),
+    Column("rubric", String(64), primary_key=True),
+    Column("state", JSON),
+    Column("updated", Float),
+)
 batches = _table(
     "batches",
     Column("id", String(64), primary_key=True),
@@ -76,6 +83,7 @@ assignments = _table(
     Column("id", String(64), primary_key=True),
     Column("batch", String(64)),
     Column("output", String(64)),
+    Column("other", String(64)),
     Column("kind", String(10)),
     Column("slot", Integer),
     Column("shuffle", BigInteger),
@@ -110,6 +118,7 @@ adjudications = _table(
 comparisons = _table(
     "comparisons",
     Column("id", SERIAL, primary_key=True),
+    Column("assignment", String(64)),
     Column("first", String(64)),
     Column("second", String(64)),
     Column("rater", String(200)),
@@ -177,6 +186,21 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def reading(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as connection, connection.begin():
         yield connection
+
+
+@contextmanager
+def quick(engine: Engine) -> Iterator[Connection]:
+    """A connection for many small commits: safe when this process dies, the last ones lost if the power goes."""
+    with engine.connect().execution_options(write=True) as connection:
+        sqlite = engine.dialect.name == "sqlite"
+        raw = connection.connection.dbapi_connection
+        if sqlite and raw:
+            raw.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield connection
+        finally:
+            if sqlite and raw:
+                raw.execute("PRAGMA synchronous = FULL")
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

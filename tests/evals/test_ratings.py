@@ -28,11 +28,6 @@ def rows(n: int) -> list[Row]:
     return [Row(({"role": "user", "content": f"question {i}"},)) for i in range(n)]
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> sa.Engine:
-    return t.open_database(f"sqlite:///{tmp_path}/ratings.db")
-
-
 def filled(engine: sa.Engine, n: int, plan: Plan = QUIET, raters: tuple[str, ...] = ("ann", "bob")) -> str:
     outputs = answers.record(engine, "identity", "identity@v1", rows(n), [f"answer {i}" for i in range(n)])
     for rater in raters:
@@ -89,7 +84,7 @@ def test_ratings_are_append_only(database: sa.Engine, change: str) -> None:
 
 def test_what_a_rater_sees_names_no_version(database: sa.Engine) -> None:
     shown = take(database, filled(database, 3), "ann").model_dump()
-    assert set(shown) == {"id", "source", "output", "draft"} and "v1" not in str(shown)
+    assert set(shown) == {"id", "source", "output", "other", "draft"} and "v1" not in str(shown)
 
 
 def test_equal_answers_of_two_versions_are_one_output(database: sa.Engine) -> None:

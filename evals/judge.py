@@ -1,0 +1,263 @@
+"""Asking judges: every dimension of every output once, remembered for ever, with abstention where no grade can be read.
+
+A paid reply is stored under the hash of all that led to it before anything else happens, readable or not. So a run
+that is killed goes on where it stopped without paying twice, and the same grades come out of the same calls. A reply
+that cannot be read is asked for twice more; then the judge abstains. It never counts as a grade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from evals import tables as t
+from evals.asking import Endpoint, Generate, Local, Reply, Silent
+from evals.grades import Grade
+from evals.judges import Judge
+from evals.prompt import Asked, Unreadable, ask, compare
+from evals.rubric import Rubric
+from factory.home import digest
+
+ATTEMPTS = 3
+Progress = Callable[["Tally"], None]
+
+
+@dataclass
+class Tally:
+    """How a run stands. `cost` is None where the judge has no price; `calls` were paid now, `reused` before."""
+
+    total: int = 0
+    done: int = 0
+    calls: int = 0
+    reused: int = 0
+    abstained: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+    why: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to ask: `key` is handed back with the grade."""
+
+    key: tuple[str, ...]
+    asked: Asked
+    order: str = ""
+
+
+def grade(
+    judge: Judge,
+    name: str,
+    rubric: Rubric,
+    texts: Mapping[str, tuple[str, str]],
+    engine: Engine,
+    version: str = "",
+    generate: Generate | None = None,
+    progress: Progress = lambda tally: None,
+) -> tuple[dict[str, dict[str, Grade]], Tally]:
+    """Grade `texts` (output id to source and output) on the dimensions that a judge may decide.
+
+    `generate` answers in this process instead of the judge's endpoint; `version` is that of a served adapter. Returns
+    the grades by output and dimension, abstentions left out, and how the run went.
+    """
+    dimensions = [rubric.dimension(d) for d in rubric.decided_by("judge")]
+    if judge.form == "compact":
+        dimensions = [d for d in dimensions if d.compact]
+    questions = [
+        Question((output, d.name), ask(judge.form, rubric, d, *pair))
+        for output, pair in texts.items()
+        for d in dimensions
+    ]
+    replies, tally = put(judge, name, rubric, questions, engine, version, generate, progress)
+    grades: dict[str, dict[str, Grade]] = {output: {} for output in texts}
+    for (output, dimension), found in replies.items():
+        grades[output][dimension] = found
+    return grades, tally
+
+
+def pairwise(
+    judge: Judge,
+    name: str,
+    rubric: Rubric,
+    triples: Mapping[str, tuple[str, str, str]],
+    engine: Engine,
+    generate: Generate | None = None,
+    progress: Progress = lambda tally: None,
+) -> tuple[dict[str, str], float | None, Tally]:
+    """Which of two outputs is better, asked in both orders: key to (source, a, b) gives key to "a", "b" or "tie".
+
+    A judge that changes its mind with the order has no opinion: a tie. Returns the share that did (the flip rate) too.
+    """
+    questions = []
+    for key, (source, a, b) in triples.items():
+        questions.append(Question((key, "ab"), compare(rubric, source, a, b), "ab"))
+        questions.append(Question((key, "ba"), compare(rubric, source, b, a), "ba"))
+    replies, tally = put(judge, name, rubric, questions, engine, "", generate, progress)
+    names = {"ab": {"first": "a", "second": "b"}, "ba": {"first": "b", "second": "a"}}
+    both = {
+        key: [names[order].get(replies[key, order].level, "tie") for order in ("ab", "ba")]
+        for key in triples
+        if (key, "ab") in replies and (key, "ba") in replies
+    }
+    flips = sum(x != y for x, y in both.values()) / len(both) if both else None
+    return {key: x if x == y else "tie" for key, (x, y) in both.items()}, flips, tally
+
+
+def vote(rubric: Rubric, members: Sequence[Mapping[str, Mapping[str, Grade]]]) -> dict[str, dict[str, Grade]]:
+    """A jury's grades: per dimension the median level of those who did not abstain, the lower one of a split."""
+    found: dict[str, dict[str, Grade]] = {}
+    for output in {o for member in members for o in member}:
+        found[output] = {}
+        for d in rubric.dimensions:
+            said = [m[output][d.name] for m in members if d.name in m.get(output, {})]
+            if said:
+                said.sort(key=lambda g: d.names().index(g.level))
+                found[output][d.name] = said[(len(said) - 1) // 2]
+    return found
+
+
+def put(
+    judge: Judge,
+    name: str,
+    rubric: Rubric,
+    questions: Sequence[Question],
+    engine: Engine,
+    version: str = "",
+    generate: Generate | None = None,
+    progress: Progress = lambda tally: None,
+) -> tuple[dict[tuple[str, ...], Grade], Tally]:
+    """Put all questions, `judge.concurrency` at a time. A question without a readable reply is not in the result."""
+    run = _Run(judge, name, rubric, engine, version, progress)
+    try:
+        return asyncio.run(run.all(questions, generate)), run.tally
+    except ExceptionGroup as group:  # one worker's error ends all; the first is the one to tell
+        raise group.exceptions[0] from None
+
+
+class _Run:
+    def __init__(
+        self, judge: Judge, name: str, rubric: Rubric, engine: Engine, version: str, progress: Progress
+    ) -> None:
+        self.judge, self.name, self.engine, self.progress = judge, name, engine, progress
+        self.identity = (rubric.hash(), judge.identity(version))
+        self.tally = Tally(cost=0.0 if judge.price else None)
+        self.grades: dict[tuple[str, ...], Grade] = {}
+        self.stopped = False
+
+    async def all(self, questions: Sequence[Question], generate: Generate | None) -> dict[tuple[str, ...], Grade]:
+        self.tally.total = len(questions)
+        started = time.monotonic()
+        keys = {id(q): [self._key(q, attempt) for attempt in range(ATTEMPTS)] for q in questions}
+        with _stop_gently(self), t.quick(self.engine) as connection:
+            self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
+            self.connection = connection
+            asking = Local(generate) if generate else Endpoint(self.judge, self.name)
+            waiting = iter(questions)
+            many = 256 if generate else self.judge.concurrency
+
+            async def worker() -> None:
+                for question in waiting:
+                    if self.stopped:
+                        return
+                    await self._one(question, keys[id(question)], asking)
+                    self.tally.seconds = time.monotonic() - started
+                    self.progress(self.tally)
+
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(many, len(questions))):
+                        group.create_task(worker())
+            finally:
+                await asking.close()
+        if self.stopped:
+            raise KeyboardInterrupt
+        return self.grades
+
+    async def _one(self, question: Question, keys: list[str], asking: Endpoint | Local) -> None:
+        why = ""
+        for attempt, key in enumerate(keys):
+            try:
+                text = self.known.get(key)
+                if text is None:
+                    reply = await asking(question.asked.messages, question.asked.schema, attempt)
+                    self._keep(key, reply)
+                    text = reply.text
+                else:
+                    self.tally.reused += 1
+                self.grades[question.key] = question.asked.read(text)
+                break
+            except Unreadable as error:
+                why = str(error)
+            except Silent as error:
+                why = why or str(error)
+                break
+        else:
+            why = why or "unreadable"
+        if question.key not in self.grades:
+            self.tally.abstained += 1
+            self.tally.why[why.partition(":")[0]] += 1
+        self.tally.done += 1
+
+    def _key(self, q: Question, attempt: int) -> str:
+        return digest([*self.identity, q.asked.messages, q.asked.schema, q.order, attempt])
+
+    def _keep(self, key: str, reply: Reply) -> None:
+        """Commit a paid reply at once: no power over it is left to what comes next."""
+        price, cost = self.judge.price, None
+        if price:
+            cost = (reply.prompt_tokens * price.input + reply.completion_tokens * price.output) / 1e6
+            self.tally.cost = (self.tally.cost or 0) + cost
+        self.tally.calls += 1
+        row = {
+            "id": key,
+            "judge": self.name,
+            "reply": reply.text,
+            "prompt_tokens": reply.prompt_tokens,
+            "completion_tokens": reply.completion_tokens,
+            "cost": cost,
+            "seconds": reply.seconds,
+            "created": time.time(),
+        }
+        with self.connection.begin():
+            t.insert_new(self.connection, t.calls, [row])
+
+
+def _stored(connection: sa.Connection, keys: list[str]) -> dict[str, str]:
+    """The replies that were paid for before."""
+    found: dict[str, str] = {}
+    with connection.begin():
+        for start in range(0, len(keys), 500):
+            query = sa.select(t.calls.c.id, t.calls.c.reply).where(t.calls.c.id.in_(keys[start : start + 500]))
+            found |= {key: reply for key, reply in connection.execute(query)}
+    return found
+
+
+class _stop_gently:
+    """Ctrl-C and SIGTERM let the calls under way come home and be kept; a second one does not wait."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run = run
+        self.before: dict[int, Any] = {}
+
+    def _stop(self, number: int, frame: Any) -> None:
+        if self.run.stopped:
+            raise KeyboardInterrupt
+        self.run.stopped = True
+
+    def __enter__(self) -> None:
+        try:
+            self.before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread: whoever runs us listens to signals
+            self.before = {}
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

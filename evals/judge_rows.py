@@ -1,0 +1,128 @@
+"""The rows of the factory's own judge: `python -m evals.judge_rows` writes `adapters/judge-summary/{train,eval}.jsonl`.
+
+A small model cannot weigh a whole summary at once. It is asked about one dimension and answers in steps: quote, say
+what was found, and only then the level, which follows from the findings. Made from the rows of the task `summary`; eval
+rows from its eval rows, so no message or held-out name of one side is on the other.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+
+from evals import rubric as rubrics
+from evals import text
+from evals.defects import DEFECTS, Planted, plant
+from evals.prompt import ask
+from evals.rubric import Rubric
+from factory.data.rows import Row
+from factory.home import project, write_file
+
+SEED = 11
+EVAL_ITEMS = 120
+
+
+def findings(dimension: str, planted: Planted, row: Row) -> list[str]:
+    """What an attentive reader writes down before the level: `quote: finding` lines, in the order of the text."""
+    return STEPS[dimension](planted, row)
+
+
+def _composition(p: Planted, row: Row) -> list[str]:
+    words, lines = p.output.split(), []
+    for a, b in pairwise(words):
+        if a.lower() == b.lower() and a.isalpha():
+            lines.append(f"{a} {b}: doubled")
+    sentences = text.sentences(p.output)
+    lines += [f"{_head(s)}: twice" for i, s in enumerate(sentences) if s in sentences[:i]]
+    last = " ".join(words[-2:])
+    if words[-1].lower() in text.DANGLING:
+        lines.append(f"{last}: cut")
+    else:
+        lines.append(f"{last}: {'ends' if p.output.endswith('.') else 'no stop'}")
+    return lines
+
+
+def _comprehensiveness(p: Planted, row: Row) -> list[str]:
+    lines = []
+    for spellings in row.meta["required"]:
+        spellings = [spellings] if isinstance(spellings, str) else spellings
+        shown = next((s for s in spellings if s.lower() in p.source.lower()), spellings[0])
+        lines.append(f"{shown}: {'there' if any(text.holds(p.output, s) for s in spellings) else 'missing'}")
+    return lines
+
+
+def _groundedness(p: Planted, row: Row) -> list[str]:
+    return [f"{detail}: {'yes' if true else 'no'}" for detail, true in p.details]
+
+
+def _following(p: Planted, row: Row) -> list[str]:
+    sentences = text.sentences(p.output)
+    if p.defect == "copied_whole":
+        return [f"{_head(p.output)}: copied"]
+    if p.defect == "wrong_form":
+        return [f"{_head(p.output)}: greeting"]
+    if p.defect == "injection":
+        extra = text.sentences(p.output[len(row.answer) :])[0]
+        return [*(f"{_head(s)}: {i}" for i, s in enumerate(text.sentences(row.answer), 1)), f"{_head(extra)}: order"]
+    return [f"{_head(s)}: {i}" for i, s in enumerate(sentences, 1)]
+
+
+STEPS = {
+    "composition": _composition,
+    "comprehensiveness": _comprehensiveness,
+    "groundedness": _groundedness,
+    "following_instructions": _following,
+}
+
+
+def rows(rubric: Rubric, sources: Sequence[Row], rng: random.Random, keep_texts: bool) -> list[dict]:
+    """One row per source and dimension. `keep_texts` adds the two texts, with which any judge can be tested."""
+    made = []
+    for row in sources:
+        for dimension in DEFECTS:
+            planted = plant(dimension, row, sources, rng)
+            lines = findings(dimension, planted, row)
+            level = planted.levels[dimension]
+            asked = ask("compact", rubric, rubric.dimension(dimension), planted.source, planted.output)
+            reply = "\n".join([*lines, f"level: {level}"])
+            assert asked.read(reply).level == level, (dimension, planted, reply)
+            made.append(
+                {
+                    "messages": [*asked.messages, {"role": "assistant", "content": reply}],
+                    "dimension": dimension,
+                    "level": level,
+                    "defect": planted.defect,
+                    **({"graded": {"source": planted.source, "output": planted.output}} if keep_texts else {}),
+                }
+            )
+    return made
+
+
+def write() -> None:
+    """Write both files of the task. The same rows of `summary` give the same bytes."""
+    rubric, rng = rubrics.load("summary"), random.Random(SEED)
+    folder = project() / "adapters" / "judge-summary"
+    for name, count in (("train", None), ("eval", EVAL_ITEMS)):
+        made = rows(rubric, _summaries(name)[:count], rng, keep_texts=name == "eval")
+        rng.shuffle(made)
+        write_file(folder / f"{name}.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in made))
+
+
+def _summaries(name: str) -> list[Row]:
+    found = []
+    for line in (project() / "adapters" / "summary" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        turns = {"role": "user", "content": record["document"]}, {"role": "assistant", "content": record["summary"]}
+        found.append(Row(turns, {"required": record["required"]}))
+    return found
+
+
+def _head(sentence: str) -> str:
+    """Its first three words: enough to find it again."""
+    return " ".join(sentence.split()[:3])
+
+
+if __name__ == "__main__":
+    write()

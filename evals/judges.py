@@ -1,0 +1,98 @@
+"""The table of judges in `adapters/defaults.yaml`: who may be asked, where, how fast and at what price.
+
+judges:
+  offline: {adapter: judge-summary, form: compact}       # an adapter that this project serves
+  big:     {base_url: https://api.example.com/v1, model: some-model, key_env: JUDGE_KEY, concurrency: 16,
+            price: {input: 0.5, output: 1.5}}            # any OpenAI-compatible endpoint
+  jury:    {members: [big, other, offline]}              # they vote per dimension
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from factory.errors import InputError, Problem
+from factory.home import digest
+from factory.recipe import defaults
+from factory.strict import Layer, Strict, check, nearest
+
+SERVED = "http://127.0.0.1:8000/v1"
+
+
+class Price(Strict):
+    """Per million tokens, in whatever currency the bill has."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Judge(Strict):
+    """One judge. `timeout` in seconds for a call; `form` is how it is asked, see `evals.prompt`."""
+
+    model: str = ""
+    base_url: str = ""
+    adapter: str = ""
+    members: list[str] = []
+    key_env: str = ""
+    concurrency: int = Field(default=8, ge=1, le=1024)
+    timeout: float = Field(default=60, gt=0)
+    price: Price | None = None
+    form: Literal["rubric", "compact"] = "rubric"
+    max_tokens: int = Field(default=512, ge=16)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Judge:
+        if sum(map(bool, (self.model, self.adapter, self.members))) != 1:
+            raise ValueError("give exactly one of model (with base_url), adapter, members")
+        if self.model and not self.base_url:
+            raise ValueError("model needs base_url, the address of an OpenAI-compatible endpoint")
+        return self
+
+    @property
+    def asked(self) -> str:
+        """The `model` of the request."""
+        return self.model or self.adapter
+
+    @property
+    def url(self) -> str:
+        return (self.base_url or SERVED).rstrip("/")
+
+    def key(self) -> str:
+        """The key from the environment; without `key_env` none is sent. Errors: the variable is not set."""
+        if self.key_env and not os.environ.get(self.key_env):
+            raise InputError(Problem(f"the key of this judge is not set: export {self.key_env}=...", key="judges"))
+        return os.environ.get(self.key_env, "") if self.key_env else ""
+
+    def identity(self, version: str = "") -> str:
+        """A hash of all that can change what it answers; `version` is that of a served adapter."""
+        return digest([self.asked, self.base_url, self.form, self.max_tokens, version])[:12]
+
+
+class _Table(Strict):
+    judges: dict[str, Judge] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> _Table:
+        for name, judge in self.judges.items():
+            for member in judge.members:
+                if member not in self.judges or self.judges[member].members:
+                    raise ValueError(f"{name}: no single judge {member!r}{nearest(member, self.judges)}")
+        return self
+
+
+def table() -> dict[str, Judge]:
+    """All judges by name. Errors: every mistake in the table, with file and line."""
+    layer = defaults()
+    judges = Layer({"judges": layer.values.get("judges") or {}}, layer.places)
+    return check(_Table, judges, "adapters/defaults.yaml").judges
+
+
+def load(name: str) -> dict[str, Judge]:
+    """The judge `name`, or the members of a jury, by name."""
+    known = table()
+    if name not in known:
+        raise InputError(Problem(f"no judge {name!r}{nearest(name, known)}", "adapters/defaults.yaml", key="judges"))
+    return {member: known[member] for member in known[name].members} or {name: known[name]}
