@@ -117,7 +117,7 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
             )
     eval_read, read = read, []
     rows = load(recipe.data.train, recipe.data, recipe.folder, "data.train", work.dropped, read)
-    kept, funnel = chain(rows, {name: step for name, step in STEPS.items() if _wanted(name, work)}, work)
+    kept, funnel = chain(rows, steps_of(recipe, split_off=recipe.task not in work.evals), work)
     train = list(kept)
     funnel[0].rows_in = sum(info.rows for info in read)
     if not train:
@@ -128,16 +128,16 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
     return train, evals, _manifest(work, train, evals, read, eval_read, funnel)
 
 
-def _wanted(step: str, work: Work) -> bool:
-    """Whether the recipe asks for a step; those that it does not mention at all are always taken."""
-    data = work.recipe.data
-    asked = {
-        "near": data.near > 0,
-        "semantic": bool(data.encoder),
-        "split": work.recipe.task not in work.evals,
-        "quality": data.quality is not None,
+def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
+    """The steps that the recipe asks for, in order."""
+    data = recipe.data
+    off = {
+        "near": not data.near,
+        "semantic": not data.encoder,
+        "split": not split_off,
+        "quality": data.quality is None,
     }
-    return asked.get(step, True)
+    return {name: step for name, step in STEPS.items() if not off.get(name)}
 
 
 def eval_files(recipe: Recipe) -> list[str]:

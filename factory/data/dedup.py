@@ -60,7 +60,7 @@ class Near:
         self.threshold = threshold
         self.index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
         self.rows: list[Row] = []
-        self.tokens: list[list[str]] = []
+        self.texts: list[str] = []  # normalised: a tenth of the memory of their words
 
     def add(
         self, rows: list[Row], texts: list[str], same: Any = lambda a, b: True
@@ -72,14 +72,14 @@ class Near:
         for i, (row, found) in enumerate(zip(rows, hashes, strict=True)):
             best: tuple[Row | None, float] = (None, 0.0)
             for key in sorted(self.index.query(found)):
-                likeness = jaccard(sets[i], shingles(self.tokens[key]))
+                likeness = jaccard(sets[i], shingles(self.texts[key].split()))
                 if likeness >= self.threshold and same(self.rows[key], row):
                     best = self.rows[key], likeness
                     break
             if best[0] is None:
                 self.index.insert(len(self.rows), found)
                 self.rows.append(row)
-                self.tokens.append(tokens[i])
+                self.texts.append(" ".join(tokens[i]))
             yield row, *best
 
 

@@ -67,14 +67,14 @@ def _groups(rows: list[Row], key: str, threshold: float) -> list[int]:
 
     named: dict[str, int] = {}
     index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
-    tokens = [words(asked(row)) for row in rows]
+    texts = [" ".join(words(asked(row))) for row in rows]
     for i, row in enumerate(rows):
         if key and row.meta.get(key) is not None:
             parent[find(i)] = find(named.setdefault(str(row.meta[key]), i))
-        own = shingles(tokens[i])
+        own = shingles(texts[i].split())
         found = RMinHash.from_token_sets([own], PERMUTATIONS, SEED)[0]
         for other in sorted(index.query(found)):
-            if find(other) != find(i) and jaccard(own, shingles(tokens[other])) >= threshold:
+            if find(other) != find(i) and jaccard(own, shingles(texts[other].split())) >= threshold:
                 parent[find(i)] = find(other)
         index.insert(i, found)
     return [find(i) for i in range(len(rows))]

@@ -87,7 +87,8 @@ def _labelled() -> Rows:
     }  # fmt: skip
     things = [("two desk lamps", "desk lamp"), ("a garden chair", "garden chair"), ("three kettles", "kettle"),
               ("a wall clock", "wall clock"), ("ten mugs", "mug"), ("a book shelf", "book shelf"),
-              ("a travel bag", "travel bag"), ("four cushions", "cushion"), ("a bread knife", "bread knife")]  # fmt: skip
+              ("a travel bag", "travel bag"), ("four cushions", "cushion"),
+              ("a bread knife", "bread knife")]  # fmt: skip
     return [
         {"text": form.format(*thing), "label": label}
         for label, forms in said.items()

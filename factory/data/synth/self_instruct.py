@@ -1,0 +1,101 @@
+"""Seeds → new tasks (Self-Instruct, arXiv 2212.10560).
+
+The teacher sees eight tasks, at most two of them its own, and writes new ones. A new task stays if its instruction has
+4–150 words and a ROUGE-L of at most 0.7 with every earlier one. Rounds go on until enough tasks stand, or until three
+rounds in a row bring nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from factory.data.endpoint import Ask, Form
+from factory.data.rows import Row
+from factory.data.synth.job import Job, Novelty, prompt, says
+from factory.data.words import words
+from factory.errors import InputError, Problem
+from factory.home import digest, home
+
+SHOWN, SHOWN_MADE, WRITTEN = 8, 2, 4
+SHORTEST, LONGEST = 4, 150  # words of an instruction
+BARREN = 3  # rounds without a new task after which it ends
+
+
+class Task(Form):
+    """One new task."""
+
+    instruction: str
+    input: str
+    output: str
+
+
+class Tasks(Form):
+    """What the teacher writes at once."""
+
+    tasks: list[Task]
+
+
+def make(job: Job) -> list[dict[str, Any]]:
+    """Alpaca rows. Finished rounds are written down, so that a resumed run goes on with the next one."""
+    seeds = job.rows()
+    if len(seeds) < SHOWN:
+        raise InputError(Problem(f"{len(seeds)} seeds; at least {SHOWN} are needed", key="data.synth.files"))
+    state = home(
+        "asked", f"rounds-{digest([job.recipe.task, job.asker.endpoint.model, [s.key() for s in seeds]])[:16]}.jsonl"
+    )
+    rounds: list[list[dict[str, Any]]] = _finished(state)
+    new = Novelty([seed.source for seed in seeds])
+    made = [value for fresh in rounds for value in fresh]
+    for value in made:
+        new.add(asked(value))
+    barren = 0
+    while len(made) < job.n and barren < BARREN:
+        number = len(rounds)
+        width = min(job.asker.endpoint.concurrency, -(-(job.n - len(made)) // WRITTEN))
+        asks = [_ask(job, seeds, made, (number, i)) for i in range(width)]
+        fresh: list[dict[str, Any]] = []
+        for _, answer in job.ask(asks):
+            assert isinstance(answer, Tasks)
+            for task in answer.tasks:
+                value = task.model_dump()
+                if not SHORTEST <= len(words(task.instruction)) <= LONGEST:
+                    job.drop(f"the instruction is not of {SHORTEST}–{LONGEST} words", asked(value))
+                elif not new.add(asked(value)):
+                    job.drop("too much like an earlier task (ROUGE-L above 0.7)", asked(value))
+                else:
+                    fresh.append(value)
+        barren = 0 if fresh else barren + 1
+        made += fresh
+        rounds.append(fresh)
+        with open(state, "ab") as out:
+            out.write(json.dumps(fresh).encode() + b"\n")
+    return made[: job.n]
+
+
+def asked(task: dict[str, Any]) -> str:
+    return "\n\n".join(filter(None, (task["instruction"], task["input"])))
+
+
+def _ask(job: Job, seeds: list[Row], made: list[dict[str, Any]], at: tuple[int, int]) -> Ask:
+    draw = job.random(*at)
+    own = draw.sample(made, min(SHOWN_MADE, len(made)))
+    shown = [(seed.source, seed.answer) for seed in draw.sample(seeds, SHOWN - len(own))]
+    shown += [(asked(task), task["output"]) for task in own]
+    draw.shuffle(shown)
+    examples = "\n\n".join(
+        f"### {i}\n{question}\n--- answer\n{answer}" for i, (question, answer) in enumerate(shown, 1)
+    )
+    text = prompt(__file__, TASK=job.task, EXAMPLES=examples, N=WRITTEN)
+    return Ask(says(text), Tasks, temperature=1.0, sample=at[0] * 1000 + at[1])
+
+
+def _finished(path: Any) -> list[list[dict[str, Any]]]:
+    """The rounds on disk; a line that a killed run left unfinished does not count."""
+    if not path.is_file():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        path.write_bytes(whole)
+    return [json.loads(line) for line in whole.splitlines()]
