@@ -60,7 +60,15 @@ CREATE TABLE calls (id VARCHAR(64) PRIMARY KEY, judge VARCHAR(200) NOT NULL, rep
     NULL, created DOUBLE PRECISION NOT NULL)
 """
 
-MIGRATIONS = (Migration(1, "start", START, APPEND_ONLY),)
+# What the rater page needs: where each rater is, and assignments that show two outputs.
+PAGES = """
+CREATE TABLE places (rater VARCHAR(200) NOT NULL REFERENCES raters (id), rubric VARCHAR(64) NOT NULL, state JSON NOT
+    NULL, updated DOUBLE PRECISION NOT NULL, PRIMARY KEY (rater, rubric));
+ALTER TABLE assignments ADD COLUMN other VARCHAR(64) REFERENCES outputs (id);
+ALTER TABLE comparisons ADD COLUMN assignment VARCHAR(64) REFERENCES assignments (id)
+"""
+
+MIGRATIONS = (Migration(1, "start", START, APPEND_ONLY), Migration(2, "pages", PAGES))
 
 
 def statements(migration: Migration, dialect: str) -> Iterator[str]:

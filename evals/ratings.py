@@ -29,8 +29,12 @@ REPEAT_AFTER = 5
 
 
 class Plan(BaseModel):
-    """How a batch is graded. Shares are of the outputs (`overlap`) or of what a rater sees (`gold`, `repeats`)."""
+    """How a batch is graded. Shares are of the outputs (`overlap`) or of what a rater sees (`gold`, `repeats`).
 
+    In the mode `pairs` two outputs are compared (`evals.pairs`).
+    """
+
+    mode: Literal["each", "pairs"] = "each"
     seed: int = 0
     overlap: float = Field(0.25, ge=0, le=1)
     gold: float = Field(0.05, ge=0, lt=0.5)
@@ -41,11 +45,12 @@ class Plan(BaseModel):
 
 
 class Assignment(BaseModel):
-    """What a rater sees: the source, one output, and their own unfinished grades."""
+    """What a rater sees: the source, one output (or two to compare), and their own unfinished grades."""
 
     id: str
     source: str
     output: str
+    other: str | None = None
     draft: Grades = {}
 
 
@@ -81,7 +86,7 @@ def qualified(engine: Engine, rater: str, rubric_hash: str) -> bool:
 def open_batch(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[str], plan: Plan) -> str:
     """Plan who grades `outputs` (ids): one slot each, two for the overlap. The same call gives the same batch."""
     outputs = list(dict.fromkeys(outputs))
-    order = sorted(outputs, key=lambda o: _hash(plan.seed, "overlap", o))
+    order = sorted(outputs, key=lambda o: seeded(plan.seed, "overlap", o))
     twice = set(order[: round(plan.overlap * len(order))])
     batch = digest([task, rubric.hash(), sorted(outputs), plan.model_dump(mode="json")])
     rows = [
@@ -91,7 +96,7 @@ def open_batch(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[str]
             "output": o,
             "kind": "plain",
             "slot": slot,
-            "shuffle": _hash(plan.seed, "shuffle", o) % PRIME,
+            "shuffle": seeded(plan.seed, "shuffle", o) % PRIME,
         }
         for o in outputs
         for slot in range(2 if o in twice else 1)
@@ -132,7 +137,7 @@ def save_draft(engine: Engine, assignment: str, rater: str, draft: Grades, now: 
     """Keep unfinished grades at every key, and renew the lease."""
     now = time.time() if now is None else now
     with t.writing(engine) as c:
-        row = _own(c, assignment, rater)
+        row = own(c, assignment, rater)
         until = now + Plan.model_validate(row["plan"]).lease_seconds
         c.execute(
             sa.update(t.assignments).where(t.assignments.c.id == assignment).values(draft=draft, leased_until=until)
@@ -150,7 +155,7 @@ def submit(
         _complete(rubric, grades)
     now = time.time()
     with t.writing(engine) as c:
-        row = _own(c, assignment, rater)
+        row = own(c, assignment, rater)
         c.execute(
             sa.insert(t.ratings).values(
                 assignment=assignment,
@@ -213,7 +218,7 @@ def _complete(rubric: Rubric, grades: Grades, partly: bool = False) -> None:
         raise InputError(*(problems or ["no grades"]))
 
 
-def _own(c: Connection, assignment: str, rater: str) -> sa.RowMapping:
+def own(c: Connection, assignment: str, rater: str) -> sa.RowMapping:
     query = sa.select(t.assignments, t.batches.c.rubric, t.batches.c.plan).join(
         t.batches, t.batches.c.id == t.assignments.c.batch
     )
@@ -225,7 +230,7 @@ def _own(c: Connection, assignment: str, rater: str) -> sa.RowMapping:
 
 def _hidden(c: Connection, batch: str, rater: str, number: int, plan: Plan) -> str | None:
     """A gold or repeat assignment where the rater's seeded sequence has one at this place."""
-    draw = _hash(plan.seed, batch, rater, number) % 10_000 / 10_000
+    draw = seeded(plan.seed, batch, rater, number) % 10_000 / 10_000
     a = t.assignments.c
     seen = set(c.execute(sa.select(a.output).where(a.batch == batch, a.rater == rater, a.kind == "gold")).scalars())
     if draw < plan.gold:
@@ -239,7 +244,7 @@ def _hidden(c: Connection, batch: str, rater: str, number: int, plan: Plan) -> s
         return None
     if not pool:
         return None
-    output = pool[_hash(plan.seed, rater, number, "which") % len(pool)]
+    output = pool[seeded(plan.seed, rater, number, "which") % len(pool)]
     new = uuid.uuid4().hex
     values = {"batch": batch, "output": output, "kind": kind, "slot": 0, "shuffle": 0, "rater": rater}
     c.execute(sa.insert(t.assignments).values(id=new, **values))
@@ -249,7 +254,7 @@ def _hidden(c: Connection, batch: str, rater: str, number: int, plan: Plan) -> s
 def _free(c: Connection, batch: str, rater: str, now: float) -> str | None:
     """A slot that is free or whose lease ran out, of an output the rater has not had; in the rater's own order."""
     a = t.assignments.c
-    multiplier = _hash("order", rater) % (PRIME - 1) + 1
+    multiplier = seeded("order", rater) % (PRIME - 1) + 1
     query = (
         sa.select(a.id)
         .where(_available(batch, now), a.output.not_in(_had(batch, rater)))
@@ -267,8 +272,10 @@ def _available(batch: str, now: float) -> Any:
 
 
 def _had(batch: str, rater: str) -> Any:
+    """Outputs the rater has had in this batch, alone or as either of two."""
     mine = t.assignments.alias().c
-    return sa.select(mine.output).where(mine.batch == batch, mine.rater == rater)
+    where = (mine.batch == batch, mine.rater == rater)
+    return sa.select(mine.output).where(*where).union(sa.select(mine.other).where(*where, mine.other.is_not(None)))
 
 
 def _why(c: Connection, batch: str, rater: str, now: float) -> Nothing:
@@ -282,13 +289,17 @@ def _why(c: Connection, batch: str, rater: str, now: float) -> Nothing:
 
 
 def _shown(c: Connection, assignment: str) -> Assignment:
+    other = t.outputs.alias()
     query = (
-        sa.select(t.assignments.c.id, t.items.c.source, t.outputs.c.text, t.assignments.c.draft)
+        sa.select(
+            t.assignments.c.id, t.items.c.source, t.outputs.c.text, t.assignments.c.draft, other.c.text.label("other")
+        )
         .join(t.outputs, t.outputs.c.id == t.assignments.c.output)
         .join(t.items, t.items.c.id == t.outputs.c.item)
+        .outerjoin(other, other.c.id == t.assignments.c.other)
     )
     row = c.execute(query.where(t.assignments.c.id == assignment)).one()
-    return Assignment(id=row.id, source=row.source, output=row.text, draft=row.draft or {})
+    return Assignment(id=row.id, source=row.source, output=row.text, other=row.other, draft=row.draft or {})
 
 
 def _qualified(c: Connection, rater: str, rubric_hash: str) -> bool:
@@ -297,5 +308,6 @@ def _qualified(c: Connection, rater: str, rubric_hash: str) -> bool:
     return bool(c.execute(query).scalar())
 
 
-def _hash(*parts: Any) -> int:
+def seeded(*parts: Any) -> int:
+    """A number from a hash: the same parts give the same one everywhere."""
     return int.from_bytes(hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:8], "big")

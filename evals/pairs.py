@@ -1,0 +1,108 @@
+"""Two outputs of one source side by side: which is better? Order randomised, balanced, and blind.
+
+Half of the pairs show the one side first, half the other, chosen by hash; where a pair is judged twice, the second time
+in the other order. `next_one` hands pairs out like any assignment. Comparisons are append-only; an undo is a line too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from evals import ratings
+from evals import tables as t
+from evals.ratings import PRIME, Plan, seeded
+from evals.rubric import Rubric
+from factory.errors import InputError
+from factory.home import digest
+
+Winner = Literal["first", "second", "tie", "abstain"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A standing comparison: `better` over `worse`, or a tie between the two."""
+
+    better: str
+    worse: str
+    tie: bool
+    rater: str
+    reason: str
+
+
+def open_pairs(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[tuple[str, str]], plan: Plan) -> str:
+    """Plan who compares which two outputs (ids) of one item. Equal outputs are left out: there is nothing to say."""
+    plan = plan.model_copy(update={"mode": "pairs", "gold": 0.0, "repeats": 0.0})
+    pairs = sorted({pair for pair in outputs if pair[0] != pair[1]}, key=lambda pair: seeded(plan.seed, *pair))
+    batch = digest([task, rubric.hash(), sorted(pairs), plan.model_dump(mode="json")])
+    rows = []
+    for number, pair in enumerate(pairs):
+        for slot in range(2 if number < round(plan.overlap * len(pairs)) else 1):
+            first, second = pair if (number + slot) % 2 == 0 else pair[::-1]
+            rows.append(
+                {
+                    "id": digest([batch, *pair, slot]),
+                    "batch": batch,
+                    "output": first,
+                    "other": second,
+                    "kind": "plain",
+                    "slot": slot,
+                    "shuffle": seeded(plan.seed, "shuffle", *pair) % PRIME,
+                }
+            )
+    with t.writing(engine) as c:
+        values = {"id": batch, "task": task, "rubric": rubric.hash(), "plan": plan.model_dump(mode="json")}
+        t.insert_new(c, t.batches, [{**values, "created": time.time()}])
+        t.insert_new(c, t.assignments, rows)
+    return batch
+
+
+def prefer(engine: Engine, assignment: str, rater: str, winner: Winner, reason: str = "") -> None:
+    """Finish a pair: the first, the second, neither (tie), or an abstention."""
+    if winner not in ("first", "second", "tie", "abstain"):
+        raise InputError(f"no winner {winner!r}")
+    now = time.time()
+    with t.writing(engine) as c:
+        row = ratings.own(c, assignment, rater)
+        said = {"assignment": assignment, "first": row["output"], "second": row["other"], "rater": rater}
+        said |= {"rubric": row["rubric"], "winner": winner, "reason": reason, "created": now}
+        c.execute(sa.insert(t.comparisons).values(**said))
+        c.execute(sa.update(t.assignments).where(t.assignments.c.id == assignment).values(done=now, draft=None))
+
+
+def undo(engine: Engine, batch: str, rater: str) -> bool:
+    """Take back the rater's latest comparison of the batch; False if there is none."""
+    a, k, now = t.assignments.c, t.comparisons.c, time.time()
+    with t.writing(engine) as c:
+        mine = sa.select(a.id).where(a.batch == batch, a.rater == rater, a.done.is_not(None))
+        last = c.execute(mine.order_by(a.done.desc()).limit(1)).scalar()
+        if last is None:
+            return False
+        said = c.execute(sa.select(t.comparisons).where(k.assignment == last).order_by(k.id.desc()).limit(1))
+        copy = {key: value for key, value in said.mappings().one().items() if key != "id"}
+        draft = {"pair": {"winner": copy["winner"], "reason": copy["reason"]}}
+        c.execute(sa.insert(t.comparisons).values(**{**copy, "winner": "undo", "reason": "", "created": now}))
+        plan = Plan.model_validate(c.execute(sa.select(t.batches.c.plan).where(t.batches.c.id == batch)).scalar())
+        reopened = {"done": None, "draft": draft, "opened": now, "leased_until": now + plan.lease_seconds}
+        c.execute(sa.update(t.assignments).where(a.id == last).values(**reopened))
+    return True
+
+
+def compared(engine: Engine, rubric_hash: str) -> list[Compared]:
+    """The comparisons by people that stand; abstentions are left out."""
+    k = t.comparisons.c
+    query = sa.select(t.comparisons).where(k.rubric == rubric_hash, k.assignment.is_not(None)).order_by(k.id)
+    with t.reading(engine) as c:
+        last = {row["assignment"]: row for row in c.execute(query).mappings()}
+    found = []
+    for row in last.values():
+        winner = cast(str, row["winner"])
+        if winner in ("first", "second", "tie"):
+            pair = (row["first"], row["second"]) if winner != "second" else (row["second"], row["first"])
+            found.append(Compared(*pair, winner == "tie", row["rater"], row["reason"]))
+    return found
