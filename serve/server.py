@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -72,20 +73,22 @@ def serve(options: Options, progress: Progress | None = None) -> None:
 
 
 @contextlib.contextmanager
-def running(options: Options | None = None, messages: IO[str] | int | None = None) -> Iterator[str]:
+def running(options: Options | None = None, progress: Progress | None = None) -> Iterator[str]:
     """Serve while the block runs; gives the URL, by default on a free port of the loopback.
 
-    Progress goes to `messages`, by default to stderr. FactoryError if the server cannot start. At the end of the block
-    everything is stopped; it also stops when the thread that entered the block ends.
+    `progress` is called with each line that the server says of itself, by default they go to stderr. FactoryError if it
+    cannot start. At the end of the block everything is stopped, and also when the thread that entered it ends.
     """
     child = subprocess.Popen(
         [sys.executable, "-m", "serve.server", json.dumps(asdict(options or Options(port=0)))],
         env={**os.environ, boot.PARENT: str(os.getpid()), "PYTHONPATH": boot.python_path()},
         stdout=subprocess.PIPE,
-        stderr=messages,
+        stderr=subprocess.PIPE if progress else None,
         text=True,
     )
     assert child.stdout is not None
+    if progress and child.stderr:
+        threading.Thread(target=_relay, args=(child.stderr, progress), daemon=True).start()
     try:
         line = child.stdout.readline()
         answer = json.loads(line) if line else {"error": f"the server ended with code {child.wait()}"}
@@ -96,6 +99,12 @@ def running(options: Options | None = None, messages: IO[str] | int | None = Non
         child.terminate()
         child.wait()
         child.stdout.close()
+
+
+def _relay(lines: IO[str], progress: Progress) -> None:
+    with lines:
+        for line in lines:
+            progress(line.rstrip())
 
 
 def main() -> int:

@@ -16,8 +16,8 @@ from serve.replies import Refusal
 MAX_CHOICES = 16  # answers (`n`) and prompts of one request: one caller must not fill the engine's batch
 _SAMPLING = """
     frequency_penalty ignore_eos logit_bias logprobs max_tokens min_p min_tokens n presence_penalty
-    repetition_penalty response_format seed skip_special_tokens stop stop_token_ids stream stream_options
-    structured_outputs temperature top_k top_p
+    repetition_penalty response_format return_token_ids seed skip_special_tokens stop stop_token_ids stream
+    stream_options structured_outputs temperature top_k top_p
 """.split()
 FIELDS = {
     "/v1/chat/completions": {

@@ -1,0 +1,118 @@
+"""An engine that behaves towards the gateway as vLLM does, and answers in no time with what nobody can mix up.
+
+Run as `python -m tests.fakes.engine --uds=… --served-model-name=…`. The answer of model `m` to any question is the words
+`m:0 m:1 m:2 …`, one a token, `FAKE_TOKEN_SECONDS` apart. It keeps in mind which adapters were loaded, reads their files
+when it loads them, and ends with its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from serve.boot import die_with_parent
+
+PAUSE = float(os.environ.get("FAKE_TOKEN_SECONDS", "0.002"))
+loaded: dict[str, str] = {}
+base = ""
+
+
+async def health(request: Request) -> Response:
+    return Response()
+
+
+async def metrics(request: Request) -> Response:
+    return PlainTextResponse(
+        '# HELP vllm:tokens Tokens.\n# TYPE vllm:tokens counter\nvllm:tokens_total{model_name="x"} 7\n'
+    )
+
+
+async def adapters(request: Request) -> Response:
+    return JSONResponse({"adapters": dict.fromkeys(loaded, True)})
+
+
+async def load(request: Request) -> Response:
+    adapter = await request.json()
+    try:
+        (Path(adapter["path"]) / "adapter_config.json").read_text()
+    except OSError as error:
+        return JSONResponse({"error": str(error)}, 422)
+    loaded[adapter["name"]] = adapter["path"]
+    return JSONResponse({"loaded": adapter["name"], "new": True})
+
+
+async def unload(request: Request) -> Response:
+    loaded.pop((await request.json())["name"], None)
+    return JSONResponse({"unloaded": True})
+
+
+async def generate(request: Request) -> Response:
+    asked = await request.json()
+    model = asked["model"]
+    if model != base and model not in loaded:
+        return _error(404, f"The model `{model}` does not exist.")
+    if asked.get("temperature") is not None and not isinstance(asked["temperature"], int | float):
+        return _error(400, "temperature must be a number")
+    choice = (asked.get("structured_outputs") or {}).get("choice")
+    words = [choice[0]] if choice else [f"{model}:{i} " for i in range(asked.get("max_tokens") or 8)]
+    usage = {"prompt_tokens": 5, "completion_tokens": len(words), "total_tokens": 5 + len(words)}
+    frame = {"id": "x", "object": "chat.completion", "created": int(time.time()), "model": model}
+    if not asked.get("stream"):
+        await asyncio.sleep(PAUSE * len(words))
+        message = {"role": "assistant", "content": "".join(words), "seen": asked.get("messages")}
+        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        return _json({**frame, "choices": choices, "usage": usage})
+    return StreamingResponse(_events(frame, words, usage), media_type="text/event-stream")
+
+
+async def _events(frame: dict[str, Any], words: list[str], usage: dict[str, int]) -> Any:
+    for word in words:
+        await asyncio.sleep(PAUSE)
+        yield _event({**frame, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
+    yield _event({**frame, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}]})
+    yield _event({**frame, "choices": [], "usage": usage})
+    yield "data: [DONE]\n\n"
+
+
+def _event(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n"
+
+
+def _json(value: dict[str, Any]) -> Response:
+    return Response(json.dumps(value, separators=(",", ":")), media_type="application/json")
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": {"message": message, "type": "x", "param": None, "code": status}}, status)
+
+
+def main() -> None:
+    global base
+    die_with_parent()
+    options = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:] if "=" in word)
+    base = options["served-model-name"]
+    routes = [
+        Route("/health", health),
+        Route("/metrics", metrics),
+        Route("/v1/factory/adapters", adapters),
+        Route("/v1/factory/load", load, methods=["POST"]),
+        Route("/v1/factory/unload", unload, methods=["POST"]),
+        Route("/v1/chat/completions", generate, methods=["POST"]),
+        Route("/v1/completions", generate, methods=["POST"]),
+    ]
+    uvicorn.run(Starlette(routes=routes), uds=options["uds"], log_level="warning", http="httptools")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The real server over fake engines (`tests/fakes/engine.py`) and made-up bases: up in a second, for tests of the rest.
+
+`python -m tests.fakes.serving '{"port": 0}'` is `python -m serve.server` with these two replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from factory.base.build import Base
+from factory.errors import InputError
+from factory.home import digest, home, write_json
+from serve import boot, control, engine, server
+from tests.fakes.adapters import TARGETS
+
+LAYERS, WIDTH = 2, 32
+
+
+def fake_base(name: str = "tiny") -> Base:
+    """A checkpoint of which only the shapes are there."""
+    folder = home("bases", name)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        tensors = {}
+        for layer in range(LAYERS):
+            for target in TARGETS:
+                place = "mlp" if target in ("down_proj", "gate_proj", "up_proj") else "self_attn"
+                shape = json.dumps({"shape": [WIDTH, WIDTH], "of": name}).encode()
+                key = f"model.layers.{layer}.{place}.{target}.weight.quant_state.bitsandbytes__nf4"
+                tensors[key] = np.frombuffer(shape, np.uint8)
+        save_file(tensors, folder / "model.safetensors")
+        write_json(folder / "config.json", {"max_position_embeddings": 512})
+        write_json(folder / "base.json", {"name": name, "fingerprint": digest(name)})
+    return found_base(name)
+
+
+def found_base(name: str) -> Base:
+    """`factory.base.build.prepare` for the bases made by `fake_base`."""
+    folder = home("bases", "tiny" if name == "auto" else name)
+    if not folder.exists():
+        raise InputError(f"base={name}: there is none")
+    facts = json.loads((folder / "base.json").read_text())
+    return Base(facts["name"], facts["name"], "1", facts["fingerprint"], folder, 1e-3)
+
+
+@dataclass
+class Fake:
+    """A running server over fake engines."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
+    """The server over the home `folder`; it may be killed before the block ends."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.fakes.serving", json.dumps({"port": 0, **options})],
+        env={
+            **os.environ,
+            "FACTORY_HOME": str(folder),
+            boot.PARENT: str(os.getpid()),
+            "PYTHONPATH": boot.python_path(),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert child.stdout is not None
+    try:
+        answer = json.loads(child.stdout.readline() or '{"error": "it ended at once"}')
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        yield Fake(answer["url"], child)
+    finally:
+        child.terminate()
+        child.wait()
+        child.stdout.close()
+
+
+def main() -> int:
+    engine.MODULE = "tests.fakes.engine"
+    engine.cuda = lambda: False
+    control.prepare = found_base
+    return server.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
