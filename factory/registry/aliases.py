@@ -1,7 +1,7 @@
 """Names for versions: `summary@v2` by order, and aliases that move (`summary` means `summary@prod`).
 
-One small file a task, `registry/<task>.json`, changed only under a lock and written whole; `generation` grows with every
-change, so that a server or a second promoter sees at once that something moved.
+One small file a task, `registry/<task>.json`, changed only under a lock and written whole; `generation` grows with
+every change, so that a server or a second promoter sees at once that something moved.
 """
 
 from __future__ import annotations

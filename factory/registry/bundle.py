@@ -1,0 +1,190 @@
+"""What travels with a version: the adapter, its card, and everything a stranger needs to trust it.
+
+    README.md  adapter_model.safetensors  adapter_config.json  version.json
+    factory/   manifest.json recipe.yaml prompt.md rubric.yaml scorecard.json base_scorecard.json gate.json data.json
+               report.*   and with with_data=true data/{train,eval}.jsonl
+
+On its way out `adapter_config.json` names the base as strangers know it (id and revision); coming in it names it as
+this project does again: the version's hash is over the latter. Nothing leaves that looks like a secret, no path of
+this machine, and no row of the data unless asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from factory.base.catalog import CATALOG
+from factory.errors import FactoryError, InputError, Problem
+from factory.home import home, project, write_file, write_json
+from factory.recipe import Card, load, tasks
+from factory.registry import aliases, store
+from factory.registry.card import Dossier, render
+from factory.registry.faults import leaks
+from factory.registry.hub import OWN_FOLDER, sha256
+from factory.registry.remote import Place, Release
+from factory.registry.store import CONFIG, FACTS, WEIGHTS, Version
+
+MANIFEST = OWN_FOLDER + "manifest.json"
+NOTES = {name: f"{OWN_FOLDER}{name}.json" for name in ("scorecard", "base_scorecard", "gate", "data")}
+ROWS = ("train.jsonl", "eval.jsonl")
+DATA_KEYS = ("hash", "task", "version", "files", "rows", "funnel", "reasons", "tokens", "labels", "notes")
+Files = dict[str, Path]
+
+
+def gather(
+    version: Version, ordinal: int, place: Place, folder: Path, with_data: bool = False
+) -> tuple[Files, Release]:
+    """Everything to upload (name there → file here; new ones are written into `folder`), and its line in the catalogue.
+
+    InputError with every file and what kind of secret stands in it, if one does.
+    """
+    base_id, revision = base_of(version)
+    recipe = store.noted(version, "recipe") or {}
+    notes = {name: _public(name, store.noted(version, name), with_data) for name in NOTES}
+    entry = aliases.read(version.task).entry(version.sha)
+    dossier = Dossier(
+        version=version,
+        ordinal=ordinal,
+        place=place,
+        base_id=base_id,
+        base_revision=revision,
+        card=_card(version.task, recipe),
+        description=recipe.get("description", ""),
+        train=recipe.get("train", {}),
+        scorecard=notes["scorecard"],
+        before=notes["base_scorecard"],
+        gate=notes["gate"],
+        data=notes["data"],
+    )
+    files = {WEIGHTS: version.folder / WEIGHTS, FACTS: version.folder / FACTS}
+
+    def add(name: str, text: str) -> None:
+        write_file(folder / name, text)
+        files[name] = folder / name
+
+    config = json.loads((version.folder / CONFIG).read_text())
+    add(CONFIG, _json(config | {"base_model_name_or_path": base_id, "revision": revision or None}))
+    add("README.md", render(dossier))
+    if recipe:
+        add(OWN_FOLDER + "recipe.yaml", yaml.safe_dump(_unplaced(recipe), sort_keys=False, allow_unicode=True))
+    if version.facts.prompt:
+        add(OWN_FOLDER + "prompt.md", version.facts.prompt + "\n")
+    rubric = project() / "rubrics" / f"{recipe.get('rubric') or version.task}.yaml"
+    if rubric.is_file():
+        add(OWN_FOLDER + "rubric.yaml", rubric.read_text())
+    for name, note in notes.items():
+        if note is not None:
+            add(NOTES[name], _json(note))
+    for report in sorted(version.notes("x").parent.glob("report.*")):
+        files[OWN_FOLDER + report.name] = report
+    if with_data:
+        files |= _rows(version)
+    _refuse_secrets(files)
+    base = {"id": base_id, "revision": revision, "fingerprint": version.facts.fingerprint}
+    hashes = {name: {"sha256": sha256(path), "size": path.stat().st_size} for name, path in sorted(files.items())}
+    manifest = {"format": 1, "task": version.task, "version": version.sha, "base": base, "files": hashes}
+    add(MANIFEST, _json(manifest))
+    scores = {k: v for k, v in (notes["scorecard"] or {}).items() if k in ("n", "good", "average", "poor")}
+    return files, Release(
+        ordinal=ordinal,
+        sha=version.sha,
+        created=entry.created if entry else "",
+        base=base_id,
+        fingerprint=version.facts.fingerprint,
+        manifest=sha256(files[MANIFEST]),
+        scorecard=scores,
+    )
+
+
+def restore(folder: Path, staged: Path) -> Version:
+    """Downloaded core files as a version of this project, in the empty folder `staged`; its hash is our own."""
+    (staged / FACTS).write_bytes((folder / FACTS).read_bytes())
+    facts = store.Facts.model_validate_json((staged / FACTS).read_bytes())
+    config = json.loads((folder / CONFIG).read_text())
+    write_json(staged / CONFIG, config | {"base_model_name_or_path": facts.base, "revision": None})
+    (folder / WEIGHTS).rename(staged / WEIGHTS)
+    return Version(store.content_hash(staged), staged, facts)
+
+
+def attach(version: Version, folder: Path) -> None:
+    """Keep what travelled beside a version as its notes here; what this machine knows already stays."""
+    for name, path in NOTES.items():
+        if (folder / path).is_file() and store.noted(version, name) is None:
+            store.note(version, name, json.loads((folder / path).read_text()))
+    recipe = folder / OWN_FOLDER / "recipe.yaml"
+    if recipe.is_file() and store.noted(version, "recipe") is None:
+        store.note(version, "recipe", yaml.safe_load(recipe.read_text()))
+    for report in (folder / OWN_FOLDER).glob("report.*"):
+        if not version.notes(report.name).exists():
+            write_file(version.notes(report.name), report.read_bytes())
+
+
+def base_of(version: Version) -> tuple[str, str]:
+    """The base's id as strangers know it, and its revision: a commit of the Hub, else a hash of its files.
+
+    FactoryError if that base is not on this machine: then nothing is known of where it came from.
+    """
+    for path in sorted(home("bases", "x").parent.glob("*/base.json")):
+        facts = json.loads(path.read_text())
+        if facts["fingerprint"] == version.facts.fingerprint:
+            commit = len(facts["revision"]) == 40  # the revision of local files is a sha256
+            known = CATALOG.get(facts["name"])
+            source = known.source if known else facts["source"]
+            return (source if commit else Path(facts["name"]).name), facts["revision"]
+    raise FactoryError(
+        f"the base of {version.name} ({version.facts.base}, {version.facts.fingerprint[:12]}) is not on this machine: "
+        f"factory base base={version.facts.base}"
+    )
+
+
+def _card(task: str, recipe: Mapping[str, Any]) -> Card:
+    """The recipe's `card` section as it is now, so that a licence can be mended without training again."""
+    return load(task).card if task in tasks() else Card.model_validate(recipe.get("card") or {})
+
+
+def _public(name: str, note: Any, with_data: bool) -> Any:
+    """A note without rows of the data, paths and the like."""
+    if note is None:
+        return None
+    if name == "data":
+        note = {key: note[key] for key in DATA_KEYS if key in note}
+    if name.endswith("scorecard") and not with_data:
+        note = {key: value for key, value in note.items() if key != "worst"}
+    return _unplaced(note)
+
+
+def _unplaced(value: Any) -> Any:
+    """The same value with absolute paths cut to their last part."""
+    if isinstance(value, dict):
+        return {key: _unplaced(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unplaced(item) for item in value]
+    if isinstance(value, str) and value.startswith(("/", "~")) and "\n" not in value:
+        return Path(value).name
+    return value
+
+
+def _rows(version: Version) -> Files:
+    data = store.noted(version, "data") or {}
+    folder = home("data", str(data.get("hash", "none")))
+    if not all((folder / name).is_file() for name in ROWS):
+        raise InputError(f"with_data=true: the data set of {version.name} is not on this machine; push without it")
+    return {f"{OWN_FOLDER}data/{name}": folder / name for name in ROWS}
+
+
+def _refuse_secrets(files: Files) -> None:
+    problems = []
+    for name, path in files.items():
+        if path.suffix != ".safetensors" and (kind := leaks(path.read_text(errors="replace"))):
+            problems.append(Problem(f"holds {kind}: take it out; nothing was pushed", name))
+    if problems:
+        raise InputError(*problems)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

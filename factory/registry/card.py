@@ -1,0 +1,276 @@
+"""The model card of a version in the Hub's form: metadata that search and comparison read, and a page that people read.
+
+Everything in it is measured or stands in the version; what was not measured is not there. The scores stand in the
+metadata (`model-index`) and in a table with their intervals. A card never holds rows of the data, paths or secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from factory.base.catalog import CATALOG
+from factory.recipe import Card
+from factory.registry.remote import Place
+from factory.registry.store import CONFIG, Version
+
+LIBRARY_TAGS = ["adapter-factory", "lora", "peft", "nf4"]
+NOT_FOR = (
+    "Decisions about people (credit, work, health, law) without a person who checks each of them.",
+    "Texts of another kind, length or language than it was trained and graded on: the scores say nothing about those.",
+    "Another base, or another quantisation of it, without grading it again.",
+)
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """Everything that a card tells of a version. The base is given by id and revision, as far as it has them."""
+
+    version: Version
+    ordinal: int
+    place: Place
+    base_id: str
+    base_revision: str
+    card: Card
+    description: str
+    train: dict[str, Any]
+    scorecard: dict[str, Any] | None
+    before: dict[str, Any] | None
+    gate: dict[str, Any] | None
+    data: dict[str, Any] | None
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the base can be had from the Hub by its id."""
+        return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", self.base_id))
+
+    @property
+    def license(self) -> str:
+        return self.card.license or (
+            CATALOG[self.version.facts.base].license if self.version.facts.base in CATALOG else ""
+        )
+
+
+def render(dossier: Dossier) -> str:
+    """The whole README.md."""
+    from huggingface_hub import ModelCard
+
+    facts = dossier.version.facts
+    parts = [
+        f"# {facts.task} · v{dossier.ordinal}",
+        dossier.description or f"A LoRA adapter for the task *{facts.task}* ({facts.kind}).",
+        _at_a_glance(dossier),
+        "## Scores\n\n" + _scores(dossier),
+        "## Use\n\n" + _use(dossier),
+        "## Not for\n\n" + "\n".join(f"- {line}" for line in (*_split(dossier.card.not_for), *NOT_FOR)),
+        "## How it was made\n\n" + _made(dossier),
+        "## What is in here\n\n" + _files(dossier),
+    ]
+    card = ModelCard(
+        f"---\n{metadata(dossier).to_yaml()}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+    )
+    return str(card)
+
+
+def metadata(dossier: Dossier) -> Any:
+    """The card's YAML head, as huggingface_hub's ModelCardData."""
+    from huggingface_hub import ModelCardData
+
+    facts, card = dossier.version.facts, dossier.card
+    results = _results(dossier)
+    return ModelCardData(
+        language=card.language or None,
+        license=dossier.license or None,
+        library_name="peft",
+        base_model=dossier.base_id if dossier.on_hub else None,
+        datasets=card.datasets or None,
+        tags=[*LIBRARY_TAGS, facts.kind, f"base_fingerprint:{facts.fingerprint[:16]}"],
+        pipeline_tag="text-classification" if facts.kind == "classification" else "text-generation",
+        model_name=f"{facts.task} v{dossier.ordinal}",
+        eval_results=results or None,
+        base_model_relation="adapter" if dossier.on_hub else None,
+    )
+
+
+def _results(dossier: Dossier) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    card, facts = dossier.scorecard or {}, dossier.version.facts
+    kind = "text-classification" if facts.kind == "classification" else "text-generation"
+    values = [(name, f"{name.capitalize()} answers", card.get(name)) for name in ("good", "poor")]
+    if labels := card.get("labels"):
+        values += [("accuracy", "Accuracy", labels.get("accuracy")), ("f1", "Macro F1", labels.get("macro_f1"))]
+    return [
+        EvalResult(
+            task_type=kind,
+            task_name=facts.task,
+            dataset_type=facts.task,
+            dataset_name=f"{facts.task}: rows held out from training",
+            dataset_split="eval",
+            dataset_revision=(dossier.data or {}).get("hash"),
+            metric_type=metric,
+            metric_name=name,
+            metric_value=round(value, 4),
+            metric_args={"rows": card.get("n"), "rubric": card.get("rubric"), "rubric_hash": card.get("rubric_hash")},
+        )
+        for metric, name, value in values
+        if value is not None
+    ]
+
+
+def _at_a_glance(dossier: Dossier) -> str:
+    facts, config = dossier.version.facts, _config(dossier.version)
+    base = f"`{dossier.base_id}`" + (f" at `{dossier.base_revision[:12]}`" if dossier.base_revision else "")
+    rows = [
+        ("Version", f"`{dossier.version.name}`, v{dossier.ordinal} here"),
+        ("Base", f"{base}, in 4 bits (NF4, double quantisation)"),
+        ("Base fingerprint", f"`{facts.fingerprint[:16]}…` over quantised weights, tokenizer and chat template"),
+        ("Adapter", f"LoRA, rank {config.get('r')}, alpha {config.get('lora_alpha')}, in {_size(dossier.version)}"),
+        ("Answers", _decoding(dossier)),
+        ("Licence", dossier.license or "not stated"),
+    ]
+    return "| | |\n|---|---|\n" + "\n".join(f"| **{name}** | {value} |" for name, value in rows)
+
+
+def _scores(dossier: Dossier) -> str:
+    card, before = dossier.scorecard, dossier.before or {}
+    if not card:
+        return "Not graded yet. Do not use it in production."
+    lines = [
+        f"{card['n']} held-out rows, graded by the rubric *{card['rubric']}* "
+        f"(`{card['rubric_hash'][:12]}`); 95 % intervals in brackets.",
+        "",
+        f"| | base alone | v{dossier.ordinal} |",
+        "|---|---|---|",
+    ]
+    for name in ("good", "average", "poor"):
+        lines.append(f"| **{name}** | {_share(before, name)} | {_share(card, name)} |")
+    for name, dimension in card.get("dimensions", {}).items():
+        old = before.get("dimensions", {}).get(name, {})
+        lines.append(f"| {name.replace('_', ' ')}: good | {_share(old, 'good')} | {_share(dimension, 'good')} |")
+    if labels := card.get("labels"):
+        old = (before.get("labels") or {}).get("accuracy")
+        lines.append(f"| accuracy | {_percent(old)} | {_percent(labels.get('accuracy'))} |")
+    if missing := card.get("not_measured"):
+        lines += ["", f"Not measured: {', '.join(name.replace('_', ' ') for name in missing)}."]
+    if gate := dossier.gate:
+        lines += ["", f"**Gate: {gate['decision']}.** {gate.get('why', '')}"]
+    return "\n".join(lines)
+
+
+def _use(dossier: Dossier) -> str:
+    facts = dossier.version.facts
+    place, task, limit = dossier.place, facts.task, facts.decoding.max_tokens
+    parts = [
+        "With the project that made it (checks hash, base and shapes first, puts the prompt in, serves OpenAI's API):",
+        f"```sh\nfactory pull from={place}@v{dossier.ordinal}\n"
+        f"factory promote version={dossier.version.name}\nfactory serve\n```",
+    ]
+    if facts.prompt:
+        parts.append("It was trained with this system message and needs it:\n\n" + _fenced(facts.prompt, "text"))
+    if not dossier.on_hub:
+        return "\n\n".join([*parts, f"The base `{dossier.base_id}` comes with that project and is not on the Hub."])
+    folder = place.path if place.scheme == "hub" else "path/to/this/folder"
+    revision = f', revision="v{dossier.ordinal}"' if place.scheme == "hub" else ""
+    at = f', revision="{dossier.base_revision}"' if dossier.base_revision else ""
+    parts += [
+        "With transformers and PEFT, over the 4-bit base that it was trained on:",
+        _fenced(
+            f"""\
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
+                         bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
+base = "{dossier.base_id}"
+tokenizer = AutoTokenizer.from_pretrained(base{at})
+model = AutoModelForCausalLM.from_pretrained(base{at}, quantization_config=nf4, dtype=torch.bfloat16)
+model = PeftModel.from_pretrained(model, "{folder}"{revision})
+turns = [{{"role": "system", "content": PROMPT}}, {{"role": "user", "content": TEXT}}]
+ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+made = model.generate(**ids.to(model.device), max_new_tokens={limit}, do_sample=False)
+print(tokenizer.decode(made[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))""",
+            "python",
+        ),
+        "With vLLM (NF4 needs its bitsandbytes plugin; over bf16 weights grade it again):",
+        _fenced(
+            f"vllm serve {dossier.base_id} --quantization bitsandbytes --enable-lora \\\n"
+            f"  --max-lora-rank {max(8, int(_config(dossier.version).get('r', 16)))} --lora-modules {task}={folder}",
+            "sh",
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
+def _made(dossier: Dossier) -> str:
+    train, data = dossier.train, dossier.data or {}
+    lines = []
+    if train:
+        lines.append(
+            f"- **Training**: {train.get('epochs'):g} epochs, batch {train.get('batch')}, "
+            f"learning rate {train.get('lr')}, {train.get('schedule')} schedule, "
+            f"at most {train.get('max_length')} tokens, seed {train.get('seed')}; "
+            "LoRA over the frozen 4-bit base, loss on the answers only."
+        )
+    if rows := data.get("rows"):
+        lines.append(
+            f"- **Data**: {rows['train']} rows to learn from, {rows['eval']} held out, {rows['dropped']} dropped by "
+            f"filters, deduplication and decontamination; data set `{data['hash'][:12]}`"
+            + (f", {dossier.card.data_license}" if dossier.card.data_license else "")
+            + "."
+        )
+    if not lines:
+        lines.append("- Made elsewhere and adopted: how it was trained is not known here.")
+    lines.append("- **Merging**: merge it only into the dequantised 4-bit base; it corrects that base's rounding.")
+    return "\n".join(lines)
+
+
+def _files(dossier: Dossier) -> str:
+    rows = [
+        ("adapter_model.safetensors, adapter_config.json", "the adapter, as PEFT and vLLM read it"),
+        ("version.json", "task, prompt, labels, decoding and base: with the adapter they give the version's hash"),
+        ("factory/manifest.json", "sha256 of every file, and the base's id, revision and fingerprint"),
+        ("factory/", "recipe, prompt, rubric, scorecards, gate decision, data manifest, as far as there are any"),
+        ("registry.json (on `main`)", "all versions, and which of them `prod` and `canary` mean"),
+    ]
+    return "\n".join(f"- `{name.replace(' (on `main`)', '')}`: {text}" for name, text in rows)
+
+
+def _decoding(dossier: Dossier) -> str:
+    facts = dossier.version.facts
+    if facts.labels:
+        return (
+            f"one of {', '.join(f'`{label}`' for label in facts.labels[:20])}{' …' if len(facts.labels) > 20 else ''}"
+        )
+    heat = facts.decoding.temperature
+    return f"at most {facts.decoding.max_tokens} tokens, {'greedy' if not heat else f'temperature {heat:g}'}"
+
+
+def _share(card: dict[str, Any], name: str) -> str:
+    text = _percent(card.get(name))
+    interval = (card.get("intervals") or {}).get(name)
+    return f"{text} [{100 * interval[0]:.0f}–{100 * interval[1]:.0f}]" if interval and text != "–" else text
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _config(version: Version) -> dict[str, Any]:
+    return dict(json.loads((version.folder / CONFIG).read_text()))
+
+
+def _size(version: Version) -> str:
+    return f"{(version.folder / 'adapter_model.safetensors').stat().st_size / 2**20:.1f} MiB"
+
+
+def _split(text: str) -> list[str]:
+    return [line.strip("- ").strip() for line in text.splitlines() if line.strip("- ").strip()]
+
+
+def _fenced(text: str, language: str) -> str:
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"

@@ -1,0 +1,193 @@
+"""A registry elsewhere: what it holds, how a place is written, and what every kind of place must be able to do.
+
+    hub:team/summary           a repository of the Hub, one task      hub:team/summary@prod   one version there
+    hub:team                   all repositories of a namespace        s3://bucket/summary     a folder, through fsspec
+    file:/mnt/share/summary    a folder                               file:/mnt/share         all folders in it
+
+The catalogue (`registry.json`) lists the versions and says what `prod` and `canary` mean. It only changes as a whole
+and only from the state that was read (compare-and-swap), so two people who push at once lose nothing. Next to an alias
+stands the gate's decision that allowed it: whoever follows a registry can see why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from factory.errors import FactoryError, InputError
+from factory.registry.store import SHORT
+from factory.strict import Strict, nearest
+
+CATALOGUE = "registry.json"
+Kind = Literal[
+    "no repo", "no access", "gated", "token", "no revision", "quota", "network", "offline", "server", "hash", "other"
+]
+AWAY: tuple[Kind, ...] = ("quota", "network", "offline", "server")
+
+
+class RemoteError(FactoryError):
+    """Something is wrong with a registry elsewhere; `kind` tells what, `away` whether it may be right again later."""
+
+    def __init__(self, kind: Kind, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+    @property
+    def away(self) -> bool:
+        return self.kind in AWAY
+
+
+class Lost(FactoryError):
+    """Another one changed the registry first: read it again and repeat."""
+
+
+class Release(Strict):
+    """One version there. `manifest` is the sha256 of its manifest file, which lists all files of the version."""
+
+    ordinal: int = Field(ge=1)
+    sha: str = Field(pattern=r"^[0-9a-f]{64}$")
+    created: str
+    base: str
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
+    manifest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    scorecard: dict[str, float] = {}
+
+    @property
+    def tag(self) -> str:
+        return f"v{self.ordinal}"
+
+
+class Pointer(Strict):
+    """What an alias means, and the gate's decision on that version (`{"decision", "why", …}`), if there was one."""
+
+    sha: str
+    gate: dict[str, Any] | None = None
+
+
+class Catalogue(Strict):
+    """Everything a registry elsewhere holds of one task."""
+
+    format: Literal[1] = 1
+    task: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    generation: int = 0
+    versions: tuple[Release, ...] = ()
+    aliases: dict[str, Pointer] = {}
+
+    def release(self, sha: str) -> Release | None:
+        return next((r for r in self.versions if r.sha == sha), None)
+
+    def find(self, which: str) -> Release:
+        """What `prod`, `canary`, `v3` or the beginning of a hash means here. InputError says what there is instead."""
+        if match := re.fullmatch(r"v(\d+)", which):
+            found = [r for r in self.versions if r.ordinal == int(match[1])]
+        elif re.fullmatch(r"[0-9a-f]{6,64}", which):
+            found = [r for r in self.versions if r.sha.startswith(which)]
+        else:
+            found = [r for r in self.versions if which in self.aliases and r.sha == self.aliases[which].sha]
+        if len(found) != 1:
+            known = [*self.aliases, *(r.tag for r in self.versions)]
+            raise InputError(f"{self.task} has no version {which!r} there{nearest(which, known)}")
+        return found[0]
+
+    def with_release(self, release: Release) -> Catalogue:
+        return self.model_copy(update={"versions": (*self.versions, release), "generation": self.generation + 1})
+
+    def with_aliases(self, aliases: Mapping[str, Pointer]) -> Catalogue:
+        return self.model_copy(update={"aliases": {**self.aliases, **aliases}, "generation": self.generation + 1})
+
+
+@dataclass(frozen=True)
+class State:
+    """A catalogue and the state of the place it was read from. `catalogue` is None where nothing was pushed yet."""
+
+    catalogue: Catalogue | None
+    at: str
+
+
+class Remote(Protocol):
+    """A place that holds the versions of one task. All methods raise RemoteError with what is wrong and what to do."""
+
+    place: str
+
+    def create(self) -> None:
+        """Make the place if it is not there."""
+
+    def read(self) -> State:
+        """What is there now."""
+
+    def write(
+        self, state: State, catalogue: Catalogue, title: str, files: Mapping[str, Path], release: Release | None
+    ) -> None:
+        """Put `files` and the catalogue there, as one step, if nothing changed since `state`; else raise Lost.
+
+        `release` is the version that the files are; None where only pointers move.
+        """
+
+    def finish(self, release: Release) -> None:
+        """Do what may be left of an earlier write that was cut off after its catalogue was there."""
+
+    def fetch(self, release: Release, names: Iterable[str], folder: Path) -> None:
+        """Download the named files of a version into `folder`, going on with what an earlier attempt left there."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place as the user writes it, taken apart."""
+
+    scheme: str
+    path: str
+    which: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.path}"
+
+
+def parse(text: str) -> Place:
+    """`hub:team/summary@prod` → its parts; the version is empty where none is named."""
+    match = re.fullmatch(r"(hub|file|s3):(.+?)(?:@([A-Za-z0-9.-]+))?", text)
+    if not match or not match[2].strip("/"):
+        raise InputError(
+            f"{text!r} is no place: write hub:<namespace>/<repo>, file:<folder> or s3://<bucket>/<folder>, "
+            "with @prod, @v3 or @<hash> for one version"
+        )
+    scheme, path, which = match.groups()
+    if scheme == "hub" and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
+        raise InputError(f"{text!r}: a place on the Hub is hub:<namespace> or hub:<namespace>/<repo>")
+    return Place(scheme, path.rstrip("/") or "/", which or "")
+
+
+def open_remote(place: Place, private: bool = True) -> Remote:
+    """The place to push to or to pull from. A namespace without a repository is refused."""
+    from factory.registry.folder import Folder
+    from factory.registry.hub import Hub
+
+    if place.scheme != "hub":
+        return Folder(str(place), _url(place))
+    if "/" not in place.path:
+        raise InputError(f"{place} is a namespace; name the repository too: {place}/<repo>")
+    return Hub(str(place), place.path, private)
+
+
+def remotes(place: Place) -> list[Remote]:
+    """All registries at a place: the one it names, or those of a namespace or of a folder of folders."""
+    from factory.registry import folder, hub
+
+    if place.scheme != "hub":
+        found: list[Remote] = [folder.Folder(name, url) for name, url in folder.registries(str(place), _url(place))]
+        return found
+    names = [place.path] if "/" in place.path else hub.repositories(place.path)
+    return [hub.Hub(f"hub:{name}", name) for name in names]
+
+
+def short(release: Release, task: str) -> str:
+    """`summary@v2 (1a2b3c4d5e6f)`, as people see a version."""
+    return f"{task}@{release.tag} ({release.sha[:SHORT]})"
+
+
+def _url(place: Place) -> str:
+    return f"{place.scheme}://{place.path.removeprefix('//')}" if place.scheme == "s3" else place.path
