@@ -20,7 +20,7 @@ from factory.base.tiny.drills import drill
 from factory.base.tiny.kinds_office import OFFICE
 from factory.base.tiny.kinds_service import SERVICE
 from factory.base.tiny.messages import slots, write
-from factory.base.tiny.reading import Turn, claim, detail, fill_in, question, turn
+from factory.base.tiny.reading import Turn, claim, detail, extract, fill_in, question, turn
 from factory.base.tiny.talk import talk
 from factory.base.tiny.world import Pool, World
 
@@ -117,7 +117,7 @@ def easy(w: World) -> Row:
     asks = {key: ask for key, ask in kind.asks.items() if whole.facts[key].lower() in text.lower()}
     says = tuple(group for group in kind.says if all(set(slots(way)) <= set(asks) for way in group))
     m = replace(whole, kind=replace(kind, asks=asks, says=says), text=text, sentences=tuple(told))
-    ways = [question, detail, *([claim, claim, fill_in] if says else [])]
+    ways = [question, extract, detail, *([claim, claim, fill_in] if says else [])]
     return conversation([w.rng.choice(ways)(m, w) for _ in range(w.rng.randint(4, 8))], text, w)
 
 

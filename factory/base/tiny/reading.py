@@ -21,7 +21,7 @@ def question(m: Message, w: World) -> Turn:
     key = w.rng.choice(list(m.kind.asks))
     ask, value = m.kind.asks[key], m.facts[key]
     asked = w.rng.choice(ask.questions)
-    if w.rng.random() < 0.2:
+    if w.rng.random() < 0.1:
         said = [t for group in m.kind.says for t in group if key in slots(t)]
         if said:
             return "sentence", f"{asked} Answer with a sentence.", m.say(w.rng.choice(said))
@@ -46,7 +46,7 @@ def quote(m: Message, w: World) -> Turn:
 def extract(m: Message, w: World) -> Turn:
     """Several facts by their nouns, one a line; or all values of one type, in the order of the text."""
     asks = m.kind.asks
-    keys = w.rng.sample(list(asks), w.rng.randint(2, 4))
+    keys = w.rng.sample(list(asks), min(len(asks), w.rng.choice([2, 3, 4, 5, 99])))
     asked = w.rng.choice(["Find: {}.", "Give me these: {}.", "Extract {}.", "From the text: {}?", "Note down {}."])
     sep, colon = w.rng.choice([("\n", ": "), ("\n", ": "), ("; ", " = ")])
     return (
@@ -217,16 +217,16 @@ def form(m: Message, w: World) -> Turn:
 
 
 TURNS = (
-    (question, 20),
-    (quote, 6),
-    (extract, 9),
-    (fill_in, 11),
+    (question, 18),
+    (quote, 4),
+    (extract, 14),
+    (fill_in, 10),
     (detail, 14),
-    (claim, 20),
-    (each, 11),
-    (odd_one, 5),
-    (missing, 5),
-    (form, 5),
+    (claim, 18),
+    (each, 12),
+    (odd_one, 4),
+    (missing, 3),
+    (form, 3),
 )
 """What is asked about a message, and how often (percent)."""
 
