@@ -98,7 +98,7 @@ def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
         for i, row in enumerate(batch):
             likeness = np.concatenate([block @ new[i] for block in blocks] + [new[passed] @ new[i]])
             copies = (kept[j] for j in np.argsort(-likeness) if likeness[j] >= data.semantic)
-            earlier = next((other for other in copies if not differ(other, row)), None)
+            earlier = next((other for other in copies if not contradict(other, row)), None)
             if earlier is not None:
                 work.drop(row, "semantic", f"means the same as {place(earlier)} (cosine {likeness.max():.2f})")
                 continue
@@ -108,14 +108,21 @@ def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
         blocks.append(new[passed])
 
 
-def differ(a: Row, b: Row) -> bool:
-    """Whether two rows that look alike teach different things: another label, the same question answered otherwise, or
-    another question with the same answer (one word more or less makes a short question another one)."""
+def contradict(a: Row, b: Row) -> bool:
+    """Whether two rows that look alike are no copies: another label, or the same question answered otherwise."""
     if "label" in a.meta or "label" in b.meta:
         return a.answer != b.answer
+    if not a.source or normal(a.source) != normal(b.source):
+        return False
+    return Indel.normalized_similarity(words(a.answer), words(b.answer)) < 0.8
+
+
+def differ(a: Row, b: Row) -> bool:
+    """Whether two rows with the same words on the whole teach different things: they contradict, or their long common
+    answer hides another question (one word more or less makes a short question another one)."""
+    if contradict(a, b):
+        return True
     one, two = words(a.source), words(b.source)
-    if one == two:
-        return Indel.normalized_similarity(words(a.answer), words(b.answer)) < 0.8
     return Indel.normalized_similarity(one, two) < 0.9 and jaccard(shingles(one), shingles(two)) < 0.7
 
 
