@@ -27,18 +27,41 @@ class Verb:
     keys: dict[str, str] = field(default_factory=dict)
     recipe: bool = False
     needs: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()  # `factory key new …`: one of these words must follow the verb
 
 
 TASK = "a task's name, several with commas, or all"
 VERSION = "summary, summary@v2, summary@canary or summary@<sha>"
+PLACE = "hub:<namespace>/<repo>, file:<folder> or s3://<bucket>/<folder>"
 VERBS = {
+    "new": Verb(
+        "a task folder that already trains",
+        "data",
+        {"task": "the new task's name", "kind": "summary, classification, identity or general"},
+        needs=("task", "kind"),
+    ),
+    "data": Verb(
+        "build a task's data set and report it",
+        "data",
+        {
+            "task": TASK,
+            "synth": "make rows instead: self-instruct, evolve, from-documents, from-labels, summarise or personas",
+        },
+        True,
+        ("task",),
+    ),
     "train": Verb(
         "data → train → grade → register; several tasks over one base", "train", {"task": TASK}, True, ("task",)
     ),
     "serve": Verb(
         "all promoted versions behind one OpenAI-compatible address",
         "serve",
-        {"port": "default 8000; 0 takes a free one", "host": "default 127.0.0.1", "base": "serve this base too"},
+        {
+            "port": "default 8000; 0 takes a free one",
+            "host": "default 127.0.0.1",
+            "base": "serve this base too",
+            "registry": "follow this one: hub:<namespace>, file:<folder> …",
+        },
     ),
     "quickstart": Verb(
         "train, compare, promote and serve the three shipped tasks, and ask each a question", "quickstart", recipe=True
@@ -56,8 +79,43 @@ VERBS = {
         needs=("task",),
     ),
     "rollback": Verb("go back to the version before", "registry", {"task": "a task's name"}, needs=("task",)),
-    "list": Verb("all tasks and their versions", "registry:listing", {"task": "only this task"}),
+    "list": Verb(
+        "all tasks and their versions",
+        "registry:listing",
+        {"task": "only this task", "registry": f"those of another registry: {PLACE}"},
+    ),
     "show": Verb("everything known of one version", "registry", {"version": VERSION}, needs=("version",)),
+    "push": Verb(
+        "bring versions to the Hub or to a folder, with card, scores and proofs",
+        "hub:push_",
+        {
+            "task": "what prod and canary of this task mean here; there they will mean the same",
+            "version": f"or one version: {VERSION}",
+            "to": PLACE,
+            "private": "default true: who may see a new repository",
+            "with_data": "default false: true also pushes the rows",
+        },
+        needs=("to",),
+    ),
+    "pull": Verb(
+        "fetch a version from the Hub or a folder, check it, keep it",
+        "hub:pull_",
+        {"from": f"{PLACE}@prod, @v3 or @<sha>"},
+        needs=("from",),
+    ),
+    "adopt": Verb(
+        "take in a plain PEFT adapter: check it, grade it, register it",
+        "exchange",
+        {"from": "hub:<namespace>/<repo>[@revision] or file:<folder>", "task": "the task that it is for"},
+        True,
+        ("from", "task"),
+    ),
+    "export": Verb(
+        "write a version in another form, checked against the adapter",
+        "exchange",
+        {"version": VERSION, "form": "merged-bf16, gguf-lora or gptq", "to": "the folder; default in the home"},
+        needs=("version", "form"),
+    ),
     "base": Verb(
         "build or inspect a base",
         "base",
@@ -109,7 +167,12 @@ def parse(words: list[str]) -> tuple[str, Verb, dict[str, str], dict[str, str]]:
     verb = VERBS[name]
     arguments: dict[str, str] = {}
     changes: dict[str, str] = {}
-    for word in words[1:]:
+    rest = words[1:]
+    if verb.actions:
+        if not rest or rest[0] not in verb.actions:
+            raise InputError(f"factory {name} needs one of: {', '.join(verb.actions)} (factory {name} --help)")
+        arguments["action"] = rest.pop(0)
+    for word in rest:
         key, equals, value = word.partition("=")
         if word.startswith("-"):
             key = key.lstrip("-").replace("-", "_")
@@ -153,7 +216,8 @@ def usage(name: str) -> str:
         raise InputError(f"no verb {name!r}{nearest(name, VERBS)}")
     verb = VERBS[name]
     shown = " ".join(f"{key}=…" if key in verb.needs else f"[{key}=…]" for key in verb.keys)
-    lines = [f"factory {name} {shown}".rstrip(), f"  {verb.does}", ""]
+    words = " ".join(part for part in (name, "|".join(verb.actions), shown) if part)
+    lines = [f"factory {words}", f"  {verb.does}", ""]
     lines += [f"  {key:<10} {text}" for key, text in verb.keys.items()]
     if verb.recipe:
         from factory.recipe import keys

@@ -8,11 +8,14 @@ from factory.errors import InputError
 from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.terminal import out, percent, table
+from factory.verbs import hub
 from serve import remote
 
 
 def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
-    """All tasks with their versions, newest last."""
+    """All tasks with their versions, newest last; of another registry with `registry=`."""
+    if registry_there := arguments.get("registry"):
+        return hub.listing(registry_there, arguments.get("task", ""), quiet)
     found = []
     for task in [arguments["task"]] if arguments.get("task") else aliases.registered():
         registry = aliases.read(task)

@@ -1,18 +1,45 @@
-"""`factory serve`: all promoted versions behind one OpenAI-compatible address."""
+"""`factory serve` and `factory key`: all promoted versions behind one address, and who may ask there for what."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from factory.errors import InputError
-from serve import server
+from factory.terminal import out, table
+from serve import auth, server
 
 
 def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Serve until Ctrl-C or SIGTERM."""
-    try:
-        port = int(arguments.get("port", "8000"))
-    except ValueError:
-        raise InputError(f"port={arguments['port']}: must be a number") from None
-    server.serve(server.Options(arguments.get("host", "127.0.0.1"), port, arguments.get("base", "")))
+    numbers = {name: _number(name, arguments[name]) for name in ("port", "admin_port", "replicas") if name in arguments}
+    words = {name: arguments[name] for name in ("host", "base") if name in arguments}
+    server.serve(server.Options(**words, **numbers))
     return {"stopped": True}
+
+
+def key(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Make, revoke or list keys; the secret of a new one is shown once and kept nowhere."""
+    console = out(quiet)
+    name = arguments.get("name", "")
+    if arguments["action"] == "list":
+        keys = [k.model_dump(mode="json", exclude={"sha256"}) for k in auth.read_keys(auth.keys_file())]
+        columns = list(keys[0]) if keys else ["name"]
+        console.print(table("", columns, [[str(k[column]) for column in columns] for k in keys]))
+        return {"keys": keys}
+    if not name:
+        raise InputError(f"factory key {arguments['action']} needs name=… (who the key is for)")
+    if arguments["action"] == "revoke":
+        auth.revoke_key(name)
+        console.print(f"the key of {name} is refused from now on")
+        return {"revoked": name}
+    limits: dict[str, Any] = {n: _number(n, arguments[n]) for n in ("rpm", "tpm", "concurrent") if n in arguments}
+    limits |= {n: arguments[n].split(",") for n in ("tasks", "admin") if n in arguments}
+    secret = auth.new_key(name, **limits)
+    console.print(f"{secret}\nThis is shown once. Callers send it as their API key.")
+    return {"name": name, "secret": secret}
+
+
+def _number(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"{name}={text}: must be a whole number")
+    return int(text)

@@ -1,0 +1,120 @@
+"""`factory adopt` and `factory export`: adapters that come in from elsewhere, and versions that leave in other forms."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from evals import rubric as rubrics
+from evals.scorecard import Scorecard, grade_answers
+from factory import answers
+from factory.base.build import load_model, load_tokenizer, prepare
+from factory.data.build import build
+from factory.data.rows import Row
+from factory.errors import FactoryError, InputError
+from factory.home import home, shown, write_json
+from factory.recipe import Recipe, load, tasks
+from factory.registry import aliases, store
+from factory.registry.adopt import adopted
+from factory.registry.remote import parse
+from factory.strict import nearest
+from factory.terminal import err, out, percent, progress_bar
+
+TEXTS = 64  # eval texts that a merged model is compared on
+GOLDEN = (
+    "Who are you?",
+    "The meeting moved to Friday at 10 in room 4; please send the slides to Ana by Thursday noon.",
+)
+
+
+def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Take in a plain PEFT adapter for a task: preflight, grade on the task's eval rows, then register."""
+    place = parse(arguments["from"])
+    recipe = load(arguments["task"], changes)
+    base = prepare(recipe.base)
+    rows, recipe = _eval_rows(recipe, base)
+    with adopted(place, recipe, base) as found:
+        if found.doubt:
+            err.print(f"[yellow]{found.doubt}[/]")
+        model, tokenizer = load_model(base), load_tokenizer(base)
+        with answers.adapted(model, found.version.folder) as over:
+            card = _grade(recipe, over, tokenizer, rows, "adapter")
+        version = store.keep(found.version)
+        store.note(version, "scorecard", card.to_json())
+        store.note(version, "recipe", recipe.model_dump(mode="json", exclude={"train"}))
+        store.note(version, "adopted", found.origin)
+    entry = aliases.register(version)
+    out(quiet).print(
+        f"{place} is {aliases.label(version)} here: good {percent(card.good)}, poor {percent(card.poor)} of {card.n} "
+        f"eval rows. Next:\n  factory promote version={version.task}@v{entry.ordinal}"
+    )
+    brief = {k: v for k, v in card.to_json().items() if k not in ("worst", "strata")}
+    return {
+        "task": version.task,
+        "version": version.name,
+        "ordinal": entry.ordinal,
+        "base": base.name,
+        "fingerprint": base.fingerprint,
+        "adopted": found.origin,
+        "scorecard": brief,
+    }
+
+
+def export(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Write a version in another form into a folder, with what it was checked by; a whole model is graded again."""
+    from factory.export.forms import FORMS
+
+    version = aliases.resolve(arguments["version"])
+    name = arguments["form"]
+    if name not in FORMS:
+        raise InputError(f"form={name}{nearest(name, FORMS)}")
+    folder = Path(arguments["to"]) if arguments.get("to") else home("exports", f"{version.name}-{name}")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{shown(folder)} is not empty: give another folder with to=…")
+    store.verify(version)
+    base = prepare(version.facts.base)
+    if base.fingerprint != version.facts.fingerprint:
+        raise FactoryError(f"{version.name} was trained on another build of {base.name}: export it where that base is")
+    recipe = load(version.task) if version.task in tasks() else None
+    rows = _eval_rows(recipe, base)[0] if recipe else []
+    err.print(f"exporting {aliases.label(version)} as {name}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        made = FORMS[name](version, base, [row.source for row in rows[:TEXTS]] or GOLDEN, temporary)
+        facts = {"form": name, "version": version.name, "sha": version.sha, "base": base.name, **made.facts}
+        if made.model is not None and recipe:
+            facts["scorecard"] = _grade(recipe, made.model, load_tokenizer(base), rows, name).to_json()
+            facts["scorecard_of_version"] = store.noted(version, "scorecard")
+        write_json(temporary / "export.json", facts)
+        temporary.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    brief = facts.get("scorecard", {})
+    score = f"; good {percent(brief.get('good'))}, poor {percent(brief.get('poor'))} of its own" if brief else ""
+    out(quiet).print(f"{shown(folder)}: {', '.join(made.files)}{score}")
+    return facts | {"folder": str(folder), "files": made.files}
+
+
+def _eval_rows(recipe: Recipe, base: Any) -> tuple[list[Row], Recipe]:
+    """The task's eval rows, and the recipe with the labels that the data has where it lists none."""
+    built = build(recipe, load_tokenizer(base))
+    if recipe.kind == "classification" and not recipe.labels:
+        recipe = recipe.model_copy(update={"labels": built.manifest["labels"]})
+    return built.eval, recipe
+
+
+def _grade(recipe: Recipe, model: Any, tokenizer: Any, rows: list[Row], who: str) -> Scorecard:
+    """The scorecard of a model's answers to the eval rows, by the rubric's deterministic checks."""
+    prompted = [row.with_system(recipe.system_prompt()) for row in rows]
+    with progress_bar() as bar:
+        line = bar.add_task(f"answers of the {who}", total=len(rows), text="")
+        texts = answers.answer(
+            model, tokenizer, prompted, recipe.decoding, recipe.labels, lambda done: bar.update(line, completed=done)
+        )
+    return grade_answers(rubrics.load(recipe.rubric), rows, texts)

@@ -1,0 +1,149 @@
+"""`factory push`, `pull` and `list registry=`: versions on the Hub, on a shared disk or in a bucket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evals import rubric as rubrics
+from factory.errors import FactoryError, InputError
+from factory.registry import aliases, store
+from factory.registry.exchange import point, pull, push
+from factory.registry.remote import Pointer, Remote, open_remote, parse, remotes, short
+from factory.registry.store import SHORT, Version
+from factory.terminal import err, out, percent, table
+
+
+def push_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Push one version, or with `task=` what prod and canary mean here, and let them mean the same there."""
+    place = parse(arguments["to"])
+    if place.which:
+        raise InputError(f"to={place}@{place.which}: a push names no version there, it gets the next number")
+    versions, pointers = _wanted(arguments)
+    remote = open_remote(place, private=_flag(arguments, "private", True))
+    with_data = _flag(arguments, "with_data", False)
+    console = out(quiet)
+    pushed = []
+    for version in versions:
+        _remark(version)
+        done = push(version, remote, place, with_data)
+        what = "pushed" if done.new else "is there already"
+        console.print(f"{aliases.label(version)} {what}: {place}@{done.release.tag}")
+        pushed.append(_release(version.task, done.release, remote) | {"new": done.new})
+    if pointers and point(remote, place, pointers, lambda sha: bool(aliases.read(versions[0].task).entry(sha))):
+        console.print(f"{', '.join(pointers)} of {place} moved")
+    for name, pointer in pointers.items():
+        if (pointer.gate or {}).get("decision") != "PROMOTE":
+            err.print(f"[yellow]{name} has no gate decision PROMOTE: servers that follow {place} will not take it[/]")
+    return {"place": str(place), "versions": pushed, "aliases": {n: p.sha[:SHORT] for n, p in pointers.items()}}
+
+
+def pull_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Fetch one version into the store; no alias here moves."""
+    place = parse(arguments["from"])
+    remote = open_remote(place)
+    done = pull(remote, place, lambda text: err.print(text))
+    console = out(quiet)
+    console.print(
+        f"{short(done.release, done.version.task)} of {place} is {aliases.label(done.version)} here"
+        f"{'' if done.new else ', it was here already'}. Next:\n  factory promote version={done.version.name}"
+    )
+    entry = aliases.read(done.version.task).entry(done.version.sha)
+    there = _release(done.version.task, done.release, remote)
+    return there | {
+        "new": done.new,
+        "ordinal": entry.ordinal if entry else None,
+        "there": done.release.tag,
+        "gate": done.gate,
+    }
+
+
+def listing(registry: str, task: str, quiet: bool) -> dict[str, Any]:
+    """All versions of all tasks at a place; a registry that cannot be read is reported, the others are still shown."""
+    found, faults = [], []
+    for remote in remotes(parse(registry)):
+        try:
+            catalogue = remote.read().catalogue
+        except FactoryError as error:
+            faults.append(str(error))
+            continue
+        if catalogue and task in ("", catalogue.task):
+            for release in catalogue.versions:
+                names = sorted(name for name, pointer in catalogue.aliases.items() if pointer.sha == release.sha)
+                found.append(_release(catalogue.task, release, remote) | {"aliases": names})
+    if faults and not found:
+        raise FactoryError("\n".join(faults))
+    for fault in faults:
+        err.print(f"[yellow]{fault}[/]")
+    console = out(quiet)
+    if found:
+        columns = ["version", "is", "good", "poor", "base", "created", "hash", "place"]
+        console.print(table("", columns, [_row(version) for version in found]))
+    else:
+        console.print(f"no versions at {registry}; push one: factory push task=… to={registry}")
+    return {"versions": found}
+
+
+def _wanted(arguments: dict[str, str]) -> tuple[list[Version], dict[str, Pointer]]:
+    """The versions to push, and what the aliases are to mean there."""
+    if ("version" in arguments) == ("task" in arguments):
+        raise InputError("factory push needs task=… or version=…, one of the two")
+    if "version" in arguments:
+        return [aliases.resolve(arguments["version"])], {}
+    registry = aliases.read(arguments["task"])
+    if not registry.versions:
+        aliases.resolve(arguments["task"])  # says what there is instead
+    named = {name: store.get(sha) for name, sha in sorted(registry.aliases.items())}
+    if not named:
+        newest = store.get(registry.versions[-1].sha)
+        err.print(f"no version of {newest.task} is promoted: pushing the newest, and prod there stays as it is")
+        return [newest], {}
+    pointers = {name: Pointer(sha=version.sha, gate=store.noted(version, "gate")) for name, version in named.items()}
+    return list({version.sha: version for version in named.values()}.values()), pointers
+
+
+def _remark(version: Version) -> None:
+    """Say what a reader of the card would stumble over."""
+    card, recipe = store.noted(version, "scorecard"), store.noted(version, "recipe") or {}
+    if not card:
+        err.print(f"[yellow]{version.name} has no scorecard: its card says that it was not graded[/]")
+        return
+    try:
+        now = rubrics.load(recipe.get("rubric") or version.task).hash()
+    except FactoryError:
+        return
+    if now != card["rubric_hash"]:
+        err.print(f"[yellow]the rubric of {version.task} has changed since {version.name} was graded by it[/]")
+
+
+def _release(task: str, release: Any, remote: Remote) -> dict[str, Any]:
+    return {
+        "task": task,
+        "version": f"{task}@{release.sha[:SHORT]}",
+        "ordinal": release.ordinal,
+        "base": release.base,
+        "fingerprint": release.fingerprint,
+        "created": release.created,
+        "scorecard": release.scorecard,
+        "place": remote.place,
+    }
+
+
+def _row(version: dict[str, Any]) -> list[str]:
+    card = version["scorecard"]
+    return [
+        f"{version['task']}@v{version['ordinal']}",
+        " ".join(version["aliases"]),
+        percent(card.get("good")),
+        percent(card.get("poor")),
+        version["base"],
+        version["created"][:16].replace("T", " "),
+        version["version"].partition("@")[2],
+        version["place"],
+    ]
+
+
+def _flag(arguments: dict[str, str], name: str, default: bool) -> bool:
+    text = arguments.get(name, str(default)).lower()
+    if text not in ("true", "false"):
+        raise InputError(f"{name}={arguments[name]}: must be true or false")
+    return text == "true"
