@@ -59,9 +59,23 @@ VERBS = {
         {
             "port": "default 8000; 0 takes a free one",
             "host": "default 127.0.0.1",
+            "admin_port": "default: a free one",
             "base": "serve this base too",
-            "registry": "follow this one: hub:<namespace>, file:<folder> …",
+            "replicas": "engines per base, default 1",
         },
+    ),
+    "key": Verb(
+        "keys of callers: what they may use, and how much",
+        "serve",
+        {
+            "name": "who the key is for",
+            "tasks": "tasks the key may use, with commas; left out: all",
+            "rpm": "requests a minute",
+            "tpm": "tokens a minute",
+            "concurrent": "requests at once",
+            "admin": "scopes of the admin listener, with commas: read, load, promote",
+        },
+        actions=("new", "revoke", "list"),
     ),
     "quickstart": Verb(
         "train, compare, promote and serve the three shipped tasks, and ask each a question", "quickstart", recipe=True

@@ -11,9 +11,9 @@ from serve import auth, server
 
 def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Serve until Ctrl-C or SIGTERM."""
-    numbers = {name: _number(name, arguments[name]) for name in ("port", "admin_port", "replicas") if name in arguments}
-    words = {name: arguments[name] for name in ("host", "base") if name in arguments}
-    server.serve(server.Options(**words, **numbers))
+    given: dict[str, Any] = {name: arguments[name] for name in ("host", "base") if name in arguments}
+    given |= {name: _number(name, arguments[name]) for name in ("port", "admin_port", "replicas") if name in arguments}
+    server.serve(server.Options(**given))
     return {"stopped": True}
 
 
