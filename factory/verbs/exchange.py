@@ -1,4 +1,4 @@
-"""`factory adopt` and `factory export`: adapters that come in from elsewhere, and versions that leave in other forms."""
+"""`factory adopt` and `factory export`: adapters that come in from elsewhere, versions that leave in other forms."""
 
 from __future__ import annotations
 

@@ -145,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         path, self.query = unquote(url.path), parse_qs(url.query)
         self.body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.command == "GET" and "/resolve/" in path:
+            self.state.ranges.append(self.headers.get("range", ""))
         fault = self.state.next_fault(f"{self.command} {path}")
         if fault == "drop":
             return self.hang_up()
@@ -356,7 +358,6 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{etag}"', "X_Repo_Commit": asked.oid, "Accept_Ranges": "bytes"}
         if blob.lfs:
             headers |= {"X_Linked_Etag": f'"{etag}"', "X_Linked_Size": str(len(blob.data))}
-        self.state.ranges += [self.headers.get("range", "")] * (self.command == "GET")
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))
         if match and 0 < int(match[1]) < len(blob.data):
             part = f"bytes {match[1]}-{len(blob.data) - 1}/{len(blob.data)}"

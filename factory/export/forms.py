@@ -1,0 +1,70 @@
+"""The forms a version can be exported in: one function each, `(version, base, texts, folder) → Exported`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.base.build import Base
+from factory.errors import FactoryError
+from factory.export.gguf_lora import write as gguf_lora
+from factory.export.gptq import quantise
+from factory.export.merge import Parity, merge, parity
+from factory.registry.store import Version
+
+
+@dataclass(frozen=True)
+class Exported:
+    """`files` were written into the folder; `model` is what they hold, where it can be asked here and now."""
+
+    files: list[str]
+    facts: dict[str, Any]
+    model: Any = None
+
+
+Form = Callable[[Version, Base, Sequence[str], Path], Exported]
+
+
+def merged_bf16(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Exported:
+    """A plain bf16 model folder. FactoryError if it does not answer as the adapter does; then nothing is written."""
+    model, found = _merged(version, base, texts)
+    model.save_pretrained(folder)
+    _tokenizer(base).save_pretrained(folder)
+    return Exported(_files(folder), {"parity": vars(found)}, model)
+
+
+def gguf(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Exported:
+    """The adapter alone, for llama.cpp's `--lora` over a GGUF of the same base."""
+    facts = gguf_lora(version, base, folder / f"{version.task}-lora.gguf")
+    return Exported(_files(folder), facts)
+
+
+def gptq(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Exported:
+    """The merged model in 4 bits by GPTQ, calibrated on the task's own texts."""
+    model, found = _merged(version, base, texts)
+    quantised = quantise(model, _tokenizer(base), texts, folder)
+    _tokenizer(base).save_pretrained(folder)
+    return Exported(_files(folder), {"parity": vars(found), "bits": 4}, quantised)
+
+
+FORMS: dict[str, Form] = {"merged-bf16": merged_bf16, "gguf-lora": gguf, "gptq": gptq}
+
+
+def _merged(version: Version, base: Base, texts: Sequence[str]) -> tuple[Any, Parity]:
+    model = merge(version, base)
+    found = parity(model, version, base, texts)
+    if not found.holds():
+        raise FactoryError(f"{version.name} merged does not answer as it does over the 4-bit base: {found.says()}")
+    return model, found
+
+
+def _tokenizer(base: Base) -> Any:
+    from factory.base.build import load_tokenizer
+
+    return load_tokenizer(base)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

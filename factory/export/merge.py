@@ -1,0 +1,99 @@
+"""Merge an adapter into its base, as one plain bf16 model, and prove that the two answer alike.
+
+The adapter goes into the *dequantised NF4* weights, never into the original ones. It was trained on top of the
+quantised base and has learned to undo that base's rounding along with its task: on the original weights it would
+correct errors that are not there, and nobody has graded that model. What remains is one rounding: base and change are
+added in fp32 and stored as bf16, while the server keeps them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from factory.answers import adapted
+from factory.base.build import Base, load_model, load_tokenizer
+from factory.registry.store import Version
+
+MIN_AGREEMENT = 0.97  # share of positions where both find the same token most likely
+MAX_KL = 0.01  # nats: the mean over all positions
+POSITIONS = 4096  # tokens compared
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How alike two models answer, over all positions of some texts. `kl` in nats, mean and worst position."""
+
+    positions: int
+    agreement: float
+    kl: float
+    worst_kl: float
+
+    def holds(self) -> bool:
+        return self.agreement >= MIN_AGREEMENT and self.kl <= MAX_KL
+
+    def says(self) -> str:
+        return (
+            f"same token at {self.agreement:.2%} of {self.positions} positions (at least {MIN_AGREEMENT:.0%} needed), "
+            f"KL {self.kl:.2g} (at most {MAX_KL:g})"
+        )
+
+
+def merge(version: Version, base: Base) -> Any:
+    """A new bf16 model without adapter or quantisation, on the CPU."""
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    model = load_model(base)
+    with adapted(model, version.folder) as peft, torch.no_grad():
+        weights = {}
+        for name, module in peft.get_base_model().named_modules():
+            layer = getattr(module, "base_layer", module)
+            if ".base_layer" in name or not isinstance(layer, Linear4bit):
+                continue
+            packed: Any = layer.weight
+            weight = dequantize_4bit(packed.data, packed.quant_state).float()
+            for adapter in getattr(module, "active_adapters", []):
+                change = module.lora_B[adapter].weight.float() @ module.lora_A[adapter].weight.float()
+                weight += change * module.scaling[adapter]
+            weights[f"{name}.weight"] = weight.to(torch.bfloat16).cpu()
+        for name, tensor in peft.get_base_model().state_dict().items():
+            plain = name.replace(".base_layer.", ".")
+            if plain not in weights and not any(part in plain for part in (".lora_", ".weight.")):
+                weights[plain] = tensor.cpu()
+    config = AutoConfig.from_pretrained(base.folder)
+    del config.quantization_config
+    merged = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    lacking = merged.load_state_dict(weights, strict=False)
+    tied = set(getattr(merged, "all_tied_weights_keys", None) or {})
+    missing = [key for key in lacking.missing_keys if key not in tied]
+    assert not missing and not lacking.unexpected_keys, (missing, lacking.unexpected_keys)
+    merged.tie_weights()
+    merged.generation_config = model.generation_config
+    return merged.eval()
+
+
+def parity(merged: Any, version: Version, base: Base, texts: Sequence[str]) -> Parity:
+    """Compare with the adapter over the 4-bit base, token by token, on `texts` behind the version's prompt."""
+    import torch
+
+    tokenizer, model = load_tokenizer(base), load_model(base)
+    divergences, same = [], []
+    with adapted(model, version.folder) as peft, torch.inference_mode():
+        for text in texts:
+            system = [{"role": "system", "content": version.facts.prompt}] if version.facts.prompt else []
+            turns = [*system, {"role": "user", "content": text}]
+            ids = tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
+            here = peft(ids["input_ids"].to(peft.device)).logits[0].float().log_softmax(-1).cpu()
+            there = merged(ids["input_ids"].to(merged.device)).logits[0].float().log_softmax(-1).cpu()
+            divergences.append((here.exp() * (here - there)).sum(-1))
+            same.append(here.argmax(-1) == there.argmax(-1))
+            if sum(map(len, same)) >= POSITIONS:
+                break
+    kl, agree = torch.cat(divergences), torch.cat(same)
+    return Parity(len(kl), float(agree.float().mean()), float(kl.mean()), float(kl.max()))
