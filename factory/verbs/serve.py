@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from factory.errors import InputError
-from factory.terminal import out, table
+from factory.registry.follow import following
+from factory.terminal import err, out, table
 from serve import auth, server
 
 
 def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
-    """Serve until Ctrl-C or SIGTERM."""
+    """Serve until Ctrl-C or SIGTERM; with `registry=`, what its aliases mean is what they come to mean here."""
     given: dict[str, Any] = {name: arguments[name] for name in ("host", "base") if name in arguments}
     given |= {name: _number(name, arguments[name]) for name in ("port", "admin_port", "replicas") if name in arguments}
-    server.serve(server.Options(**given))
+    registry = arguments.get("registry")
+    with following(registry, lambda text: err.print(text)) if registry else nullcontext():
+        server.serve(server.Options(**given))
     return {"stopped": True}
 
 
