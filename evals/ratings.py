@@ -152,7 +152,7 @@ def submit(
     `grades`: {"groundedness": {"level": "poor", "reason": "...", "evidence": ["..."]}}. The worst level needs a reason.
     """
     if not abstain:
-        _complete(rubric, grades)
+        complete(rubric, grades)
     now = time.time()
     with t.writing(engine) as c:
         row = own(c, assignment, rater)
@@ -194,7 +194,7 @@ def undo(engine: Engine, batch: str, rater: str) -> Assignment | None:
 
 def adjudicate(engine: Engine, output: str, rubric: Rubric, lead: str, grades: Grades, reason: str) -> None:
     """The lead's last word on a disputed output; the raters' own grades stay."""
-    _complete(rubric, grades, partly=True)
+    complete(rubric, grades, partly=True)
     add_rater(engine, lead)
     with t.writing(engine) as c:
         c.execute(
@@ -204,7 +204,7 @@ def adjudicate(engine: Engine, output: str, rubric: Rubric, lead: str, grades: G
         )
 
 
-def _complete(rubric: Rubric, grades: Grades, partly: bool = False) -> None:
+def complete(rubric: Rubric, grades: Grades, partly: bool = False) -> None:
     """Grades must name known dimensions and levels, be complete, and give a reason for the worst level."""
     problems = []
     wanted = rubric.decided_by("people")

@@ -1,0 +1,186 @@
+"""What a lead sees: how far a batch is, how each rater does over time, disputes side by side, and what goes out.
+
+Raters are shown with their names to the lead alone. Outputs stay blind here too: whoever settles a dispute does not know
+which version wrote the text.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.engine import Engine
+
+from evals import tables as t
+from evals import verdicts
+from evals.ratings import Plan
+from evals.rubric import Rubric
+
+DAY = 86400.0
+DRIFT_MIN = 20  # graded outputs before a rater's drift is shown
+
+
+class Batch(BaseModel):
+    """A batch and how far it is. `left` and `planned` count assignments; repeats and gold are not among them."""
+
+    id: str
+    task: str
+    rubric: str
+    pairs: bool
+    created: float
+    planned: int
+    left: int
+    leased: int
+    today: int
+    outputs: int
+    versions: list[str]
+
+
+class RaterRow(BaseModel):
+    """One rater. `drift`: by how much of the scale their grades went up from the first to the last third (95 %)."""
+
+    rater: str
+    done: int
+    abstained: int
+    gold: float | None = None
+    gold_n: int = 0
+    consistency: float | None = None
+    seconds: float | None = None
+    drift: float | None = None
+    drift_interval: tuple[float, float] | None = None
+
+
+class Dispute(BaseModel):
+    """An output that raters saw differently: their standing grades, by letters instead of names."""
+
+    output: str
+    source: str
+    text: str
+    said: list[dict[str, Any]]
+
+
+def batches(engine: Engine, now: float | None = None) -> list[Batch]:
+    """All batches, newest first."""
+    now = time.time() if now is None else now
+    b, a, w = t.batches.c, t.assignments.c, t.answers.c
+
+    def count(condition: Any) -> Any:
+        return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
+
+    open_ = a.done.is_(None)
+    query = (
+        sa.select(
+            b.id, b.task, b.rubric, b.plan, b.created, sa.func.count(a.id), count(open_),
+            count(open_ & (a.leased_until > now)), count(a.done > now - DAY), sa.func.count(sa.distinct(a.output)),
+        )
+        .join(t.assignments, (a.batch == b.id) & (a.kind == "plain"))
+        .group_by(b.id)
+        .order_by(b.created.desc())
+    )  # fmt: skip
+    who = sa.select(a.batch, w.version).distinct().join(t.answers, w.output == a.output).where(a.kind == "plain")
+    versions: dict[str, list[str]] = defaultdict(list)
+    with t.reading(engine) as c:
+        rows = c.execute(query).all()
+        for batch, version in c.execute(who):
+            versions[batch].append(version)
+    return [
+        Batch(
+            id=id_, task=task, rubric=rubric, pairs=Plan.model_validate(plan).mode == "pairs", created=created,
+            planned=planned, left=left, leased=leased, today=today, outputs=outputs, versions=sorted(versions[id_]),
+        )
+        for id_, task, rubric, plan, created, planned, left, leased, today, outputs in rows
+    ]  # fmt: skip
+
+
+def raters(engine: Engine, rubric: Rubric) -> list[RaterRow]:
+    """Everybody who rated under this rubric."""
+    gold: dict[str, dict[str, str]] = {}
+    r, b = t.ratings.c, t.batches.c
+    with t.reading(engine) as c:
+        for plan in c.execute(sa.select(b.plan).where(b.rubric == rubric.hash())).scalars():
+            gold |= Plan.model_validate(plan).gold_grades
+        timed = sa.select(r.rater, r.seconds).where(r.rubric == rubric.hash(), r.seconds.is_not(None))
+        times: dict[str, list[float]] = defaultdict(list)
+        for rater, seconds in c.execute(timed):
+            times[rater].append(seconds)
+    scores: dict[str, list[float]] = defaultdict(list)
+    for said in sorted(verdicts.standing(engine, rubric.hash()), key=lambda s: s.created):
+        if said.kind == "plain" and said.grades:
+            scores[said.rater].append(_height(rubric, said.grades))
+    rows = []
+    for found in verdicts.consistency(engine, rubric, gold):
+        value, interval = drift(scores[found.rater])
+        rows.append(
+            RaterRow(
+                rater=found.rater, done=found.done, abstained=found.abstained, gold=found.gold, gold_n=found.gold_n,
+                consistency=found.self_agreement, drift=value, drift_interval=interval,
+                seconds=round(statistics.median(times[found.rater]), 1) if times[found.rater] else None,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def drift(heights: list[float]) -> tuple[float | None, tuple[float, float] | None]:
+    """Mean of the last third less mean of the first, with Welch's 95 % interval; None below DRIFT_MIN."""
+    if len(heights) < DRIFT_MIN:
+        return None, None
+    third = len(heights) // 3
+    first, last = heights[:third], heights[-third:]
+    value = statistics.fmean(last) - statistics.fmean(first)
+    from scipy.stats import ttest_ind
+
+    found = ttest_ind(last, first, equal_var=False).confidence_interval(0.95)
+    low, high = float(found.low), float(found.high)
+    if low != low:  # both thirds constant: nothing varies, the difference is what it is
+        low = high = value
+    return round(value, 4), (round(low, 4), round(high, 4))
+
+
+def dispute(engine: Engine, rubric: Rubric, output: str) -> Dispute | None:
+    """One disputed output with what was said of it; the raters' order hangs on the output, not on their names."""
+    said = [
+        s for s in verdicts.standing(engine, rubric.hash()) if s.output == output and s.kind == "plain" and s.grades
+    ]
+    query = sa.select(t.items.c.source, t.outputs.c.text).join(t.items, t.items.c.id == t.outputs.c.item)
+    with t.reading(engine) as c:
+        row = c.execute(query.where(t.outputs.c.id == output)).first()
+    if row is None or not said:
+        return None
+    said.sort(key=lambda s: s.created)
+    graded = [{"who": chr(65 + i % 26), "grades": dict(s.grades)} for i, s in enumerate(said)]
+    return Dispute(output=output, source=row.source, text=row.text, said=graded)
+
+
+def export_ratings(engine: Engine, batch: Batch, rubric: Rubric) -> Iterator[dict[str, Any]]:
+    """Every standing rating of a batch, one dict per rating; gold and repeats are named so."""
+    a, r, o, i = t.assignments.c, t.ratings.c, t.outputs.c, t.items.c
+    query = (
+        sa.select(r.id, r.assignment, a.kind, r.rater, r.action, r.grades, r.seconds, r.created, i.source, o.text)
+        .join(t.assignments, a.id == r.assignment)
+        .join(t.outputs, o.id == r.output)
+        .join(t.items, i.id == o.item)
+        .where(a.batch == batch.id)
+        .order_by(r.id)
+    )
+    with t.reading(engine) as c:
+        last = {row["assignment"]: row for row in c.execute(query).mappings()}
+    for row in last.values():
+        if row["action"] != "undo":
+            kept = ("kind", "rater", "action", "grades", "seconds", "created", "source")
+            yield {
+                "task": batch.task, "rubric": rubric.name, "rubric_hash": batch.rubric, **{k: row[k] for k in kept},
+                "output": row["text"],
+            }  # fmt: skip
+
+
+def _height(rubric: Rubric, grades: Any) -> float:
+    """Mean level of a rating on a scale from 0 (all worst) to 1 (all best)."""
+    return statistics.fmean(
+        rubric.dimension(name).names().index(grade["level"]) / (len(rubric.dimension(name).levels) - 1)
+        for name, grade in grades.items()
+    )

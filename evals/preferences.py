@@ -1,0 +1,85 @@
+"""Pairs to learn from (DPO): of two answers to one source, the one that people found strictly better, never by a hair.
+
+Sources: composites that differ strictly (edited > good > average > poor), comparisons that all went one way, and what
+users of the demo would have written instead of an answer they voted down. Rows of a gate's split are left out: what
+decides about a version must never have trained it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from evals import feedback, pairs, verdicts
+from evals import tables as t
+from evals.grades import BANDS
+from evals.rubric import Rubric
+from factory.home import digest
+
+Pair = dict[str, Any]
+
+
+def export(engine: Engine, task: str, rubric: Rubric, gate_share: float) -> Iterator[Pair]:
+    """`{"prompt", "chosen", "rejected", "from"}`, each pair once. `gate_share` is the share that the gate decides on."""
+    seen = set()
+    for pair in (*_by_composite(engine, task, rubric), *_by_comparison(engine, task, rubric), *_edited(engine, task)):
+        item = pair.pop("item")
+        key = (pair["prompt"], pair["chosen"], pair["rejected"])
+        if not of_gate(item, gate_share) and key not in seen:
+            seen.add(key)
+            yield pair
+
+
+def of_gate(item: str, share: float) -> bool:
+    """Whether an item (a row's key) belongs to the gate's split: the rule of `evals.run.gate_rows`."""
+    return int(digest(["gate", item])[:8], 16) / 16**8 < share
+
+
+def _by_composite(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
+    """The best against the worst answer of an item, where every dimension that people decide was graded."""
+    wanted = set(rubric.decided_by("people"))
+    ranked: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    texts = _texts(engine, task)
+    for output, verdict in verdicts.verdicts(engine, rubric).items():
+        if output in texts and wanted <= verdict.levels.keys():
+            bands = {name: rubric.dimension(name).band(verdict.levels[name]) for name in wanted}
+            ranked[texts[output][0]].append((BANDS.index(rubric.compose(bands)), output))
+    for item, found in ranked.items():
+        (low, worst), (high, best) = min(found), max(found)
+        if low < high:
+            yield {**_pair(texts, item, best, worst), "from": f"{BANDS[high]} over {BANDS[low]}"}
+
+
+def _by_comparison(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
+    """Compared pairs where nobody saw a tie or the other way round."""
+    texts = _texts(engine, task)
+    votes: dict[frozenset[str], set[tuple[str, str, bool]]] = defaultdict(set)
+    for said in pairs.compared(engine, rubric.hash()):
+        votes[frozenset((said.better, said.worse))].add((said.better, said.worse, said.tie))
+    for found in votes.values():
+        better, worse, tie = next(iter(found))
+        if len(found) == 1 and not tie and better in texts and worse in texts:
+            yield {**_pair(texts, texts[better][0], better, worse), "from": "preferred"}
+
+
+def _edited(engine: Engine, task: str) -> Iterator[Pair]:
+    for said in feedback.given(engine, task):
+        if said["wrote"] and said["wrote"] != said["answer"]:
+            chosen = {"prompt": said["source"], "chosen": said["wrote"], "rejected": said["answer"]}
+            yield {**chosen, "from": "edited", "item": said["item"]}
+
+
+def _texts(engine: Engine, task: str) -> dict[str, tuple[str, str, str]]:
+    """Output id to (item, source, text). Gold items were written for testing raters and teach nothing."""
+    i, o = t.items.c, t.outputs.c
+    query = sa.select(o.id, o.item, i.source, o.text, i.meta).join(t.items, i.id == o.item).where(i.task == task)
+    with t.reading(engine) as c:
+        return {id_: (item, source, text) for id_, item, source, text, meta in c.execute(query) if not meta.get("gold")}
+
+
+def _pair(texts: dict[str, tuple[str, str, str]], item: str, best: str, worst: str) -> Pair:
+    return {"item": item, "prompt": texts[best][1], "chosen": texts[best][2], "rejected": texts[worst][2]}
