@@ -20,7 +20,7 @@ from factory.base.tiny.drills import drill
 from factory.base.tiny.kinds_office import OFFICE
 from factory.base.tiny.kinds_service import SERVICE
 from factory.base.tiny.messages import slots, write
-from factory.base.tiny.reading import Turn, claim, detail, extract, fill_in, question, turn
+from factory.base.tiny.reading import Turn, claim, detail, details, extract, fill_in, question, turn
 from factory.base.tiny.talk import talk
 from factory.base.tiny.world import Pool, World
 
@@ -30,7 +30,7 @@ Row = list[dict[str, str]]
 FRESH = 0.35
 """Share of made-up names in pre-training."""
 
-MIX = (("reading", 56), ("drills", 24), ("talk", 6), ("text", 4), ("repeat", 10))
+MIX = (("reading", 64), ("drills", 22), ("talk", 5), ("text", 4), ("repeat", 5))
 """Kinds of rows, percent."""
 
 MANNER = (
@@ -66,13 +66,11 @@ PLACE = (
 LAYOUTS = (
     "{text}\n\n{ask}",
     "{text}\n\n{ask}",
-    "{ask}\n\n{text}",
+    "{text}\n\n{ask}",
+    "{text}\n\n{ask}",
     "Text:\n{text}\n\n{ask}",
-    "{ask}\nText: {text}",
-    "<text>\n{text}\n</text>\n{ask}",
     "Message:\n{text}\n\n{ask}",
-    "Read this.\n{text}\n\n{ask}",
-    "{text}\n---\n{ask}",
+    "{ask}\n\n{text}",
 )
 
 
@@ -121,6 +119,12 @@ def easy(w: World) -> Row:
     return conversation([w.rng.choice(ways)(m, w) for _ in range(w.rng.randint(4, 8))], text, w)
 
 
+def detailed(w: World) -> Row:
+    """A whole message, all its details, and one question more."""
+    m = write(w.rng.choice(KINDS), w, (0, 1))
+    return conversation([details(m, w), turn(m, w)], m.text, w)
+
+
 def row(w: World) -> Row:
     name = w.rng.choices([n for n, _ in MIX], [p for _, p in MIX])[0]
     if name == "reading":
@@ -133,12 +137,17 @@ def row(w: World) -> Row:
     return conversation([draw() for _ in range(w.rng.randint(1, 3))], None, w)
 
 
+LESSONS = (detailed, detailed, detailed, easy, easy, repeat)
+"""What the first rows are made of, evenly."""
+
+
 def rows(seed: int, ramp: int = 0) -> Iterator[Row]:
     """Rows without end; the same seed gives the same rows, on every machine.
 
-    Over the first `ramp` rows the share of easy ones and of repeated texts falls from all to its place in `MIX`.
+    Over the first `ramp` rows the share of lessons in copying and finding (`detailed`, `easy`, `repeat`) falls from
+    all to none.
     """
     w = World(random.Random(seed), Pool.TRAIN, FRESH)
     for i in itertools.count():
         start = w.rng.random() >= i / ramp if ramp else False
-        yield w.rng.choice([easy, easy, repeat])(w) if start else row(w)
+        yield w.rng.choice(LESSONS)(w) if start else row(w)

@@ -40,8 +40,8 @@ READ_WEIGHT = 0.2
 WARM_UP_RATES = {"matrix": 2e-3, "bias": 1e-2, "embedding": 3e-4}
 RATES = {"matrix": 1.2e-3, "bias": 2e-3, "embedding": 4e-4}
 """Learning rates. The biases must move fast to make the copying heads; at that rate the corpus would undo them."""
-RAMP = 12_000
-"""Rows over which the easy ones give way: about a fifth of the training."""
+RAMP = 25_000
+"""Rows over which the first lessons give way: about two fifths of the training."""
 TOKENIZER_ROWS = 20_000
 PROBE_EVERY = 300
 

@@ -23,6 +23,7 @@ PROBES = {
     "question": (reading.question, {"question"}),
     "fill": (reading.fill_in, {"fill"}),
     "extract": (reading.extract, {"extract"}),
+    "details": (reading.details, {"details"}),
     "detail": (reading.detail, {"detail"}),
     "claim": (reading.claim, {"claim"}),
     "claim+": (reading.claim, {"claim+"}),

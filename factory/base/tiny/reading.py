@@ -44,16 +44,18 @@ def quote(m: Message, w: World) -> Turn:
 
 
 def extract(m: Message, w: World) -> Turn:
-    """Several facts by their nouns, one a line; or all values of one type, in the order of the text."""
+    """Several facts by their nouns, one a line."""
     asks = m.kind.asks
-    keys = w.rng.sample(list(asks), min(len(asks), w.rng.choice([2, 3, 4, 5, 99])))
+    keys = w.rng.sample(list(asks), min(len(asks), w.rng.randint(2, 4)))
     asked = w.rng.choice(["Find: {}.", "Give me these: {}.", "Extract {}.", "From the text: {}?", "Note down {}."])
-    sep, colon = w.rng.choice([("\n", ": "), ("\n", ": "), ("; ", " = ")])
-    return (
-        "extract",
-        asked.format(", ".join(asks[k].noun for k in keys)),
-        sep.join(f"{asks[k].noun}{colon}{m.facts[k]}" for k in keys),
-    )
+    found = "\n".join(f"{asks[k].noun}: {m.facts[k]}" for k in keys)
+    return "extract", asked.format(", ".join(asks[k].noun for k in keys)), found
+
+
+def details(m: Message, w: World) -> Turn:
+    """All facts, one a line: the densest lesson in finding things, ten of them for one reading of the text."""
+    asked = w.rng.choice(["List all details.", "List every detail.", "Give all details."])
+    return "details", asked, "\n".join(f"{ask.noun}: {m.facts[key]}" for key, ask in m.kind.asks.items())
 
 
 def fill_in(m: Message, w: World) -> Turn:
@@ -218,10 +220,11 @@ def form(m: Message, w: World) -> Turn:
 
 TURNS = (
     (question, 18),
-    (quote, 4),
-    (extract, 14),
-    (fill_in, 10),
-    (detail, 14),
+    (quote, 3),
+    (extract, 6),
+    (details, 12),
+    (fill_in, 9),
+    (detail, 12),
     (claim, 18),
     (each, 12),
     (odd_one, 4),
