@@ -1,0 +1,305 @@
+"""Train many adapters at once: rows of many tasks through one base, each adapter stepping on its own schedule."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from factory.base.build import Base
+from factory.errors import FactoryError, InputError
+from factory.train.fused import memory
+from factory.train.fused.attention import packed_attention
+from factory.train.fused.head import token_losses
+from factory.train.fused.lora import Layers, alone
+from factory.train.fused.precision import computing_in
+from factory.train.fused.rows import Row, learned, pack, share_out, size
+from factory.train.fused.run import Failed, Job, Run, finished
+from factory.train.sft import Trained
+from factory.train.tokens import Example
+
+PROBE = 512  # tokens of the row whose kept memory is measured
+APART = 0.05  # how far packed logits may be from those of sequences on their own, relative; bf16 rounding gives 0.01
+CHECKPOINT_SECONDS = 30.0
+ALL = ""  # the name under which progress is told of all adapters together
+
+Progress = Callable[[str, dict[str, Any]], None]
+
+
+def train_many(
+    jobs: Sequence[Job],
+    base: Base,
+    model: Any,
+    *,
+    budget: int | None = None,
+    until: float = 1.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    progress: Progress = lambda name, record: None,
+) -> list[Trained | Failed]:
+    """Train every job's adapter over the loaded base; results in the jobs' order, each in its `run/adapter`.
+
+    `budget` is the most tokens of one row, found from free memory if not given; a row that does not fit in memory all
+    the same is halved. `until` pauses each run after that share of its steps; calling again with more goes on. Jobs
+    that an earlier call finished are not trained again, interrupted ones go on from their last checkpoint.
+    `progress(name, record)` gets every step and eval of an adapter, and with name "" the state of the whole.
+
+    Errors: a job without a token to learn, or with a recipe that cannot share a base, before anything is trained; a
+    base that cannot be packed; one sequence alone too long for the memory. A job whose loss or gradient is not finite
+    is `Failed` in the results and costs the others nothing.
+    """
+    _check(jobs)
+    results: dict[str, Trained | Failed] = {}
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        group = [job for job in jobs if job.recipe.train.precision == precision]
+        for job in group:
+            if (known := finished(job, base)) is not None:
+                results[job.name] = known
+        group = [job for job in group if job.name not in results]
+        if group:
+            with computing_in(model, dtype), _prepared(model):
+                engine = Engine(model, base, group, budget, until, checkpoint_seconds, progress)
+                results |= engine.train()
+    return [results[job.name] for job in jobs]
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    problems = [
+        f"{job.name}: no row has a trainable token left (are the answers empty, or is train.max_length="
+        f"{job.recipe.train.max_length} shorter than the prompts?)"
+        for job in jobs
+        if not learned(job.train)
+    ]
+    problems += [f"{j.name}: {what} cannot train beside others" for j in jobs if (what := alone(j.recipe.lora))]
+    if len({job.name for job in jobs}) < len(jobs):
+        problems.append("two jobs have the same name")
+    if problems:
+        raise InputError(*problems)
+
+
+@contextmanager
+def _prepared(model: Any) -> Iterator[None]:
+    """The model in training mode, its gradient checkpointing off; both as they were at the end."""
+    training = model.training
+    model.train()
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
+        model.train(training)
+
+
+class Engine:
+    """The loop over rows for jobs of one precision."""
+
+    def __init__(
+        self,
+        model: Any,
+        base: Base,
+        jobs: Sequence[Job],
+        budget: int | None,
+        until: float,
+        checkpoint_seconds: float,
+        progress: Progress,
+    ) -> None:
+        self.model, self.base, self.until, self.progress = model, base, until, progress
+        self.checkpoint_seconds = checkpoint_seconds
+        self.layers = Layers(model)
+        self.longest = max(len(e.input_ids) for job in jobs for e in (*job.train, *job.eval))
+        self.waiting = sorted(jobs, key=lambda job: size(job.train) * job.recipe.train.epochs)  # the longest runs first
+        self.running: list[Run] = []
+        self.results: dict[str, Trained | Failed] = {}
+        self.tokens = 0
+        self.started = self.counted = self.saved = time.monotonic()
+        self._check_packing([e for job in jobs for e in job.train])
+        first = Run(self.waiting.pop(), base, model)
+        found, recompute = self._measure(first, {job.recipe.train.gradient_checkpointing for job in jobs})
+        self.budget = budget or found
+        if recompute:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._join(first)
+
+    def train(self) -> dict[str, Trained | Failed]:
+        while self.waiting or self.running:
+            self._admit()
+            if not self.running:
+                continue
+            parts = self._next_row()
+            try:
+                self._carry(parts)
+            except Exception as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                self._shrink(sum(size(examples) for _, examples in parts), len(parts) + sum(len(e) for _, e in parts))
+                for run, _ in parts:
+                    run.begin_step()
+                continue
+            self._account(parts)
+            self._step([run for run, _ in parts if not run.waiting])
+            self._checkpoint()
+        return self.results
+
+    def _admit(self) -> None:
+        """Let waiting jobs join while the row has room for their batches and the memory for their states."""
+        while self.waiting and (
+            not self.running
+            or (
+                sum(run.tokens_per_step for run in self.running) < self.budget
+                and memory.free(self.model.device) > 64 * self.running[-1].adapter.weights.numel()
+            )
+        ):
+            self._join(Run(self.waiting.pop(), self.base, self.model))
+
+    def _join(self, run: Run) -> None:
+        self.running.append(run)
+        self._leave(run)
+
+    def _leave(self, run: Run) -> None:
+        """Take a run out if it is done, or as far as it is to go for now."""
+        paused = run.step >= math.ceil(self.until * run.schedule.steps)
+        if run.done:
+            self.results[run.job.name] = run.finish()
+        elif paused:
+            run.save_checkpoint()
+            self.results[run.job.name] = run.result()
+        if run.done or paused:
+            self.running.remove(run)
+
+    def _next_row(self) -> list[tuple[Run, list[Example]]]:
+        """Parts (run, sequences) of the next row; whoever has most left to do goes first, so that all end together."""
+        runs = sorted(self.running, key=lambda run: -run.tokens_left)
+        chosen = share_out([run.waiting for run in runs], self.budget)
+        return [(run, examples) for run, examples in zip(runs, chosen, strict=True) if examples]
+
+    def _carry(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
+        """Forward and backward of one row: adds to the gradients and losses of the runs in it."""
+        row = pack([(examples, run.weight) for run, examples in parts], self.model.device)
+        with self.layers.carrying([run.adapter for run, _ in parts], row.slices), packed_attention(self.model):
+            total, each = self._losses(row)
+            total.backward()
+        sums = torch.zeros(len(parts), device=each.device).index_add_(0, row.owners, each * row.weights)
+        for (run, examples), loss in zip(parts, sums, strict=True):
+            run.loss = run.loss + loss
+            carried = {id(example) for example in examples}
+            run.waiting = [example for example in run.waiting if id(example) not in carried]
+
+    def _losses(self, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.model.base_model(
+            input_ids=row.ids,
+            position_ids=row.positions,
+            use_cache=False,
+            cu_seq_lens_q=row.bounds,
+            cu_seq_lens_k=row.bounds,
+            max_length_q=row.longest,
+            max_length_k=row.longest,
+        ).last_hidden_state
+        return token_losses(hidden[0, row.keep], self.model.get_output_embeddings(), row.labels, row.weights)
+
+    def _step(self, complete: Sequence[Run]) -> None:
+        """Optimizer steps of the runs whose whole batch has been carried; one look at the device for all of them."""
+        figures = [torch.stack([run.loss, run.adapter.grads.norm()]) for run in complete]
+        for run, (loss, norm) in zip(complete, torch.stack(figures).tolist() if figures else [], strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._fail(run, "loss" if not math.isfinite(loss) else "gradient")
+                continue
+            self.progress(run.job.name, run.finish_step(loss, norm))
+            if run.job.eval and run.schedule.evaluates_after(run.step):
+                eval_loss = self._evaluate(run)
+                if not math.isfinite(eval_loss):
+                    self._fail(run, "eval loss")
+                    continue
+                self.progress(run.job.name, run.judge(eval_loss))
+            self._leave(run)
+
+    def _fail(self, run: Run, what: str) -> None:
+        why = (
+            f"the {what} is not finite at step {run.step + 1}: lower train.lr (it is {run.schedule.rate:g}), or look "
+            f"for broken rows; the steps until then are in {run.metrics}"
+        )
+        run.checkpoint.unlink(missing_ok=True)
+        self.results[run.job.name] = Failed(run.job.name, why, run.step, run.job.run)
+        self.running.remove(run)
+
+    @torch.no_grad()
+    def _evaluate(self, run: Run) -> float:
+        """The mean loss over all learned tokens of the held-out rows."""
+        rest, total = list(run.job.eval), 0.0
+        weight = 1 / max(1, learned(rest))
+        while rest:
+            (examples,) = share_out([rest], self.budget)
+            row = pack([(examples, weight)], self.model.device)
+            try:
+                with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
+                    total += self._losses(row)[0].item()
+            except Exception as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                self._shrink(row.tokens, len(examples))
+                continue
+            carried = {id(example) for example in examples}
+            rest = [example for example in rest if id(example) not in carried]
+        return total
+
+    def _shrink(self, tokens: int, sequences: int) -> None:
+        if sequences <= 1:
+            raise FactoryError(
+                f"one sequence of {tokens} tokens does not fit in memory: set train.gradient_checkpointing=true, or a "
+                "smaller train.max_length"
+            )
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.budget = tokens // 2
+
+    def _account(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
+        """Count tokens, and give every run of the row its share of the time since the last row."""
+        now = time.monotonic()
+        seconds, self.counted = now - self.counted, now
+        tokens = sum(size(examples) for _, examples in parts)
+        for run, examples in parts:
+            run.tokens += size(examples)
+            run.seconds += seconds * size(examples) / tokens
+        self.tokens += tokens
+        rate = self.tokens / (time.monotonic() - self.started)
+        state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.budget}
+        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": tokens, **state})
+
+    def _checkpoint(self) -> None:
+        if time.monotonic() - self.saved >= self.checkpoint_seconds:
+            for run in self.running:
+                run.save_checkpoint()
+            self.saved = time.monotonic()
+
+    def _measure(self, run: Run, wanted: set[bool | str]) -> tuple[int, bool]:
+        """The budget, and whether to recompute activations, from what a short row of one run keeps."""
+        (examples,) = share_out([run.job.train], PROBE)
+        row = pack([(examples, 1.0)], self.model.device)
+        with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
+            kept = memory.kept_bytes(self.model, lambda: self._losses(row))
+        return memory.plan(self.model, kept / row.tokens, self.longest, wanted)
+
+    @torch.no_grad()
+    def _check_packing(self, examples: Sequence[Example]) -> None:
+        """Two short sequences in one row must come out as each does on its own, or this base cannot be packed."""
+        short = sorted(examples, key=lambda e: len(e.input_ids))[:2]
+        row = pack([(short, 1.0)], self.model.device)
+        head = self.model.get_output_embeddings()
+        with packed_attention(self.model):
+            hidden = self.model.base_model(
+                input_ids=row.ids, position_ids=row.positions, use_cache=False,
+                cu_seq_lens_q=row.bounds, cu_seq_lens_k=row.bounds, max_length_q=row.longest, max_length_k=row.longest,
+            ).last_hidden_state  # fmt: skip
+        apart = [
+            self.model(input_ids=torch.tensor([e.input_ids], device=self.model.device), use_cache=False).logits[0]
+            for e in short
+        ]
+        wanted = torch.cat(apart).float()
+        error = ((head(hidden[0]).float() - wanted).norm() / wanted.norm()).item()
+        if not error < APART:
+            raise FactoryError(
+                f"{self.base.name} cannot train several sequences in one row (logits differ by {error:.0%}): its "
+                "layers carry something from one sequence to the next, or its head is no plain one; train one task at "
+                "a time"
+            )

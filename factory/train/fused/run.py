@@ -1,0 +1,202 @@
+"""One adapter on its way: weights, optimizer, where it stands, its checkpoints, its evals and when it is done."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from factory.base.build import Base
+from factory.home import digest, write_file, write_json
+from factory.recipe import Recipe
+from factory.train.fused.lora import Adapter
+from factory.train.fused.rows import learned, size
+from factory.train.lora import learning_rate
+from factory.train.schedule import Schedule
+from factory.train.sft import Trained
+from factory.train.tokens import Example
+
+
+@dataclass(frozen=True)
+class Job:
+    """One adapter to train: its rows as tokens and its run's folder. `score` grades an adapter's folder (sweeps)."""
+
+    name: str
+    recipe: Recipe
+    train: list[Example]
+    eval: list[Example]
+    run: Path
+    score: Callable[[Path], float] | None = None
+
+    def identity(self, base: Base) -> str:
+        """What decides the result: a checkpoint of another identity is not resumed."""
+        rows = [[[e.input_ids, e.labels] for e in part] for part in (self.train, self.eval)]
+        return digest([self.recipe.lora.model_dump(), self.recipe.train.model_dump(), base.fingerprint, base.lr, rows])
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An adapter that was stopped: why, and after how many steps."""
+
+    name: str
+    why: str
+    step: int
+    run: Path
+
+
+class Run:
+    """The state of one job. `waiting` are the sequences of the current optimizer step that no row has carried yet."""
+
+    def __init__(self, job: Job, base: Base, model: Any) -> None:
+        self.job = job
+        self.identity = job.identity(base)
+        settings = job.recipe.train
+        self.schedule = Schedule(len(job.train), learning_rate(job.recipe, base), settings)
+        self.adapter = Adapter(model, job.recipe.lora, settings.seed)
+        weights, grads, split = self.adapter.weights, self.adapter.grads, self.adapter.a_size
+        self.parameters = [weights[:split].requires_grad_(), weights[split:].requires_grad_()]
+        for parameter, grad in zip(self.parameters, (grads[:split], grads[split:]), strict=True):
+            parameter.grad = grad
+        self.optimizer = torch.optim.AdamW(
+            [{"params": [p]} for p in self.parameters],
+            betas=(0.9, 0.999), eps=1e-8, weight_decay=settings.weight_decay, fused=True,
+        )  # fmt: skip
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.best, self.since_best = math.inf, 0
+        self.best_weights: torch.Tensor | None = None
+        self.metrics = job.run / "metrics.jsonl"
+        self.checkpoint = job.run / "checkpoint.safetensors"
+        self._restore()
+        self.begin_step()
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.schedule.steps or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        patience = self.job.recipe.train.patience
+        return bool(patience) and self.since_best >= patience
+
+    @property
+    def tokens_left(self) -> float:
+        return (self.schedule.steps - self.step) * self.tokens_per_step
+
+    @property
+    def tokens_per_step(self) -> float:
+        return size(self.job.train) / self.schedule.per_epoch
+
+    def begin_step(self) -> None:
+        """Take the next batch, or the same again after its rows were given up."""
+        self.adapter.grads.zero_()
+        self.loss = torch.zeros((), device=self.adapter.weights.device)
+        if not self.done:
+            self.waiting = [self.job.train[i] for i in self.schedule.batch(self.step)]
+            self.weight = 1 / max(1, learned(self.waiting))
+
+    def finish_step(self, loss: float, norm: float) -> dict[str, Any]:
+        """Clip, step and go on to the next batch; returns the step's record. `norm` is that of the whole gradient."""
+        settings = self.job.recipe.train
+        rate = self.schedule.rate_at(self.step)
+        for group, factor in zip(self.optimizer.param_groups, (1.0, settings.loraplus or 1.0), strict=True):
+            group["lr"] = rate * factor
+        if (clip := settings.max_grad_norm / (norm + 1e-6)) < 1:
+            self.adapter.grads.mul_(clip)
+        self.optimizer.step()
+        self.adapter.refresh()
+        self.step += 1
+        self.begin_step()
+        return self.note({"step": self.step, "loss": loss, "grad_norm": norm, "lr": rate})
+
+    def judge(self, eval_loss: float) -> dict[str, Any]:
+        """Take note of an eval: the best weights are kept, and `patience` evals without a better one end the run."""
+        if eval_loss < self.best:
+            self.best, self.since_best = eval_loss, 0
+            self.best_weights = self.adapter.weights.detach().clone()
+        else:
+            self.since_best += 1
+        return self.note({"step": self.step, "eval_loss": eval_loss})
+
+    def note(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Append a record to metrics.jsonl; returned as progress shows it."""
+        with open(self.metrics, "a") as out:
+            out.write(json.dumps(record) + "\n")
+        return {**record, "total": self.schedule.steps, "tokens": self.tokens}
+
+    def save_checkpoint(self) -> None:
+        """Everything a new process needs to go on as if nothing had happened; between two optimizer steps."""
+        tensors = {"weights": self.adapter.weights.detach()}
+        if self.best_weights is not None:
+            tensors["best"] = self.best_weights
+        for i, parameter in enumerate(self.parameters):
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"{key}.{i}"] = value
+        place = {name: getattr(self, name) for name in ("step", "tokens", "seconds", "best", "since_best", "identity")}
+        on_cpu = {key: value.cpu().contiguous() for key, value in tensors.items()}
+        write_file(self.checkpoint, save(on_cpu, metadata={"place": json.dumps(place)}))
+
+    def _restore(self) -> None:
+        self.job.run.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.is_file():
+            with safe_open(self.checkpoint, "pt", device=str(self.adapter.weights.device)) as file:
+                place = json.loads(file.metadata()["place"])
+                if place.pop("identity") == self.identity:
+                    vars(self).update(place)
+                    self._load({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+        old = self.metrics.read_text().splitlines() if self.metrics.is_file() else []
+        records = [line for line in old if json.loads(line)["step"] <= self.step] if self.step else []
+        write_file(self.metrics, "".join(line + "\n" for line in records))
+
+    def _load(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.adapter.weights.data.copy_(tensors["weights"])
+        self.best_weights = tensors.get("best")
+        for i, parameter in enumerate(self.parameters):
+            self.optimizer.state[parameter] = {
+                key: tensors[f"{key}.{i}"].cpu() if key == "step" and not parameter.is_cuda else tensors[f"{key}.{i}"]
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{key}.{i}" in tensors
+            }
+        self.adapter.refresh()
+
+    def result(self) -> Trained:
+        """Write `adapter/`: the weights of the best eval, or the last where nothing was held out."""
+        folder = self.job.run / "adapter"
+        shutil.rmtree(folder, ignore_errors=True)
+        weights = self.adapter.weights if self.best_weights is None else self.best_weights
+        self.adapter.save(folder, weights.detach())
+        return Trained(
+            adapter=folder,
+            run=self.job.run,
+            train_tokens=self.tokens,
+            seconds=self.seconds,
+            steps=self.step,
+            stopped="early" if self.stopped_early else "" if self.done else "paused",
+            eval_loss=self.best if math.isfinite(self.best) else math.nan,
+        )
+
+    def finish(self) -> Trained:
+        """The result, marked so that a run of the same identity is not trained again."""
+        result = self.result()
+        facts = {**asdict(result), "adapter": str(result.adapter), "run": str(result.run), "identity": self.identity}
+        facts["eval_loss"] = None if math.isnan(result.eval_loss) else result.eval_loss
+        write_json(self.job.run / "trained.json", facts)
+        self.checkpoint.unlink(missing_ok=True)
+        return result
+
+
+def finished(job: Job, base: Base) -> Trained | None:
+    """The result of this very job if an earlier process has finished it."""
+    path = job.run / "trained.json"
+    facts = json.loads(path.read_text()) if path.is_file() else {}
+    if facts.pop("identity", None) != job.identity(base):
+        return None
+    facts["eval_loss"] = math.nan if facts["eval_loss"] is None else facts["eval_loss"]
+    return replace(Trained(**facts), adapter=job.run / "adapter", run=job.run)

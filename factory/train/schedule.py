@@ -1,0 +1,68 @@
+"""Which rows an adapter sees at which step, and with what learning rate: transformers' Trainer's rules, defined once.
+
+Steps are optimizer steps, counted from 0. `tests/factory/train/test_schedule.py` holds every rule against the Trainer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from factory.recipe import Train
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The course of one run over `rows` training rows with peak learning rate `rate`."""
+
+    rows: int
+    rate: float
+    settings: Train
+
+    @property
+    def per_epoch(self) -> int:
+        return math.ceil(self.rows / self.settings.batch)
+
+    @property
+    def steps(self) -> int:
+        """All steps of the run; a fraction of an epoch is rounded up to a whole step."""
+        return math.ceil(self.settings.epochs * self.per_epoch)
+
+    @property
+    def eval_every(self) -> int:
+        return max(1, self.steps // self.settings.evals)
+
+    def evaluates_after(self, step: int) -> bool:
+        """Whether the eval loss is taken once `step` steps are done: every `eval_every` of them and at the end."""
+        return step % self.eval_every == 0 or step == self.steps
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step: linear warm-up from 0, then as `settings.schedule` says, to 0 at the end."""
+        warmup = math.ceil(self.settings.warmup * self.steps)
+        left = max(1, self.steps - warmup)
+        match self.settings.schedule:
+            case "constant":
+                share = 1.0
+            case _ if step < warmup:
+                share = step / max(1, warmup)
+            case "constant_with_warmup":
+                share = 1.0
+            case "linear":
+                share = max(0.0, (self.steps - step) / left)
+            case "cosine":
+                share = max(0.0, 0.5 * (1 + math.cos(math.pi * (step - warmup) / left)))
+        return self.rate * share
+
+    def batch(self, step: int) -> list[int]:
+        """The rows of a step: each epoch shuffles anew by seed and ends with what is left, however few."""
+        epoch, at = divmod(step, self.per_epoch)
+        start = at * self.settings.batch
+        return list(_order(self.rows, self.settings.seed + epoch)[start : start + self.settings.batch])
+
+
+@lru_cache(maxsize=64)
+def _order(rows: int, seed: int) -> tuple[int, ...]:
+    import torch
+
+    return tuple(torch.randperm(rows, generator=torch.Generator().manual_seed(seed)).tolist())

@@ -1,0 +1,71 @@
+"""A small NF4 base with random weights, and jobs over it, for the tests of training many adapters at once."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from factory.base.build import Base
+from factory.recipe import Recipe
+from factory.train.fused import Job
+from factory.train.tokens import IGNORE, Example
+
+VOCABULARY = 256
+
+
+def make_base(folder: Path) -> Base:
+    """Qwen2 in small: biases, grouped key heads, two layers, quantised as `factory.base.build` does it."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    shape = Qwen2Config(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, initializer_range=0.1, tie_word_embeddings=True,
+        bos_token_id=None, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    Qwen2ForCausalLM(shape).to(torch.bfloat16).save_pretrained(folder / "full")
+    form = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(
+        folder / "full", quantization_config=form, dtype=torch.bfloat16, device_map={"": "cpu"}
+    )
+    model.save_pretrained(folder / "nf4")
+    return Base("small", "random", "0", "f" * 64, folder / "nf4", 1e-3)
+
+
+def examples(count: int, seed: int, low: int, high: int) -> list[Example]:
+    """Rows that can be learned: a prompt, then its first tokens in reverse, then the end."""
+    draw = random.Random(seed)
+    made = []
+    for _ in range(count):
+        prompt = [draw.randrange(3, VOCABULARY) for _ in range(draw.randint(low, high))]
+        answer = [*reversed(prompt[:3]), 2]
+        made.append(Example([*prompt, *answer], [IGNORE] * len(prompt) + answer))
+    return made
+
+
+def make_job(
+    run: Path, name: str = "one", *, rows: int = 24, held_out: int = 0, low: int = 6, high: int = 40, **settings: Any
+) -> Job:
+    """A job of `rows` rows. Keys of the recipe's `lora` (r, alpha, targets) and `train` sections go as they are."""
+    lora = {key: settings.pop(key) for key in ("r", "alpha", "targets", "dropout") if key in settings}
+    train = {"lr": 2e-3, "batch": 4, "epochs": 1, "precision": "fp32", "patience": 0, **settings}
+    recipe = Recipe.model_validate(
+        {"task": name, "kind": "general", "folder": run, "lora": {"r": 8, "alpha": 16, **lora}, "train": train}
+    )
+    seed = 1000 + recipe.train.seed
+    return Job(name, recipe, examples(rows, seed, low, high), examples(held_out, seed + 1, low, high), run / name)
+
+
+def make_tokenizer() -> Any:
+    """Tokens are numbers: all that TRL asks of a tokenizer whose rows are token ids already."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "<eos>": 2}, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>")
