@@ -76,7 +76,7 @@ def job(make: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (folder / "prompt.md").write_text("Answer well.")
 
     def recipe(
-        url: str, train: str = "train.jsonl", concurrency: int = 4, timeout: float = 1, **settings: Any
+        url: str, train: str = "train.jsonl", concurrency: int = 4, timeout: float = 60, **settings: Any
     ) -> Recipe:
         endpoint = {"url": url, "model": "teacher", "concurrency": concurrency, "timeout": timeout}
         return make(train=train, synth={"endpoint": endpoint, **settings})

@@ -1,0 +1,297 @@
+"""From files to the store: what is written, when it is reused, what a kill leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_support import SHARED, needs_shared
+from fakes.tokenizer import FakeTokenizer
+
+from factory import recipe as recipes
+from factory.data import bench, scaffold
+from factory.data.build import STEPS, Built, build, evals_of_others
+from factory.data.rows import Row
+from factory.data.steps import Count
+from factory.errors import FactoryError, InputError
+from factory.recipe import Recipe
+
+ROOT = Path(__file__).resolve().parents[3]
+Make = Callable[..., Recipe]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def texts(n: int, seed: int = 0) -> list[dict[str, Any]]:
+    draw = random.Random(seed)
+    return [
+        {"prompt": " ".join(f"w{draw.randrange(5000)}" for _ in range(20)), "completion": f"answer {i}"}
+        for i in range(n)
+    ]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own with the shipped defaults and rubrics."""
+    root = tmp_path / "project"
+    shutil.copytree(ROOT / "rubrics", root / "rubrics")
+    (root / "adapters").mkdir()
+    shutil.copy(ROOT / "adapters" / "defaults.yaml", root / "adapters" / "defaults.yaml")
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "home"))
+    return root
+
+
+def test_what_a_data_set_holds(make: Make, folder: Path) -> None:
+    rows = texts(300)
+    rows[10] = rows[11]
+    write(folder / "train.jsonl", [*rows, {"prompt": "x", "completion": ""}, {"prompt": 7, "completion": "y"}])
+    write(folder / "eval.jsonl", [*texts(20, 1), rows[40]])
+    seen: set[str] = set()
+    built = build(make(), FakeTokenizer(), other_evals={}, progress=lambda step, n: seen.add(step))
+    m = built.manifest
+    assert sorted(path.name for path in built.folder.iterdir()) == [
+        "dropped.jsonl", "eval.jsonl", "manifest.json", "train.jsonl",
+    ]  # fmt: skip
+    assert m["rows"] == {"train": 298, "eval": 21, "split": 0, "dropped": 4}
+    assert len(built.train) + len(built.dropped()) == 302 == m["funnel"][0]["in"]
+    assert [step["step"] for step in m["funnel"]] == ["read", "rules", "exact", "near", "decontaminate", "mix"]
+    assert m["reasons"] == {
+        "read": {"prompt is a number, not text": 1},
+        "rules": {"the answer is empty": 1},
+        "exact": {"the same as an earlier row": 1},
+        "decontaminate": {"the question of an eval row of trial": 1},
+    }
+    assert m["leaks"] == {"trial": 1}
+    assert {(d.step, d.line) for d in built.dropped()} == {
+        ("read", 302),
+        ("rules", 301),
+        ("exact", 12),
+        ("decontaminate", 41),
+    }
+    assert all(row.tokens[0] and row.tokens[1] for row in [*built.train, *built.eval])
+    assert sum(step["seconds"] for step in m["funnel"]) > 0
+
+
+def test_nothing_changed_means_nothing_is_done(make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder / "train.jsonl", texts(50))
+    first = build(make(), FakeTokenizer(), other_evals={})
+    stamp = (first.folder / "train.jsonl").stat().st_mtime_ns
+
+    def fail(*args: Any) -> Any:
+        raise AssertionError("a step ran again")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(STEPS, "rules", fail)
+        again = build(make(), FakeTokenizer(), other_evals={})
+    assert again == first and (again.folder / "train.jsonl").stat().st_mtime_ns == stamp
+    other = FakeTokenizer()
+    other.chat_template = "another"
+    changes: list[Callable[[], Built]] = [
+        lambda: build(make(near=0.8), FakeTokenizer(), other_evals={}),
+        lambda: build(make(max_length=512), FakeTokenizer(), other_evals={}),
+        lambda: build(make(), other, other_evals={}),
+        lambda: build(make(), FakeTokenizer(), other_evals={"x": [Row(({"role": "user", "content": "?"},))]}),
+    ]
+    folders = {first.folder, *(change().folder for change in changes)}
+    write(folder / "train.jsonl", texts(51))
+    folders.add(build(make(), FakeTokenizer(), other_evals={}).folder)
+    prompted = make().model_copy(update={"system": "Answer."})
+    folders.add(build(prompted, FakeTokenizer(), other_evals={}).folder)
+    assert len(folders) == 7
+
+
+def test_without_an_eval_file_rows_are_split_off(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(100))
+    built = build(make(), FakeTokenizer(), other_evals={})
+    assert built.manifest["rows"] == {"train": 90, "eval": 10, "split": 10, "dropped": 0}
+    assert built.manifest["leaks"] == {}
+    write(folder / "eval.jsonl", texts(7, 9))
+    assert len(build(make(), FakeTokenizer(), other_evals={}).eval) == 7
+    with pytest.raises(InputError, match=r"missing.jsonl: data.eval: no such file"):
+        build(make(eval="missing.jsonl"), FakeTokenizer(), other_evals={})
+
+
+def test_labels_come_from_the_recipe_or_from_the_data(make: Make, folder: Path) -> None:
+    rows = [{"text": f"{r['prompt']}", "label": "ab"[i % 2]} for i, r in enumerate(texts(40))]
+    write(folder / "train.jsonl", [*rows, {"text": "an odd one", "label": "odd"}])
+    write(folder / "eval.jsonl", [{"text": "how is this", "label": "c"}])
+    built = build(make("classification"), FakeTokenizer(), other_evals={})
+    assert built.manifest["labels"] == ["a", "b", "c", "odd"]
+    assert "the 4 labels are those of the data: the recipe lists none" in built.manifest["notes"]
+    assert "labels without a training row: c" in built.manifest["notes"]
+    with pytest.raises(InputError, match=r"eval.jsonl: data.eval: no eval row is left"):
+        build(make("classification", ["a", "b"]), FakeTokenizer(), other_evals={})
+    write(folder / "eval.jsonl", [{"text": "how is this", "label": "b"}])
+    built = build(make("classification", ["a", "b"]), FakeTokenizer(), other_evals={})
+    assert built.manifest["labels"] == ["a", "b"]
+    assert [(d.step, d.reason) for d in built.dropped()] == [("rules", "the label is outside the set")]
+
+
+def test_when_nothing_is_left_it_says_why(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", [{"prompt": f"q {i}", "completion": ""} for i in range(5)])
+    write(folder / "eval.jsonl", texts(3))
+    with pytest.raises(InputError, match=r"data.train: no row is left to train on \(5 rules: the answer is empty\)"):
+        build(make(), FakeTokenizer(), other_evals={})
+    assert not list((folder.parent / "home" / "data").glob("[!.]*/"))
+
+
+def test_a_damaged_data_set_says_what_to_do(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(50))
+    built = build(make(), FakeTokenizer(), other_evals={})
+    (built.folder / "train.jsonl").write_text("{")
+    with pytest.raises(FactoryError, match=r"is damaged .*: delete the folder and run again"):
+        build(make(), FakeTokenizer(), other_evals={})
+
+
+def test_the_eval_rows_of_all_tasks_are_kept_out(project: Path) -> None:
+    for task in ("one", "two", "three", "broken"):
+        scaffold.new(task, "general")
+    rows = texts(60)
+    write(project / "adapters/one/train.jsonl", rows)
+    (project / "adapters/one/eval.jsonl").unlink()
+    write(project / "adapters/two/train.jsonl", [*texts(40, 5), rows[3]])
+    write(project / "adapters/two/eval.jsonl", [*texts(3, 6), rows[4]])
+    (project / "adapters/broken/recipe.yaml").write_text("kind: nonsense\n")
+    first = build(recipes.load("one"), FakeTokenizer())
+    assert first.manifest["reasons"]["decontaminate"] == {"the question of an eval row of two": 1}
+    assert any(note.startswith("not checked against the eval rows of broken:") for note in first.manifest["notes"])
+    # `one` has no eval file: what was last split off from it is kept out of the others.
+    notes: list[str] = []
+    others = evals_of_others(recipes.load("two"), notes)
+    assert others["one"] == first.eval and set(others) == {"one", "three"} and len(notes) == 1
+
+
+KILL = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[4])
+from pathlib import Path
+from fakes.tokenizer import FakeTokenizer
+from factory.data import build as module
+from factory.recipe import Recipe
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def progress(step, rows):
+    if step == sys.argv[2]:
+        die()
+
+whole = module._write_lines
+def half(path, values):
+    whole(path, values)
+    if path.stem == sys.argv[2]:
+        die()
+
+module._write_lines = half
+recipe = Recipe.model_validate(
+    {"task": "trial", "kind": "general", "folder": Path(sys.argv[1]), "data": {"near": 0.7, "eval_share": 0.1}}
+)
+print("ready", flush=True)
+built = module.build(recipe, FakeTokenizer(), other_evals={}, progress=progress)
+print(built.folder.name, flush=True)
+"""
+
+
+def in_a_process(folder: Path, stop_at: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-c", KILL, str(folder), stop_at, "", str(ROOT / "tests")]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=os.environ, cwd=ROOT)
+
+
+def stored(folder: Path) -> list[Path]:
+    return [path for path in (folder.parent / "home" / "data").glob("[!.]*") if path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    "step", ["read", "rules", "exact", "near", "split", "decontaminate", "mix", "train", "eval", "dropped"]
+)
+def test_killed_in_any_step_the_store_is_whole_and_the_next_run_finishes(make: Make, folder: Path, step: str) -> None:
+    write(folder / "train.jsonl", [*texts(1300), *texts(20)])
+    killed = in_a_process(folder, step)
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert stored(folder) == []
+    finished = in_a_process(folder, "nowhere")
+    out, _ = finished.communicate(timeout=60)
+    assert finished.returncode == 0
+    assert [path.name for path in stored(folder)] == [out.split()[-1]]
+    built = Built.read(stored(folder)[0])
+    assert len(built.train) + len(built.eval) + len(built.dropped()) == 1320
+    assert not list((folder.parent / "home" / "data").glob(".*"))  # what the killed run left is gone
+
+
+def test_killed_at_any_moment_the_store_is_whole(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(1300))
+    draw = random.Random(0)
+    for _ in range(5):
+        process = in_a_process(folder, "nowhere")
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        time.sleep(draw.uniform(0, 0.6))
+        process.kill()
+        process.communicate()
+        for path in stored(folder):
+            assert len(Built.read(path).train) == 1170
+    assert in_a_process(folder, "nowhere").communicate(timeout=60)[0].startswith("ready")
+    assert len(stored(folder)) == 1
+
+
+def test_two_at_once_make_one(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(1300))
+    both = [in_a_process(folder, "nowhere") for _ in range(2)]
+    names = {process.communicate(timeout=60)[0].split()[-1] for process in both}
+    assert len(names) == 1 and len(stored(folder)) == 1
+
+
+@pytest.mark.parametrize("kind", list(scaffold.KINDS))
+def test_a_new_task_has_data_that_passes(project: Path, kind: str) -> None:
+    folder = scaffold.new(f"my-{kind}", kind)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "eval.jsonl",
+        "prompt.md",
+        "recipe.yaml",
+        "train.jsonl",
+    ]
+    built = build(recipes.load(f"my-{kind}"), FakeTokenizer())
+    assert not built.dropped() and len(built.train) > 2 * len(built.eval) >= 8
+
+
+def test_a_new_task_needs_a_good_name_and_a_known_kind(project: Path) -> None:
+    scaffold.new("triage", "classification")
+    with pytest.raises(InputError, match=r"adapters/triage: task: is there already"):
+        scaffold.new("triage", "classification")
+    with pytest.raises(InputError) as error:
+        scaffold.new("../x", "sumary")
+    assert len(error.value.problems) == 2 and "did you mean summary?" in str(error.value)
+
+
+@needs_shared
+def test_banking_with_two_csv_files(project: Path) -> None:
+    scaffold.new("banking", "classification")
+    files = {
+        f"data.{use}": str(SHARED / "banking77" / f"{name}.csv") for use, name in (("train", "train"), ("eval", "test"))
+    }
+    m = build(recipes.load("banking", files), FakeTokenizer()).manifest
+    assert m["leaks"] == {"banking": 25} and len(m["labels"]) == 77
+    assert m["funnel"][0]["in"] == 10_003 and m["rows"]["eval"] == 3_080
+
+
+def test_the_benchmark_runs_and_its_shares_add_up() -> None:
+    found = bench.run(FakeTokenizer(), rows=2000)
+    assert found["rows"] == 2000 and found["met"]
+    assert found["dropped"]["exact"] >= 20 and found["dropped"]["near"] >= 20 and found["dropped"]["decontaminate"] >= 2
+    assert 0.8 < sum(found["share"].values()) <= 1.01
+    assert list(found["share"]) == [Count("read").step, *(name for name in STEPS if name in found["share"])]
