@@ -62,6 +62,7 @@ VERBS = {
             "admin_port": "default: a free one",
             "base": "serve this base too",
             "replicas": "engines per base, default 1",
+            "registry": f"follow what prod and canary mean there: hub:<namespace> or {PLACE}",
         },
     ),
     "key": Verb(
