@@ -141,9 +141,26 @@ def verdict(row: Row, output: str, limits: Limits) -> Grade | None:
     return Grade(levels[2 - off], f"the level is {gold}", [f"level: {said}"]) if off else GOOD
 
 
+def kept(row: Row, output: str, limits: Limits) -> Grade | None:
+    """Says what the reference says: ROUGE-L (F1 over words) at least 0.8 good, at least 0.4 average, less poor."""
+    from rapidfuzz.distance import LCSseq
+
+    if not row.answer:
+        return None
+    a, b = text.words(row.answer), text.words(output)
+    share = 2 * LCSseq.similarity(a, b) / (len(a) + len(b)) if a or b else 1.0
+    if share >= 0.8:
+        return GOOD
+    why = f"{share:.0%} like the base's answer"
+    return Grade("average" if share >= 0.4 else "poor", why, [row.answer[:120]])
+
+
 CHECKS: dict[str, Check] = {
     check.__name__: check
-    for check in (numbers, dates, names, required, length, form, language, copied, label, expected, foreign, verdict)
+    for check in (
+        *(numbers, dates, names, required, length, form, language, copied),
+        *(label, expected, foreign, verdict, kept),
+    )
 }
 
 

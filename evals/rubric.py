@@ -44,6 +44,7 @@ class Dimension(Strict):
     question: str
     graders: list[Grader] = Field(min_length=1)
     checks: list[str] = []
+    veto: bool = Field(default=False, description="one output that people call worst here rejects a version")
     compact: str = Field(default="", description="a short question with {source} and {output}, for small judges")
     levels: list[Level] = Field(min_length=2)
 

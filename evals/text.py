@@ -174,7 +174,7 @@ def unknown_names(output: str, source: str) -> list[str]:
                 or len(word) < 2
             ):
                 continue
-            if word.lower() in known or DATE.fullmatch(word):
+            if word.lower() in known or DATE.fullmatch(word) or CJK.search(word):
                 continue
             head = i == 0 or sentence[: match.start()].rstrip().endswith((":", "“", '"', "("))
             if head and not _is_name(sentence, tokens, i, source):

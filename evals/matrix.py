@@ -1,0 +1,85 @@
+"""Did anything else get worse? A version is scored on the other tasks' rows and on ordinary requests too.
+
+In production an adapter is asked only for its own task, so nothing here stops it; but one that answers everything with
+a summary has learned less about summaries than it seems, and shows here first. Rubrics that need a judge or people are
+left out: the matrix is made of checks, each version against the base.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from pydantic import BaseModel
+
+from evals import estimate
+from evals.estimate import Estimate
+from evals.rubric import Rubric, load
+from evals.scorecard import Shares, by_checks, composite, shares
+from factory.data.rows import Row
+from factory.errors import InputError, Problem
+from factory.home import project, shown
+
+Answer = Callable[[Sequence[Row]], Sequence[str]]
+GENERAL = "general"
+
+
+class Cell(BaseModel):
+    """A version on one task: its shares, the base's, and the difference of the good shares (one-sided 95 % bounds)."""
+
+    task: str
+    own: bool
+    version: Shares
+    base: Shares
+    good: Estimate
+
+    @property
+    def worse(self) -> bool:
+        """Whether the version is worse than the base for sure."""
+        return self.good.high < 0
+
+
+def matrix(own: str, version: Answer, base: Answer, tasks: Mapping[str, tuple[Rubric, Sequence[Row]]]) -> list[Cell]:
+    """Score a version of the task `own` on every task's rows. On `general` the base's answers are the reference."""
+    cells = []
+    for task, (rubric, rows) in tasks.items():
+        if not rubric.decided_by("checks") or not rows:
+            continue
+        said, before = version(rows), base(rows)
+        if task == GENERAL:
+            rows = [_referenced(row, text) for row, text in zip(rows, before, strict=True)]
+        graded = [by_checks(rubric, rows, outputs) for outputs in (said, before)]
+        measured = {d for set_ in graded for g in set_ for d in g.grades}
+        pairs = [[composite(rubric, g.grades, measured) for g in set_] for set_ in graded]
+        both = [(a, b) for a, b in zip(*pairs, strict=True) if a and b]
+        if not both:
+            continue
+        better, worse = (sum(a == "good" and b != "good" for a, b in p) for p in (both, [(b, a) for a, b in both]))
+        cells.append(
+            Cell(
+                task=task,
+                own=task == own,
+                version=shares(a for a, _ in both),
+                base=shares(b for _, b in both),
+                good=estimate.paired(better, worse, len(both)),
+            )
+        )
+    return cells
+
+
+def general() -> tuple[Rubric, list[Row]]:
+    """The rubric and the requests (`rubrics/general.jsonl`) that show whether ordinary answers changed."""
+    path = project() / "rubrics" / "general.jsonl"
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            record = json.loads(line)
+            rows.append(Row(({"role": "user", "content": record["prompt"]},), {"kind": record["kind"]}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(Problem(f"not a request: {error!r}", shown(path), number)) from None
+    return load(GENERAL), rows
+
+
+def _referenced(row: Row, answer: str) -> Row:
+    return replace(row, messages=(*row.messages, {"role": "assistant", "content": answer}))

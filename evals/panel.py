@@ -1,0 +1,158 @@
+"""The judges of one grading run: tested on known truth, asked, their votes joined, and compared with people.
+
+A judge whose kappa with the known truth of a dimension is below the floor, or unknown, is not heard on that dimension.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.engine import Engine
+
+from evals import estimate, ratings, verdicts
+from evals import judge as judging
+from evals import tables as t
+from evals.agreement import Agreement
+from evals.asking import Generate
+from evals.estimate import Estimate
+from evals.grades import Grade
+from evals.judge import Tally
+from evals.judges import Judge
+from evals.rubric import Rubric
+from evals.trial import Trial, trial
+
+SCORE = {"poor": 0.0, "average": 0.5, "good": 1.0}
+Grades = Mapping[str, Mapping[str, Grade]]
+Watch = Callable[[str, Tally], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A judge with its name. `version` is that of a served adapter; `generate` answers in this process."""
+
+    name: str
+    judge: Judge
+    version: str = ""
+    generate: Generate | None = None
+
+
+class Judging(BaseModel):
+    """What the judges did, and how far they can be trusted. `refused` dimensions were below the floor: not used."""
+
+    name: str
+    trials: dict[str, Trial] = {}
+    refused: dict[str, list[str]] = {}
+    abstentions: float | None = None
+    why: dict[str, int] = {}
+    calls: int = 0
+    reused: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+    against_people: dict[str, Agreement] = {}
+    confusion: dict[str, list[list[int]]] = {}
+    flip_rate: float | None = None
+    preferred: dict[str, int] | None = None
+    length_effect: Estimate | None = None
+
+    def add(self, tally: Tally) -> None:
+        self.calls, self.reused = self.calls + tally.calls, self.reused + tally.reused
+        self.seconds = round(self.seconds + tally.seconds, 2)
+        if tally.cost is not None:
+            self.cost = (self.cost or 0) + tally.cost
+        for reason, n in tally.why.items():
+            self.why[reason] = self.why.get(reason, 0) + n
+
+
+def hear(
+    jury: Sequence[Member],
+    rubric: Rubric,
+    pairs: Mapping[str, tuple[str, str]],
+    engine: Engine,
+    floor: float,
+    watch: Watch,
+) -> tuple[dict[str, dict[str, Grade]], Judging]:
+    """The jury's grades of `pairs` (output id to source and output), on the dimensions where it holds the floor."""
+    how = Judging(name=", ".join(m.name for m in jury))
+    heard, asked, abstained = [], 0, 0
+    for m in jury:
+        rest = (engine, m.version, m.generate)
+        tested = trial(m.judge, m.name, rubric, *rest, _named(watch, f"testing {m.name}"))
+        how.trials[m.name], how.refused[m.name] = tested, tested.refused(floor)
+        said, tally = judging.grade(m.judge, m.name, rubric, pairs, *rest, _named(watch, f"{m.name} grades"))
+        _remember(engine, m, rubric, said)
+        heard.append({o: {d: g for d, g in found.items() if d not in how.refused[m.name]} for o, found in said.items()})
+        asked, abstained = asked + tally.total, abstained + tally.abstained
+        how.add(tally)
+    how.abstentions = round(abstained / asked, 4) if asked else None
+    return judging.vote(rubric, heard), how
+
+
+def asked(rubric: Rubric, jury: Sequence[Member]) -> list[str]:
+    """The dimensions that some judge was asked about."""
+    return [
+        d.name
+        for d in rubric.dimensions
+        if "judge" in d.graders and any(m.judge.form == "rubric" or d.compact for m in jury)
+    ]
+
+
+def compare_with_people(
+    how: Judging, rubric: Rubric, people: Grades, judged: Grades, pairs: Mapping[str, tuple[str, str]]
+) -> None:
+    """Judge against people on the outputs that both graded, and whether the judge likes them long."""
+    levels = [{o: {d: g.level for d, g in found.items()} for o, found in who.items()} for who in (people, judged)]
+    both = verdicts.against_people(rubric, *levels)
+    how.against_people = {name: kappa for name, (kappa, _) in both.items()}
+    how.confusion = {name: table for name, (_, table) in both.items()}
+    common = [(o, d) for o in people for d in judged.get(o, {}) if d in people[o]]
+    said, trusted = ([SCORE[rubric.dimension(d).band(who[o][d].level)] for o, d in common] for who in (judged, people))
+    how.length_effect = estimate.length_effect(said, trusted, [len(pairs[o][1].split()) for o, _ in common])
+
+
+def prefer(
+    how: Judging,
+    member: Member,
+    rubric: Rubric,
+    triples: Mapping[str, tuple[str, str, str]],
+    engine: Engine,
+    watch: Watch,
+) -> None:
+    """Which of two answers a judge prefers, asked in both orders: (source, candidate's, production's) by row."""
+    watch_pairs = _named(watch, f"{member.name} compares")
+    winners, how.flip_rate, tally = judging.pairwise(
+        member.judge, member.name, rubric, triples, engine, member.generate, watch_pairs
+    )
+    names = {"a": "candidate", "b": "production", "tie": "tie"}
+    how.preferred = {name: sum(w == letter for w in winners.values()) for letter, name in names.items()}
+    how.add(tally)
+
+
+def _named(watch: Watch, what: str) -> judging.Progress:
+    return lambda tally: watch(what, tally)
+
+
+def _remember(engine: Engine, member: Member, rubric: Rubric, grades: Mapping[str, Mapping[str, Grade]]) -> None:
+    """A judge's grades among the ratings, once for each output."""
+    rater = f"judge:{member.name}#{member.judge.identity(member.version)}"
+    ratings.add_rater(engine, rater, "judge")
+    r = t.ratings.c
+    with t.writing(engine) as c:
+        known = set(c.execute(sa.select(r.output).where(r.rater == rater, r.rubric == rubric.hash())).scalars())
+        rows = [
+            {
+                "output": output,
+                "rater": rater,
+                "rubric": rubric.hash(),
+                "action": "grade" if found else "abstain",
+                "grades": {d: {"level": g.level, "reason": g.why, "evidence": g.evidence} for d, g in found.items()},
+                "created": time.time(),
+            }
+            for output, found in grades.items()
+            if output not in known
+        ]
+        if rows:
+            c.execute(sa.insert(t.ratings), rows)

@@ -1,0 +1,94 @@
+"""A judge is tested before its grades are used: on outputs with known faults, one kappa per dimension.
+
+The known truth is the held-out rows of `adapters/judge-<rubric>/eval.jsonl` (planted faults, see `evals.defects`) and
+the rubric's qualification items. The replies are kept like all others: a judge is tested once for a rubric.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+from sqlalchemy.engine import Engine
+
+from evals import judge as judging
+from evals.agreement import Agreement, cohen, confusion
+from evals.asking import Generate
+from evals.judges import Judge
+from evals.prompt import ask
+from evals.rubric import Rubric
+from factory.home import project
+
+MOST = 120  # known items asked per dimension; half of it of a judge that costs money
+
+
+@dataclass(frozen=True)
+class Known:
+    """A source and an output of which the right level on one dimension is known."""
+
+    dimension: str
+    source: str
+    output: str
+    level: str
+
+
+class Trial(BaseModel):
+    """How a judge did, per dimension: kappa with the truth and the confusion (truth in rows, worst level first)."""
+
+    kappa: dict[str, Agreement]
+    confusion: dict[str, list[list[int]]]
+    abstained: int
+    asked: int
+    cost: float | None = None
+
+    def refused(self, floor: float) -> list[str]:
+        """The dimensions on which the judge is below the floor, or nobody knows."""
+        return [name for name, kappa in self.kappa.items() if kappa.value is None or kappa.value < floor]
+
+
+def known(rubric: Rubric) -> list[Known]:
+    """All items of known truth for a rubric."""
+    found = [
+        Known(name, item.source, item.output, verdict.level)
+        for item in rubric.qualification
+        for name, verdict in item.grades.items()
+    ]
+    path = project() / "adapters" / f"judge-{rubric.name}" / "eval.jsonl"
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            found.append(Known(row["dimension"], row["graded"]["source"], row["graded"]["output"], row["level"]))
+    return found
+
+
+def trial(
+    judge: Judge,
+    name: str,
+    rubric: Rubric,
+    engine: Engine,
+    version: str = "",
+    generate: Generate | None = None,
+    progress: judging.Progress = lambda tally: None,
+) -> Trial:
+    """Ask the judge about items of known truth. An abstention is no answer: it lowers `n`, and is counted."""
+    most = MOST // 2 if judge.price else MOST
+    items: list[Known] = []
+    for d in rubric.dimensions:
+        if "judge" in d.graders and (judge.form != "compact" or d.compact):
+            items += [k for k in known(rubric) if k.dimension == d.name][-most:]
+    questions = [
+        judging.Question((str(i),), ask(judge.form, rubric, rubric.dimension(k.dimension), k.source, k.output))
+        for i, k in enumerate(items)
+    ]
+    replies, tally = judging.put(judge, name, rubric, questions, engine, version, generate, progress)
+    kappa, tables = {}, {}
+    for d in rubric.dimensions:
+        asked = [(i, k) for i, k in enumerate(items) if k.dimension == d.name]
+        if not asked:
+            continue
+        pairs = [(d.names().index(k.level), replies[(str(i),)].level) for i, k in asked if (str(i),) in replies]
+        truth, said = [t for t, _ in pairs], [d.names().index(s) for _, s in pairs]
+        kappa[d.name] = cohen(truth, said, len(d.levels))
+        tables[d.name] = confusion(truth, said, len(d.levels))
+    return Trial(kappa=kappa, confusion=tables, abstained=tally.abstained, asked=tally.total, cost=tally.cost)
