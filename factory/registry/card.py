@@ -113,11 +113,18 @@ def _results(dossier: Dossier) -> list[Any]:
             metric_type=metric,
             metric_name=name,
             metric_value=round(value, 4),
-            metric_args={"rows": card.get("n"), "rubric": card.get("rubric"), "rubric_hash": card.get("rubric_hash")},
+            metric_args=_args(card, metric),
         )
         for metric, name, value in values
         if value is not None
     ]
+
+
+def _args(card: dict[str, Any], metric: str) -> dict[str, Any]:
+    """What a number rests on: how many rows, which rubric, and its 95 % interval where there is one."""
+    args = {"rows": card.get("n"), "rubric": card.get("rubric"), "rubric_hash": card.get("rubric_hash")}
+    interval = (card.get("intervals") or {}).get(metric)
+    return args | ({"interval_95": [round(bound, 4) for bound in interval]} if interval else {})
 
 
 def _at_a_glance(dossier: Dossier) -> str:
@@ -127,7 +134,7 @@ def _at_a_glance(dossier: Dossier) -> str:
         ("Version", f"`{dossier.version.name}`, v{dossier.ordinal} here"),
         ("Base", f"{base}, in 4 bits (NF4, double quantisation)"),
         ("Base fingerprint", f"`{facts.fingerprint[:16]}…` over quantised weights, tokenizer and chat template"),
-        ("Adapter", f"LoRA, rank {config.get('r')}, alpha {config.get('lora_alpha')}, in {_size(dossier.version)}"),
+        ("Adapter", f"LoRA, rank {config.get('r')}, alpha {config.get('lora_alpha'):g}, in {_size(dossier.version)}"),
         ("Answers", _decoding(dossier)),
         ("Licence", dossier.license or "not stated"),
     ]
@@ -171,7 +178,8 @@ def _use(dossier: Dossier) -> str:
     if facts.prompt:
         parts.append("It was trained with this system message and needs it:\n\n" + _fenced(facts.prompt, "text"))
     if not dossier.on_hub:
-        return "\n\n".join([*parts, f"The base `{dossier.base_id}` comes with that project and is not on the Hub."])
+        where = "comes with that project" if facts.base in CATALOG else "must be had from who made this"
+        return "\n\n".join([*parts, f"The base `{dossier.base_id}` is not on the Hub; it {where}."])
     folder = place.path if place.scheme == "hub" else "path/to/this/folder"
     revision = f', revision="v{dossier.ordinal}"' if place.scheme == "hub" else ""
     at = f', revision="{dossier.base_revision}"' if dossier.base_revision else ""
@@ -209,9 +217,12 @@ def _made(dossier: Dossier) -> str:
     train, data = dossier.train, dossier.data or {}
     lines = []
     if train:
+        lr = train.get("lr")
+        if lr == "auto" and dossier.version.facts.base in CATALOG:
+            lr = f"{CATALOG[dossier.version.facts.base].lr:g}"
         lines.append(
-            f"- **Training**: {train.get('epochs'):g} epochs, batch {train.get('batch')}, "
-            f"learning rate {train.get('lr')}, {train.get('schedule')} schedule, "
+            f"- **Training**: {train.get('epochs'):g} epoch{'' if train.get('epochs') == 1 else 's'}, "
+            f"batch {train.get('batch')}, learning rate {lr}, {train.get('schedule')} schedule, "
             f"at most {train.get('max_length')} tokens, seed {train.get('seed')}; "
             "LoRA over the frozen 4-bit base, loss on the answers only."
         )

@@ -55,7 +55,7 @@ class Release(Strict):
     base: str
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
     manifest: str = Field(pattern=r"^[0-9a-f]{64}$")
-    scorecard: dict[str, float] = {}
+    scorecard: dict[str, int | float] = {}
 
     @property
     def tag(self) -> str:

@@ -76,7 +76,7 @@ def listing(registry: str, task: str, quiet: bool) -> dict[str, Any]:
         err.print(f"[yellow]{fault}[/]")
     console = out(quiet)
     if found:
-        columns = ["version", "is", "good", "poor", "base", "created", "hash", "place"]
+        columns = ["version", "is", "good", "poor", "hash", "place"]
         console.print(table("", columns, [_row(version) for version in found]))
     else:
         console.print(f"no versions at {registry}; push one: factory push task=… to={registry}")
@@ -135,8 +135,6 @@ def _row(version: dict[str, Any]) -> list[str]:
         " ".join(version["aliases"]),
         percent(card.get("good")),
         percent(card.get("poor")),
-        version["base"],
-        version["created"][:16].replace("T", " "),
         version["version"].partition("@")[2],
         version["place"],
     ]
