@@ -23,11 +23,11 @@ from factory.data.filters import count_tokens, rules
 from factory.data.load import Read, load
 from factory.data.mix import mix, split
 from factory.data.quality import quality
-from factory.data.read import find, fingerprint
+from factory.data.read import find, fingerprint, records
 from factory.data.rows import Dropped, Row
-from factory.data.steps import Count, Progress, Step, Work, chain, quiet
+from factory.data.steps import Count, Progress, Replier, Step, Work, chain, quiet
 from factory.errors import FactoryError, InputError, Problem
-from factory.home import digest, home, locked, write_folder
+from factory.home import digest, home, locked, project, write_folder
 from factory.recipe import Recipe, tasks
 from factory.recipe import load as load_recipe
 
@@ -74,23 +74,25 @@ def build(
     tokenizer: Any,
     *,
     other_evals: dict[str, list[Row]] | None = None,
+    base: Replier | None = None,
     progress: Progress = quiet,
 ) -> Built:
     """The data set of `recipe`, from the store where nothing changed.
 
     `tokenizer` is the base's; `other_evals` are the eval rows of the other tasks, read from their recipes where not
-    given. Errors: InputError with all problems of a file; nothing is stored then.
+    given; `base` writes the replies of the general rows, which are the file's own without it. Errors: InputError with
+    all problems of a file; nothing is stored then.
     """
     notes: list[str] = []
     others = evals_of_others(recipe, notes) if other_evals is None else other_evals
-    key = _key(recipe, tokenizer, others)
+    key = _key(recipe, tokenizer, others, base.name if base else "")
     folder = home("data", key)
     with locked(folder):
         for left in folder.parent.glob(f".{folder.name[:24]}.*"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
         if not folder.exists():
             labels = frozenset(recipe.labels)
-            work = Work(recipe, tokenizer, recipe.system_prompt(), labels, progress, dict(others), notes=notes)
+            work = Work(recipe, tokenizer, recipe.system_prompt(), labels, progress, base, dict(others), notes=notes)
             train, evals, manifest = run(work)
             manifest = {"hash": key, "task": recipe.task, "version": VERSION, "made": time.time(), **manifest}
 
@@ -148,8 +150,17 @@ def eval_files(recipe: Recipe) -> list[str]:
 
 
 def evals_of_others(recipe: Recipe, notes: list[str]) -> dict[str, list[Row]]:
-    """The eval rows of every other task of the project: from its eval files, else as last split off."""
+    """The eval rows of every other task of the project: from its eval files, else as last split off. With them go the
+    requests that show what an adapter made its base forget (`rubrics/general.jsonl`)."""
     found: dict[str, list[Row]] = {}
+    general = project() / "rubrics" / "general.jsonl"
+    if general.is_file():
+        asked = ((record, (record.value or {}).get("prompt")) for record in records(str(general)))
+        found["general"] = [
+            Row(({"role": "user", "content": prompt},), {}, record.file, record.line)
+            for record, prompt in asked
+            if isinstance(prompt, str)
+        ]
     for task in tasks():
         if task == recipe.task:
             continue
@@ -192,7 +203,7 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
             yield row
 
 
-def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]]) -> str:
+def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str) -> str:
     data = recipe.data
     files = {
         key: [[name, fingerprint(name)] for name in find(spec, recipe.folder, f"data.{key}")]
@@ -208,6 +219,7 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]]) -> str:
             "limits": [recipe.train.max_length, recipe.train.seed],
             "files": files,
             "tokenizer": digest(spelling),
+            "base": base if data.replay.files and data.replay.share else "",
             "others": {task: digest([row.key() for row in rows]) for task, rows in others.items()},
         }
     )

@@ -13,7 +13,7 @@ from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
 
 from factory.data.decontaminate import asked, decontaminate
 from factory.data.dedup import BANDS, PERMUTATIONS, SEED
-from factory.data.filters import rules
+from factory.data.filters import count_tokens, rules
 from factory.data.load import Read, load
 from factory.data.rows import Row
 from factory.data.steps import Work
@@ -117,7 +117,7 @@ def _weights(work: Work) -> dict[str, float]:
 
 
 def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
-    """General rows against forgetting: as many as make `replay.share` of the whole, without the task's prompt."""
+    """General rows against forgetting, as many as make `replay.share` of the whole, without the task's prompt."""
     replay = work.recipe.data.replay
     if not replay.files or not replay.share or not n:
         if replay.share and n:
@@ -133,4 +133,20 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
     wanted = round(n * replay.share / (1 - replay.share))
     if wanted > len(pool):
         work.notes.append(f"only {len(pool)} general rows for the {wanted} that data.replay.share asks for")
-    yield from (pool[i] for i in sorted(draw.sample(range(len(pool)), min(wanted, len(pool)))))
+    drawn = [pool[i] for i in sorted(draw.sample(range(len(pool)), min(wanted, len(pool))))]
+    yield from _in_its_own_words(drawn, work) if work.base else drawn
+
+
+def _in_its_own_words(rows: list[Row], work: Work) -> Iterator[Row]:
+    """The rows with the base's own replies: what it must not forget is what it says, not what a file says."""
+    assert work.base is not None
+    replies = work.base.answer([replace(row, messages=row.turns) for row in rows])
+    answered = [
+        replace(row, messages=(*row.turns, {"role": "assistant", "content": reply.strip()}))
+        for row, reply in zip(rows, replies, strict=True)
+    ]
+    for row, fault in count_tokens(answered, work.tokenizer, work.prompt):
+        if fault or not row.answer:
+            work.drop(row, "mix", fault or "the base has no answer to it")
+        else:
+            yield row

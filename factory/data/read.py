@@ -21,7 +21,7 @@ from typing import Any
 from factory.data import read_json, read_table
 from factory.data.decode import Record, printable
 from factory.errors import InputError, Problem
-from factory.home import shown
+from factory.home import project, shown
 
 READERS: dict[str, Callable[[str, Any, str], Iterator[Record]]] = {
     ".json": read_json.documents,
@@ -36,19 +36,22 @@ READERS: dict[str, Callable[[str, Any, str], Iterator[Record]]] = {
 
 
 def find(spec: str | list[str], folder: Path, key: str) -> list[str]:
-    """The files that `spec` names, in order, each once: paths or globs beside the recipe or in the working folder."""
+    """The files that `spec` names, in order, each once: paths or globs beside the recipe, in the working folder, or
+    in the project."""
     found: list[str] = []
     for name in [spec] if isinstance(spec, str) else spec:
         if name.startswith("hub:"):
             found.append(name)
             continue
-        for path in (folder / name, Path(name)):
+        for path in (folder / name, Path(name), project() / name):
             paths = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(name) else [str(path)]
             if files := [p for p in paths if Path(p).is_file()]:
                 found += files
                 break
         else:
-            raise InputError(Problem(f"no such file, neither in {shown(folder)} nor here", name, key=key))
+            raise InputError(
+                Problem(f"no such file, neither in {shown(folder)} nor here nor in the project", name, key=key)
+            )
     known = f"unknown kind of file; known: {', '.join(READERS)}, and these as .gz"
     if unread := [Problem(known, n, key=key) for n in found if not n.startswith("hub:") and _kind(n) is None]:
         raise InputError(*unread)

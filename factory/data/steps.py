@@ -18,6 +18,15 @@ def quiet(step: str, rows: int) -> None:
     """No progress shown."""
 
 
+@dataclass(frozen=True)
+class Replier:
+    """The base, to answer general requests in its own words: `name` is its fingerprint, `answer` takes conversations
+    without their answers."""
+
+    name: str
+    answer: Callable[[list[Row]], list[str]]
+
+
 @dataclass
 class Work:
     """The data set in the making. Steps take `recipe` and `tokenizer` from it and leave what they found in it."""
@@ -27,6 +36,7 @@ class Work:
     prompt: str = ""
     labels: frozenset[str] = frozenset()
     progress: Progress = quiet
+    base: Replier | None = None
     evals: dict[str, list[Row]] = field(default_factory=dict)
     split: list[Row] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)

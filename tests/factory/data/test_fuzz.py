@@ -117,7 +117,12 @@ def test_mutated_rows(tmp_path: Path, values: list[dict[str, Any]], cut: int) ->
 @RUN
 @given(
     rows=st.lists(
-        st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=2, max_size=2), min_size=1
+        st.lists(
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{"), max_size=12),
+            min_size=2,
+            max_size=2,
+        ),
+        min_size=1,
     ),
     delimiter=st.sampled_from([",", "\t"]),
 )

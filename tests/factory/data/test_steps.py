@@ -19,7 +19,7 @@ from factory.data.filters import rules
 from factory.data.load import load
 from factory.data.mix import mix, split
 from factory.data.rows import Row
-from factory.data.steps import Step, Work
+from factory.data.steps import Replier, Step, Work
 from factory.data.words import normal, shingles, words
 from factory.errors import InputError
 from factory.recipe import Recipe
@@ -328,7 +328,7 @@ def test_weights_repeat_and_thin_out_sources(run: Run) -> None:
         run(mix, rows, weights={"b.jsonl": -1})
 
 
-def test_replay_rows_are_a_share_of_the_whole_and_carry_no_prompt(run: Run, folder: Any) -> None:
+def test_replay_rows_are_a_share_of_the_whole_and_carry_no_prompt(run: Run, make: Any, folder: Any) -> None:
     lines = [f'{{"prompt": "General matter {i}", "completion": "Answer {i} to it."}}\n' for i in range(40)]
     (folder / "general.jsonl").write_text("".join(lines) + '{"prompt": "x", "completion": ""}\n')
     rows = [row(f"question {i}", "yes", line=i) for i in range(190)]
@@ -339,6 +339,11 @@ def test_replay_rows_are_a_share_of_the_whole_and_carry_no_prompt(run: Run, fold
     assert len(replayed) == 10 and len(kept) == 200
     assert all(r.with_system("Sort it.") == r for r in replayed)
     assert sorted(reasons(work)) == ["the answer is empty", "the question of an eval row of trial: eval.jsonl:3"]
+    spoken = Work(make(**settings), FakeTokenizer(), "Sort it.", frozenset(["yes"]), evals=evals)
+    spoken.base = Replier("base", lambda asked: [f"{r.source}? Well." if "1" in r.source else " " for r in asked])
+    own = [r for r in mix(rows, spoken) if r.meta.get("replay")]
+    assert own and all(r.answer == f"{r.source}? Well." for r in own)
+    assert sum(d.reason == "the base has no answer to it" for d in spoken.dropped) == 10 - len(own)
     settings["replay"] = {"files": "general.jsonl", "share": 0.3}
     assert (
         "only 39 general rows for the 81 that data.replay.share asks for"

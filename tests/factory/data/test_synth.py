@@ -237,3 +237,12 @@ def test_what_is_missing_is_said(job: Any) -> None:
         synth.run(job("http://127.0.0.1:9"), "evolv", None)
     with pytest.raises(InputError, match=r"data.synth.files: name the documents"):
         synth.run(job("http://127.0.0.1:9"), "summarise", FakeTokenizer())
+
+
+def test_more_rows_go_on_from_where_it_stopped(job: Any) -> None:
+    with FakeEndpoint(teacher) as fake:
+        _, some = run(job(fake.url, n=8), "self-instruct")
+        paid = fake.requests
+        found, more = run(job(fake.url, n=20), "self-instruct")
+        assert more[:8] == some and len(more) == 20
+        assert found["usage"]["asked"] == fake.requests - paid and set(fake.asked.values()) == {1}
