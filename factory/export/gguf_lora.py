@@ -48,8 +48,8 @@ def write(version: Version, base: Base, path: Path) -> dict[str, Any]:
         target = names.get_name(f"{module}.weight", try_suffixes=(".weight",))
         if target is None:
             raise FactoryError(f"llama.cpp has no name for {module}")
-        writer.add_tensor(f"{target}.weight.lora_a", a.numpy())
-        writer.add_tensor(f"{target}.weight.lora_b", (b * rest).numpy())
+        writer.add_tensor(f"{target}.lora_a", a.numpy())
+        writer.add_tensor(f"{target}.lora_b", (b * rest).numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -182,7 +182,6 @@ def _use(dossier: Dossier) -> str:
         return "\n\n".join([*parts, f"The base `{dossier.base_id}` is not on the Hub; it {where}."])
     folder = place.path if place.scheme == "hub" else "path/to/this/folder"
     revision = f', revision="v{dossier.ordinal}"' if place.scheme == "hub" else ""
-    at = f', revision="{dossier.base_revision}"' if dossier.base_revision else ""
     parts += [
         "With transformers and PEFT, over the 4-bit base that it was trained on:",
         _fenced(
@@ -193,12 +192,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
                          bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
-base = "{dossier.base_id}"
-tokenizer = AutoTokenizer.from_pretrained(base{at})
-model = AutoModelForCausalLM.from_pretrained(base{at}, quantization_config=nf4, dtype=torch.bfloat16)
+base, at = "{dossier.base_id}", "{dossier.base_revision}"
+tokenizer = AutoTokenizer.from_pretrained(base, revision=at)
+model = AutoModelForCausalLM.from_pretrained(base, revision=at, quantization_config=nf4)
 model = PeftModel.from_pretrained(model, "{folder}"{revision})
 turns = [{{"role": "system", "content": PROMPT}}, {{"role": "user", "content": TEXT}}]
-ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True,
+                                    return_tensors="pt", return_dict=True)
 made = model.generate(**ids.to(model.device), max_new_tokens={limit}, do_sample=False)
 print(tokenizer.decode(made[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))""",
             "python",

@@ -18,7 +18,7 @@ from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases
 from factory.registry.aliases import Alias
 from factory.registry.exchange import pull
-from factory.registry.remote import Place, Remote, RemoteError, parse, remotes
+from factory.registry.remote import Place, Pointer, Remote, RemoteError, parse, remotes
 from factory.registry.store import Version
 
 log = logging.getLogger("factory.follow")
@@ -36,7 +36,7 @@ class Follower:
     place: Place
     tell: Tell = log.warning
     gate: Gate | None = None
-    seen: dict[tuple[str, str], str] = field(default_factory=dict)  # (place, alias) → the hash last acted on
+    seen: dict[tuple[str, str], Pointer] = field(default_factory=dict)  # (place, alias) → what was last acted on
     said: dict[str, str] = field(default_factory=dict)  # place → the trouble last told
 
     def look(self) -> list[Version]:
@@ -65,7 +65,7 @@ class Follower:
         trouble: FactoryError | None = None
         for alias in FOLLOWED:
             pointer = catalogue.aliases.get(alias) if catalogue else None
-            if pointer is None or self.seen.get((remote.place, alias)) == pointer.sha:
+            if pointer is None or self.seen.get((remote.place, alias)) == pointer:
                 continue
             try:
                 version = self._take(remote, alias)
@@ -75,7 +75,7 @@ class Follower:
                     continue
             else:
                 moved += [version] if version else []
-            self.seen[(remote.place, alias)] = pointer.sha
+            self.seen[(remote.place, alias)] = pointer
         if trouble:
             self._trouble(remote.place, trouble)
         else:

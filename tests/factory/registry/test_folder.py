@@ -1,0 +1,96 @@
+"""The same registry in a folder: on a disk, and in a store of objects that fsspec reaches."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from factory.errors import InputError
+from factory.registry.exchange import point, pull, push
+from factory.registry.folder import Folder
+from factory.registry.remote import Pointer, Remote, RemoteError, open_remote, parse, remotes
+from tests.factory.registry.conftest import Make, contents, other_home, stored
+
+
+def test_push_and_pull_over_a_disk(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = parse(f"file:{tmp_path}/share/mail")
+    first, second = make(1), make(2)
+    before = contents(second)
+    remote = open_remote(place)
+    assert [push(v, remote, place).release.tag for v in (first, second)] == ["v1", "v2"]
+    assert not push(first, remote, place).new
+    point(remote, place, {"prod": Pointer(sha=second.sha)}, lambda sha: True)
+    other_home(tmp_path / "elsewhere", monkeypatch)
+    assert contents(pull(open_remote(place), place).version) == before
+    assert [r.place for r in remotes(parse(f"file:{tmp_path}/share"))] == [f"file:{tmp_path}/share/mail"]
+
+
+def test_push_and_pull_over_objects(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec's memory file system stands for a bucket: whole objects, and creating only what is not there."""
+    remote: Remote = Folder("s3://bucket/mail", "memory://bucket/mail")
+    place = parse("s3://bucket/mail@v1")
+    version = make(1)
+    before = contents(version)
+    push(version, remote, parse("s3://bucket/mail"))
+    other_home(tmp_path / "elsewhere", monkeypatch)
+    assert contents(pull(remote, place).version) == before
+
+
+def test_another_byte_is_found_and_what_is_missing_is_said(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = parse(f"file:{tmp_path}/share/mail@v1")
+    version = make(1)
+    push(version, open_remote(place), parse(str(place)))
+    path = tmp_path / "share" / "mail" / "versions" / version.sha / "adapter_model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    other_home(tmp_path / "elsewhere", monkeypatch)
+    with pytest.raises(RemoteError, match="hash differs"):
+        pull(open_remote(place), place)
+    path.unlink()
+    with pytest.raises(RemoteError, match=r"adapter_model.safetensors is gone"):
+        pull(open_remote(place), place)
+    with pytest.raises(RemoteError, match="is no registry"):
+        pull(open_remote(parse(f"file:{tmp_path}/nothing@v1")), parse(f"file:{tmp_path}/nothing@v1"))
+    assert not [name for name in stored() if name != version.sha]
+
+
+def test_a_bucket_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    def missing(url: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(InputError, match="pip install s3fs"):
+        open_remote(parse("s3://bucket/mail"))
+
+
+def test_ten_at_once_lose_nothing(tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(5) as pool:
+        made = pool.starmap(_push_one, [(tmp_path, seed) for seed in range(10)])
+    catalogue = open_remote(parse(f"file:{tmp_path}/share/mail")).read().catalogue
+    assert catalogue is not None and {r.sha for r in catalogue.versions} == set(made)
+    assert sorted(r.ordinal for r in catalogue.versions) == list(range(1, 11))
+
+
+def _push_one(folder: Path, seed: int) -> str:
+    from factory.recipe import Decoding
+    from factory.registry import store
+    from factory.registry.store import Facts
+    from tests.factory.registry.conftest import plain_adapter, small_base
+
+    os.environ["FACTORY_HOME"] = str(folder / f"home-{seed}")
+    small_base()
+    facts = Facts(
+        task="mail", kind="summary", base="team/small", fingerprint="f" * 64, chat_template="t", prompt="Be brief.",
+        decoding=Decoding(), labels=[],
+    )  # fmt: skip
+    place = parse(f"file:{folder}/share/mail")
+    version = store.add(plain_adapter(folder / f"adapter-{seed}" / "adapter", seed), facts)
+    push(version, open_remote(place), place)
+    return version.sha

@@ -1,0 +1,173 @@
+"""With a real, very small model: a stranger's adapter is adopted; versions leave in other forms and answer alike."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from factory.base.build import Base, prepare
+from factory.errors import FactoryError
+from factory.registry import aliases, store
+from factory.registry.preflight import Refused, preflight
+from factory.registry.store import CONFIG, WEIGHTS, Version
+from factory.verbs.exchange import adopt, export
+from tests.factory.registry.plain_peft import make
+
+WORDS = "the a meeting mail is on monday friday moved to room four please send slides by noon who are you what".split()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with one task over a Qwen2 of two layers, in a home of its own."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "adapters" / "mail").mkdir(parents=True)
+    (folder / "adapters" / "defaults.yaml").write_text(f"base: {folder / 'model'}\ndata: {{near: 0}}\n")
+    recipe = "kind: summary\nrubric: mail\ndata: {answer_tokens: [1, 50]}\ndecoding: {max_tokens: 4}\n"
+    (folder / "adapters" / "mail" / "recipe.yaml").write_text(recipe)
+    for name, first in (("train", 0), ("eval", 7)):
+        rows = [
+            {"prompt": f"{WORDS[i]} {WORDS[i + 3]} moved to {WORDS[i + 5]}", "completion": WORDS[i]}
+            for i in range(first, first + 6)
+        ]
+        (folder / "adapters" / "mail" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "rubrics").mkdir()
+    original = Path(__file__).parents[3] / "rubrics" / "summary.yaml"
+    (folder / "rubrics" / "mail.yaml").write_text(original.read_text())
+    small_model(folder / "model", seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACTORY_HOME", str(folder / "home"))
+        patch.chdir(folder)
+        make(folder / "model", folder / "plain")
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def own_home(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of the home with the made-up base that the other tests here use."""
+    monkeypatch.setenv("FACTORY_HOME", str(project / "home"))
+
+
+@pytest.fixture(scope="module")
+def base(project: Path) -> Base:
+    return prepare(str(project / "model"))
+
+
+def small_model(folder: Path, seed: int, hidden: int = 64) -> None:
+    """A random Qwen2 with a word for each token, as transformers saves one."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(seed)
+    words = ["<pad>", "<eos>", "<unk>", "user", "system", "assistant", *WORDS]
+    words += [f"w{i}" for i in range(96 - len(words))]
+    plain = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }} {{ m['content'] }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant {% endif %}"
+    )
+    config = Qwen2Config(
+        vocab_size=96, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config).to(torch.bfloat16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def adopt_plain(project: Path) -> dict[str, Any]:
+    return adopt({"from": f"file:{project / 'plain'}", "task": "mail"}, {}, True)
+
+
+@pytest.fixture(scope="module")
+def version(project: Path, base: Base) -> Version:
+    return aliases.resolve(adopt_plain(project)["version"])
+
+
+def test_a_plain_adapter_is_adopted_graded_and_fit_to_serve(project: Path, base: Base, version: Version) -> None:
+    card = store.noted(version, "scorecard")
+    assert card["n"] == 6 and card["rubric"] == "mail"
+    assert store.noted(version, "adopted")["from"] == f"file:{project / 'plain'}"
+    assert version.facts.fingerprint == base.fingerprint and version.task == "mail"
+    preflight(version, base, 16)
+    assert adopt_plain(project)["version"] == version.name  # again: the same
+    assert len(aliases.read("mail").versions) == 1
+    aliases.point(version)
+    assert aliases.resolve("mail") == version
+
+
+def test_an_adapter_of_another_base_is_refused(project: Path, base: Base, tmp_path: Path) -> None:
+    small_model(tmp_path / "wide", seed=1, hidden=128)
+    make(tmp_path / "wide", tmp_path / "other")
+    before = sorted(os.listdir(project / "home" / "store"))
+    config = json.loads((tmp_path / "other" / CONFIG).read_text())
+    for claims in (config["base_model_name_or_path"], "someone/else", "/not/here/at/all"):
+        (tmp_path / "other" / CONFIG).write_text(json.dumps(config | {"base_model_name_or_path": claims}))
+        with pytest.raises(Refused, match=r"was trained on|does not fit"):
+            adopt({"from": f"file:{tmp_path / 'other'}", "task": "mail"}, {}, True)
+    (tmp_path / "other" / WEIGHTS).rename(tmp_path / "other" / "adapter_model.bin")
+    with pytest.raises(FactoryError, match="save it as safetensors"):
+        adopt({"from": f"file:{tmp_path / 'other'}", "task": "mail"}, {}, True)
+    assert sorted(os.listdir(project / "home" / "store")) == before
+
+
+def test_merged_it_answers_as_the_adapter_does(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    made = export({"version": version.name, "form": "merged-bf16", "to": str(tmp_path / "merged")}, {}, True)
+    assert made["parity"]["agreement"] >= 0.97 and made["parity"]["kl"] < 0.01
+    assert made["scorecard"]["n"] == 6
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert model.dtype == torch.bfloat16 and not hasattr(model.config, "quantization_config")
+    assert json.loads((tmp_path / "merged" / "export.json").read_text())["sha"] == version.sha
+
+    from factory.export import forms, merge
+
+    monkeypatch.setattr(forms, "merge", lambda version, base: unadapted(base))
+    with pytest.raises(FactoryError, match="does not answer as it does"):
+        export({"version": version.name, "form": "merged-bf16", "to": str(tmp_path / "wrong")}, {}, True)
+    assert not (tmp_path / "wrong").exists() and merge.MIN_AGREEMENT < 1
+
+
+def unadapted(base: Base) -> Any:
+    from factory.base.build import load_model
+
+    return load_model(base)
+
+
+def test_as_gguf_it_holds_the_same_change(version: Version, tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    from safetensors.torch import load_file
+
+    export({"version": version.name, "form": "gguf-lora", "to": str(tmp_path / "gguf")}, {}, True)
+    reader = gguf.GGUFReader(tmp_path / "gguf" / "mail-lora.gguf")
+    tensors = {tensor.name: torch.tensor(tensor.data.copy()) for tensor in reader.tensors}
+    assert len(tensors) == 2 * 2 * 7
+    alpha = float(reader.fields["adapter.lora.alpha"].parts[-1][0])
+    weights = load_file(version.folder / WEIGHTS)
+    prefix = "base_model.model.model.layers.1.self_attn.q_proj.lora_"
+    ours = 16 / 8 * weights[f"{prefix}B.weight"].float() @ weights[f"{prefix}A.weight"].float()
+    theirs = alpha / 8 * tensors["blk.1.attn_q.weight.lora_b"] @ tensors["blk.1.attn_q.weight.lora_a"]
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_gptq_says_what_it_needs(version: Version, tmp_path: Path) -> None:
+    from optimum.utils import is_gptqmodel_available
+
+    if is_gptqmodel_available() and torch.cuda.is_available():
+        pytest.skip("it can run here")
+    with pytest.raises(FactoryError, match="form=gptq needs"):
+        export({"version": version.name, "form": "gptq", "to": str(tmp_path / "gptq")}, {}, True)
+    assert not (tmp_path / "gptq").exists()
