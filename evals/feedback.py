@@ -26,11 +26,13 @@ class Feedback(BaseModel):
     vote: Literal["up", "down"]
     wrote: str = ""
     consent: Literal[True]
+    eval: bool = False
+    """The text is an eval row: nothing must ever learn from it."""
 
 
 def give(engine: Engine, task: str, version: str, source: str, answer: str, feedback: Feedback) -> str:
     """Store a vote; returns the output's id. The item is marked as the demo's, so that no batch picks it up."""
-    row = Row(({"role": "user", "content": source},), {"from": WHO})
+    row = Row(({"role": "user", "content": source},), {"from": WHO, **({"eval": True} if feedback.eval else {})})
     [output] = answers.record(engine, task, version, [row], [answer])
     ratings.add_rater(engine, WHO)
     with t.writing(engine) as c:
@@ -44,7 +46,7 @@ def given(engine: Engine, task: str) -> list[dict[str, Any]]:
     """All feedback on a task, oldest first: source, answer, version, vote, what they would have written."""
     r, o, i, a = t.ratings.c, t.outputs.c, t.items.c, t.answers.c
     query = (
-        sa.select(i.id, i.source, o.text, a.version, r.grades)
+        sa.select(i.source, o.text, a.version, r.grades)
         .join(t.outputs, o.id == r.output)
         .join(t.items, i.id == o.item)
         .join(t.answers, a.output == o.id)
@@ -53,6 +55,6 @@ def given(engine: Engine, task: str) -> list[dict[str, Any]]:
     )
     with t.reading(engine) as c:
         return [
-            {"item": row.id, "source": row.source, "answer": row.text, "version": row.version, **row.grades[WHO]}
+            {"source": row.source, "answer": row.text, "version": row.version, **row.grades[WHO]}
             for row in c.execute(query)
         ]

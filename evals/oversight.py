@@ -1,7 +1,7 @@
 """What a lead sees: how far a batch is, how each rater does over time, disputes side by side, and what goes out.
 
-Raters are shown with their names to the lead alone. Outputs stay blind here too: whoever settles a dispute does not know
-which version wrote the text.
+Raters are shown with their names to the lead alone. Outputs stay blind here too: whoever settles a dispute does not
+know which version wrote the text.
 """
 
 from __future__ import annotations

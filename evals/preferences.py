@@ -24,19 +24,26 @@ Pair = dict[str, Any]
 
 
 def export(engine: Engine, task: str, rubric: Rubric, gate_share: float) -> Iterator[Pair]:
-    """`{"prompt", "chosen", "rejected", "from"}`, each pair once. `gate_share` is the share that the gate decides on."""
-    seen = set()
+    """`{"prompt", "chosen", "rejected", "from"}`, each once. `gate_share`: how much of the eval rows the gate uses."""
+    held_back, seen = _held_back(engine, task, gate_share), set()
     for pair in (*_by_composite(engine, task, rubric), *_by_comparison(engine, task, rubric), *_edited(engine, task)):
-        item = pair.pop("item")
         key = (pair["prompt"], pair["chosen"], pair["rejected"])
-        if not of_gate(item, gate_share) and key not in seen:
+        if pair["prompt"] not in held_back and key not in seen:
             seen.add(key)
             yield pair
 
 
-def of_gate(item: str, share: float) -> bool:
-    """Whether an item (a row's key) belongs to the gate's split: the rule of `evals.run.gate_rows`."""
-    return int(digest(["gate", item])[:8], 16) / 16**8 < share
+def _held_back(engine: Engine, task: str, share: float) -> set[str]:
+    """The sources of the gate's split (the rule of `evals.run.gate_rows`), and eval rows that were tried in the demo."""
+    i = t.items.c
+    with t.reading(engine) as c:
+        rows = c.execute(sa.select(i.id, i.source, i.meta).where(i.task == task)).all()
+    return {
+        source
+        for item, source, meta in rows
+        if meta.get("eval")
+        or (meta.get("from") != feedback.WHO and int(digest(["gate", item])[:8], 16) / 16**8 < share)
+    }
 
 
 def _by_composite(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
@@ -48,10 +55,10 @@ def _by_composite(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
         if output in texts and wanted <= verdict.levels.keys():
             bands = {name: rubric.dimension(name).band(verdict.levels[name]) for name in wanted}
             ranked[texts[output][0]].append((BANDS.index(rubric.compose(bands)), output))
-    for item, found in ranked.items():
+    for found in ranked.values():
         (low, worst), (high, best) = min(found), max(found)
         if low < high:
-            yield {**_pair(texts, item, best, worst), "from": f"{BANDS[high]} over {BANDS[low]}"}
+            yield {**_pair(texts, best, worst), "from": f"{BANDS[high]} over {BANDS[low]}"}
 
 
 def _by_comparison(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
@@ -63,14 +70,14 @@ def _by_comparison(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
     for found in votes.values():
         better, worse, tie = next(iter(found))
         if len(found) == 1 and not tie and better in texts and worse in texts:
-            yield {**_pair(texts, texts[better][0], better, worse), "from": "preferred"}
+            yield {**_pair(texts, better, worse), "from": "preferred"}
 
 
 def _edited(engine: Engine, task: str) -> Iterator[Pair]:
     for said in feedback.given(engine, task):
         if said["wrote"] and said["wrote"] != said["answer"]:
             chosen = {"prompt": said["source"], "chosen": said["wrote"], "rejected": said["answer"]}
-            yield {**chosen, "from": "edited", "item": said["item"]}
+            yield {**chosen, "from": "edited"}
 
 
 def _texts(engine: Engine, task: str) -> dict[str, tuple[str, str, str]]:
@@ -81,5 +88,5 @@ def _texts(engine: Engine, task: str) -> dict[str, tuple[str, str, str]]:
         return {id_: (item, source, text) for id_, item, source, text, meta in c.execute(query) if not meta.get("gold")}
 
 
-def _pair(texts: dict[str, tuple[str, str, str]], item: str, best: str, worst: str) -> Pair:
-    return {"item": item, "prompt": texts[best][1], "chosen": texts[best][2], "rejected": texts[worst][2]}
+def _pair(texts: dict[str, tuple[str, str, str]], best: str, worst: str) -> Pair:
+    return {"prompt": texts[best][1], "chosen": texts[best][2], "rejected": texts[worst][2]}

@@ -81,6 +81,29 @@ VERBS = {
     "quickstart": Verb(
         "train, compare, promote and serve the three shipped tasks, and ask each a question", "quickstart", recipe=True
     ),
+    "demo": Verb(
+        "a page to try every version, side by side",
+        "pages",
+        {
+            "url": "an OpenAI address; the server that runs here if left out",
+            "key_env": "environment variable with its key",
+            "admin": "address of the admin API, for promote and roll back",
+            "port": "default 7860; 0 takes a free one",
+            "host": "default 127.0.0.1",
+        },
+    ),
+    "rate": Verb(
+        "the page on which people grade answers, blind; and its users",
+        "pages",
+        {
+            "add_user": "a name; asks for the password, or makes one if it is empty",
+            "role": "rater (default) or lead",
+            "remove_user": "a name",
+            "proxy_header": "header in which a proxy on this machine names who signed in",
+            "port": "default 7861; 0 takes a free one",
+            "host": "default 127.0.0.1",
+        },
+    ),
     "promote": Verb(
         "let a version be what its task's name means",
         "registry",

@@ -89,8 +89,8 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
                         stop = gr.Button(t("stop"), elem_id="stop")
                 with gr.Column(scale=7, min_width=340):
                     shown = gr.HTML(_hint(language), elem_id="answers", padding=False, js_on_load=_VOTES)
-                    with gr.Group(visible=False, elem_id="feedback") as panel:
-                        heading = gr.HTML(padding=True)
+                    with gr.Column(visible=False, elem_id="feedback", elem_classes="sheet") as panel:
+                        heading = gr.HTML(padding=False)
                         wrote = gr.Textbox(label=t("would_have"), lines=3, max_length=MAX_INPUT, elem_id="wrote")
                         consent = gr.Checkbox(label=t("consent"), elem_id="consent")
                         send = gr.Button(t("send"), elem_id="send")
@@ -123,6 +123,7 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
 
         async def look(before: Any, now: str | None, a: str | None, b: str | None) -> list[Any]:
             tasks = versions.known()
+            now = now if now in tasks else next(iter(tasks), None)
             line = _status(language, await pulse.beat(), tasks, now, options)
             if before == versions.stamp():
                 return [line, *(gr.skip() for _ in hang)]

@@ -1,0 +1,186 @@
+"""The web application around the pages: headers, static files, one Gradio app per language, and a server that stops.
+
+Nothing is loaded from elsewhere: the Content-Security-Policy allows this address alone, and Gradio's analytics are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+
+from factory.errors import FactoryError, InputError
+from serve.pages.texts import LANGUAGES, of_browser
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+MAX_BODY = 2**19  # bytes of one step of a page
+STATIC = Path(__file__).with_name("static")
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Headers:
+    """ASGI middleware that adds HEADERS; files that never change (Gradio's assets) may be cached."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                keep = "/assets/" in scope["path"]
+                ours = {k: v for k, v in HEADERS.items() if not (keep and k == "cache-control")}
+                theirs = [(k, v) for k, v in message["headers"] if k.decode("latin-1").lower() not in ours]
+                message["headers"] = [*theirs, *((k.encode(), v.encode()) for k, v in ours.items())]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def make(title: str) -> FastAPI:
+    """An application with headers, static files under /static, and `/` leading to the browser's language."""
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Headers)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def favicon() -> RedirectResponse:
+        return RedirectResponse("/static/icon.svg")
+
+    return app
+
+
+def mount(app: FastAPI, path: str, build: Callable[[str], Any], script: str = "", **options: Any) -> None:
+    """Mount `build(language)`, a `gr.Blocks`, at `/en<path>` and `/zh<path>`, and lead `<path>` to the right one."""
+    import gradio as gr
+
+    head = '<link rel="stylesheet" href="/static/style.css"><link rel="icon" href="/static/icon.svg">'
+    if script:
+        head += f'<link rel="stylesheet" href="/static/rate.css"><script src="/static/{script}" type="module"></script>'
+    for language in LANGUAGES:
+        blocks = build(language)
+        blocks.queue(default_concurrency_limit=64)
+        gr.mount_gradio_app(
+            app,
+            blocks,
+            f"/{language}{path}",
+            theme=_theme(),
+            head=head,
+            footer_links=[],
+            ssr_mode=False,
+            show_error=False,
+            **options,
+        )
+
+    @app.get(path or "/", include_in_schema=False)
+    def choose(request: Request) -> RedirectResponse:
+        language = of_browser(request.headers.get("accept-language", ""))
+        return RedirectResponse(f"/{language}{path}/", headers={"vary": "accept-language"})
+
+
+def _theme() -> Any:
+    """Gradio's plainest theme, dressed in the variables of `style.css`; one set of rules for light and dark."""
+    import gradio as gr
+
+    theme = gr.themes.Base(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+    dressed = {
+        "--paper": ("body_background_fill", "input_background_fill", "background_fill_secondary"),
+        "--card": ("block_background_fill", "background_fill_primary", "button_secondary_background_fill"),
+        "--ink": ("body_text_color", "button_secondary_text_color", "checkbox_label_text_color"),
+        "--soft": ("body_text_color_subdued", "block_label_text_color", "block_title_text_color"),
+        "--line": ("border_color_primary", "block_border_color", "input_border_color", "button_secondary_border_color"),
+        "--accent": ("button_primary_background_fill", "link_text_color"),
+        "--accent-soft": ("color_accent_soft", "button_secondary_background_fill_hover"),
+    }
+    chosen = {name: f"var({color})" for color, names in dressed.items() for name in names}
+    chosen |= {f"{name}_dark": color for name, color in chosen.items()}
+    chosen |= {"button_primary_text_color": "var(--card)", "button_primary_text_color_dark": "var(--card)"}
+    return theme.set(**chosen, color_accent="var(--accent)", input_border_width="1px")
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """The JSON object that a page sent. Only JSON: a form of another site cannot send it with the user's cookie."""
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise HTTPException(415, "send JSON")
+    if int(request.headers.get("content-length") or 0) > MAX_BODY:
+        raise HTTPException(413, "too long")
+    try:
+        found = await request.json()
+    except ValueError:
+        raise HTTPException(400, "this is no JSON") from None
+    if not isinstance(found, dict):
+        raise HTTPException(400, "send an object")
+    return found
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; `port=0` takes a free one. InputError if it cannot be had."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; give another with port=…") from None
+    return listener
+
+
+def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; `ready` is told the address."""
+    listener = listen(host, port)
+    ready(_address(listener))
+    uvicorn.Server(_config(app)).run([listener])
+
+
+@contextlib.contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """Serve on a free loopback port while the block runs; gives the address."""
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(_config(app))
+    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),), daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise FactoryError("the pages did not start")
+            time.sleep(0.01)
+        yield _address(listener)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1)

@@ -1,0 +1,188 @@
+"""The lead's side: progress, agreement, raters, disputes, work to open, users and exports, as JSON for `lead.js`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import StreamingResponse
+from sqlalchemy.engine import Engine
+
+from evals import oversight, pairs, people, preferences, ratings, verdicts
+from evals import tables as t
+from evals.grades import Grade
+from evals.oversight import Batch
+from evals.ratings import Plan
+from evals.rubric import Rubric
+from evals.scorecard import Graded, scorecard
+from factory.data.rows import Row
+from factory.errors import FactoryError, InputError
+from serve.pages import flow
+from serve.pages.app import json_body
+from serve.pages.auth import ROLES, User, Users
+
+
+def routes(web: FastAPI, engine: Engine, users: Users, leading: Callable[[Request], User]) -> None:
+    """Everything under /api/lead and /export; `leading` refuses who is no lead."""
+
+    @web.get("/api/lead")
+    def overview(request: Request, batch: str = "") -> dict[str, Any]:
+        who = leading(request)
+        return {"user": who.name, "leads": True, **_overview(engine, users, batch)}
+
+    @web.get("/api/lead/dispute")
+    def dispute(request: Request, batch: str, output: str) -> dict[str, Any]:
+        leading(request)
+        _, rubric = _batch(engine, batch)
+        found = oversight.dispute(engine, rubric, output)
+        if found is None:
+            raise HTTPException(404, "there is no such dispute")
+        return {"rubric": flow.describe(rubric), **found.model_dump()}
+
+    @web.post("/api/lead/{step}")
+    async def act(request: Request, step: str) -> dict[str, Any]:
+        who, given = leading(request), await json_body(request)
+        if step == "adjudicate":
+            _, rubric = _batch(engine, str(given.get("batch")))
+            grades = people.clean(rubric, given.get("draft"))
+            ratings.adjudicate(engine, str(given.get("output")), rubric, who.name, grades, str(given.get("reason"))[:2000])
+        elif step == "role":
+            if given.get("user") == who.name:
+                raise InputError("nobody changes their own role")
+            users.set_role(str(given.get("user")), str(given.get("role")))
+        elif step == "open":
+            _open(engine, str(given.get("task")), given.get("versions"), bool(given.get("pairs")))
+        else:
+            raise HTTPException(404, "no such step")
+        return _overview(engine, users, str(given.get("batch") or ""))
+
+    @web.get("/export/{what}.jsonl")
+    def export(request: Request, what: str, batch: str) -> StreamingResponse:
+        leading(request)
+        found, rubric = _batch(engine, batch)
+        if what == "ratings":
+            lines = oversight.export_ratings(engine, found, rubric)
+        elif what == "pairs":
+            lines = preferences.export(engine, found.task, rubric, flow.gate_share(found.task))
+        else:
+            raise HTTPException(404, "there is no such export")
+        name = f"{what}-{found.id[:8]}.jsonl"
+        return StreamingResponse(
+            _jsonl(lines),
+            media_type="application/jsonl",
+            headers={"content-disposition": f'attachment; filename="{name}"'},
+        )
+
+
+def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
+    known = flow.offered()
+    found = oversight.batches(engine)
+    batch = next((b for b in found if b.id == chosen), None) or next(iter(found), None)
+    shown: dict[str, Any] = {
+        "batches": [{**b.model_dump(), "stale": b.rubric not in known} for b in found],
+        "users": [{"name": name, "role": user["role"]} for name, user in sorted(users.all().items())],
+        "roles": ROLES,
+        "by_proxy": bool(users.proxy_header),
+        "can_open": _can_open(engine),
+    }
+    if batch is None or batch.rubric not in known:
+        return {**shown, "batch": batch.id if batch else None}
+    rubric = known[batch.rubric]
+    return {
+        **shown,
+        "batch": batch.id,
+        "title": rubric.title,
+        "agreement": {name: a.model_dump() for name, a in verdicts.agreement(engine, rubric).items()},
+        "raters": [row.model_dump() for row in oversight.raters(engine, rubric)],
+        "disputes": verdicts.disputes(engine, rubric),
+        "scores": _scores(engine, batch, rubric),
+        "gate": _gate(engine, batch),
+    }
+
+
+def _scores(engine: Engine, batch: Batch, rubric: Rubric) -> dict[str, Any]:
+    """What people make of the batch's outputs by now, all versions together: a lead who settles disputes stays blind."""
+    a = t.assignments.c
+    with t.reading(engine) as c:
+        mine = set(c.execute(sa.select(a.output).where(a.batch == batch.id, a.kind == "plain")).scalars())
+    graded = [
+        Graded(Row(()), "", {name: Grade(level) for name, level in verdict.levels.items()})
+        for output, verdict in verdicts.verdicts(engine, rubric).items()
+        if output in mine
+    ]
+    return scorecard(rubric, graded).model_dump(mode="json", include={"n", "good", "average", "poor", "dimensions"})
+
+
+def _gate(engine: Engine, batch: Batch) -> list[dict[str, Any]]:
+    """The last decision about each version of the batch, with the labels it still asks for."""
+    from evals import decisions
+
+    found = [(version, decisions.latest(engine, version)) for version in batch.versions]
+    return [
+        {
+            "version": version,
+            "decision": run["decision"],
+            "why": run["result"].get("why", ""),
+            "needed": run["result"].get("labels_needed"),
+            "at": run["created"],
+        }
+        for version, run in found
+        if run
+    ]
+
+
+def _can_open(engine: Engine) -> dict[str, dict[str, int]]:
+    """Task → version → how many stored answers people could grade. The demo's feedback is none of them."""
+    w, i = t.answers.c, t.items.c
+    query = sa.select(i.task, w.version, i.meta).join(t.items, i.id == w.item)
+    found: dict[str, dict[str, int]] = {}
+    with t.reading(engine) as c:
+        for task, version, meta in c.execute(query):
+            if not meta.get("from"):
+                counts = found.setdefault(task, {})
+                counts[version] = counts.get(version, 0) + 1
+    return found
+
+
+def _open(engine: Engine, task: str, versions: Any, as_pairs: bool) -> str:
+    """Open a batch over the stored answers of `versions` under the task's rubric; as pairs of exactly two versions."""
+    if not isinstance(versions, list) or not versions or (as_pairs and len(versions) != 2):
+        raise InputError("choose the versions; two of them for pairs")
+    rubric = flow.rubric_of(task)
+    w, i = t.answers.c, t.items.c
+    with t.reading(engine) as c:
+        query = sa.select(w.version, w.item, w.output, i.meta).join(t.items, i.id == w.item)
+        rows = c.execute(query.where(w.version.in_(versions), i.task == task)).all()
+    by_version: dict[str, dict[str, str]] = {}
+    for version, item, output, meta in rows:
+        if not meta.get("from"):
+            by_version.setdefault(version, {})[item] = output
+    if not by_version:
+        raise FactoryError("these versions have no stored answers yet: factory grade version=… makes them")
+    if not as_pairs:
+        outputs = [output for answers in by_version.values() for output in answers.values()]
+        return ratings.open_batch(engine, task, rubric, outputs, Plan(gold_grades=_gold(engine, rubric, set(outputs))))
+    one, two = (by_version.get(version, {}) for version in versions)
+    return pairs.open_pairs(engine, task, rubric, [(one[item], two[item]) for item in one if item in two], Plan())
+
+
+def _gold(engine: Engine, rubric: Rubric, others: set[str]) -> dict[str, dict[str, str]]:
+    """Outputs whose grades are known beyond dispute, because a lead settled them, and that are not to be graded now."""
+    found = verdicts.verdicts(engine, rubric)
+    return {o: v.levels for o, v in found.items() if v.adjudicated and o not in others}
+
+
+def _batch(engine: Engine, id_: str) -> tuple[Batch, Rubric]:
+    found = next((b for b in oversight.batches(engine) if b.id == id_), None)
+    rubric = flow.offered().get(found.rubric) if found else None
+    if found is None or rubric is None:
+        raise HTTPException(404, "there is no such batch, or its rubric has changed")
+    return found, rubric
+
+
+def _jsonl(lines: Iterator[dict[str, Any]]) -> Iterator[str]:
+    for line in lines:
+        yield json.dumps(line, ensure_ascii=False) + "\n"

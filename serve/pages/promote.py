@@ -1,0 +1,81 @@
+"""Promote and roll back from the demo: the user's own admin token goes to the server's admin API and is not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import httpx
+
+from serve.pages.markup import Safe, tag
+from serve.pages.texts import say
+from serve.pages.versions import Known
+
+LIMIT = 180.0  # seconds: the server loads and warms a version before it lets it go live
+
+
+@dataclass
+class Controls:
+    """The widgets. `offered` are those that hang on the registry; `wire` connects them once all others exist."""
+
+    offered: list[Any]
+    wire: Callable[[Any, list[Any], list[Any], dict[str, Any]], None]
+
+
+def offered(tasks: dict[str, list[Known]]) -> list[Any]:
+    """What can be promoted, and what can be rolled back."""
+    names = [version.name for found in tasks.values() for version in found]
+    return [gr.update(choices=names), gr.update(choices=list(tasks))]
+
+
+def controls(language: str, admin: str) -> Controls:
+    """A token, a version to promote, a task to roll back. Without the address of an admin API a line says so."""
+    with gr.Column(elem_id="move", elem_classes="sheet", visible=bool(admin)):
+        gr.HTML(tag("p", say(language, "move_title"), class_="move-title"), padding=False)
+        token = gr.Textbox(label=say(language, "token"), type="password", elem_id="token")
+        with gr.Row():
+            with gr.Row():
+                version = gr.Dropdown(label=say(language, "version"), elem_id="to-promote", min_width=160)
+                promote = gr.Button(say(language, "promote"), variant="primary", elem_id="promote", min_width=110)
+            with gr.Row():
+                task = gr.Dropdown(label=say(language, "task"), elem_id="to-roll-back", min_width=160)
+                back = gr.Button(say(language, "rollback"), elem_id="rollback", min_width=110)
+    said = gr.HTML("" if admin else tag("p", say(language, "no_admin"), class_="quiet"), elem_id="moved", padding=False)
+
+    async def move(what: str, key: str, value: str | None, secret: str) -> Safe:
+        if not value or not secret:
+            return tag("p", say(language, "move_needs"), class_="hint warn", role="alert")
+        return await _move(language, admin, what, {key: value}, secret)
+
+    async def promoting(value: str | None, secret: str) -> Safe:
+        return await move("promote", "version", value, secret)
+
+    async def going_back(value: str | None, secret: str) -> Safe:
+        return await move("rollback", "task", value, secret)
+
+    def wire(choices: Any, given: list[Any], hang: list[Any], quiet: dict[str, Any]) -> None:
+        promote.click(promoting, [version, token], said, **quiet).then(choices, given, hang, **quiet)
+        back.click(going_back, [task, token], said, **quiet).then(choices, given, hang, **quiet)
+
+    return Controls([version, task], wire)
+
+
+async def _move(language: str, admin: str, what: str, body: dict[str, str], token: str) -> Safe:
+    """Ask the admin API; its answer in words."""
+    try:
+        async with httpx.AsyncClient(base_url=admin, timeout=httpx.Timeout(LIMIT, connect=5)) as client:
+            reply = await client.post(f"admin/{what}", json=body, headers={"authorization": f"Bearer {token}"})
+    except (httpx.HTTPError, UnicodeError):
+        return tag("p", say(language, "admin_away"), class_="hint warn", role="alert")
+    try:
+        answer = reply.json()
+        detail = str(answer["error"]["message"]) if reply.status_code != 200 else ""
+    except (ValueError, KeyError, TypeError):
+        detail = reply.text[:300]
+    if reply.status_code == 200:
+        return tag("p", say(language, f"{what}_done", what=next(iter(body.values()))), class_="hint", role="status")
+    known = {401: "token_wrong", 403: "token_weak"}
+    return tag("p", say(language, known.get(reply.status_code, "move_refused")), " ", tag("small", detail),
+               class_="hint warn", role="alert")  # fmt: skip
