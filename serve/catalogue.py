@@ -16,6 +16,7 @@ from serve.engine import Size
 
 log = logging.getLogger("serve.catalogue")
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM can be built for
+MAX_RANK = 128  # what a version may ask for just by being registered
 
 
 def read_registries() -> dict[str, Registry]:
@@ -43,8 +44,8 @@ def read_versions(registries: dict[str, Registry], known: dict[str, Version]) ->
 
 
 def size_for(versions: list[Version]) -> Size:
-    """An engine with room for the highest rank among the versions of its base."""
-    highest = max((_rank(version) for version in versions), default=0)
+    """An engine with room for the highest rank among the versions of its base, up to MAX_RANK: ranks cost memory."""
+    highest = max((rank for version in versions if (rank := _rank(version)) <= MAX_RANK), default=0)
     return Size(rank=next((rank for rank in RANKS if rank >= max(highest, Size.rank)), RANKS[-1]))
 
 
@@ -64,5 +65,5 @@ def _rank(version: Version) -> int:
         plain_file(version.folder / CONFIG, MAX_CONFIG)
         config = json.loads((version.folder / CONFIG).read_text())
         return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {"": 0}).values()))
-    except (Refused, OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (Refused, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return 0

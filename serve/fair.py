@@ -110,11 +110,11 @@ class Admission:
 
     def _admit(self) -> None:
         """Let in whoever's turn it is, until nobody may."""
+        self._make_room()
         while self.queues and self.running < self.limit:
             heads = sorted((queue[0] for queue in self.queues.values()), key=lambda w: (self.tasks[w.task], w.since))
             waiter = next((head for head in heads if self._may(head.model)), None)
             if waiter is None:
-                self._make_room(heads)
                 return
             self.queues[waiter.task].popleft()
             self._forget_empty(waiter.task)
@@ -122,8 +122,9 @@ class Admission:
                 self._enter(waiter.task, waiter.model)
                 waiter.turn.set_result(None)
 
-    def _make_room(self, heads: list[_Waiter]) -> None:
+    def _make_room(self) -> None:
         """Close one adapter for each one that has waited its TURN for a slot."""
+        heads = [queue[0] for queue in self.queues.values()] if len(self.models) >= self.slots else []
         starved = {h.model for h in heads if h.model not in self.models and time.monotonic() - h.since >= TURN}
         for model, _ in sorted(self.models.items(), key=lambda item: item[1]):
             if len(self.closed) >= len(starved):

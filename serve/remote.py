@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -58,7 +59,7 @@ def _ask(what: str, order: dict[str, Any] | None = None) -> dict[str, Any] | Non
     except urllib.error.HTTPError as error:
         message = json.loads(error.read())["error"]["message"]
         raise (InputError if error.code == 400 else FactoryError)(message) from None
-    except OSError as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise FactoryError(f"the running server (process {server['pid']}) does not answer: {error}") from None
 
 

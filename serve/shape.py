@@ -57,6 +57,10 @@ def parse(body: bytes, path: str) -> dict[str, Any]:
     for name, kind in (("stream", bool), ("stream_options", dict), ("messages", list), ("chat_template_kwargs", dict)):
         if not isinstance(request.get(name), kind | None):
             raise Refusal(400, f"{name} must be of type {kind.__name__}", param=name, code="invalid_type")
+    for message in request.get("messages") or []:
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, list) and any(not isinstance(p, dict) or p.get("type") != "text" for p in content):
+            raise Refusal(400, "messages hold text only here", param="messages", code="text_only")
     return request
 
 

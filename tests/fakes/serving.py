@@ -79,7 +79,7 @@ def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
             "PYTHONPATH": boot.python_path(),
         },
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=None if os.environ.get("FAKE_STDERR") else subprocess.DEVNULL,
         text=True,
     )
     assert child.stdout is not None

@@ -1,0 +1,153 @@
+"""Processes are killed at the worst moments: nothing is lost, nothing stays behind, nobody has to step in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+
+from factory.base.build import Base
+from factory.errors import FactoryError
+from factory.registry import aliases
+from serve import remote
+from serve.journal import Journal, Traffic
+from tests.fakes.adapters import register
+from tests.fakes.serving import Fake, fake_server
+from tests.serve.load import Answer, stream
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody has reaped yet does not."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def until(condition: object, seconds: float = 15) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if callable(condition) and condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_an_engine_killed_under_load_comes_back_with_all_aliases(fake: Fake) -> None:
+    remote.promote("summary@v2")
+    remote.promote("summary@v3", share=0.5)
+    before = (remote.state() or {})["tasks"]
+
+    async def load() -> list[Answer]:
+        answers: list[Answer] = []
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def client(number: int) -> None:
+                deadline = time.monotonic() + 5
+                while time.monotonic() < deadline:
+                    answers.append(await stream(session, fake.url, ("summary", "identity")[number % 2], "x", 50))
+                    await asyncio.sleep(0.02)
+
+            clients = [asyncio.create_task(client(number)) for number in range(30)]
+            await asyncio.sleep(0.3)
+            os.kill(children(fake.process.pid)[0], signal.SIGKILL)
+            await asyncio.gather(*clients)
+        return answers
+
+    answers = asyncio.run(load())
+    assert {a.status for a in answers} == {200, 503}
+    assert all(a.whole for a in answers if a.status == 200)
+    assert answers[-1].status == 200
+    after = remote.state() or {}
+    assert after["engines"][0]["restarts"] == 1 and after["leases"] == 0
+    keys = ("task", "prod", "previous", "canary", "share")
+    assert [[t[k] for k in keys] for t in after["tasks"]] == [[t[k] for k in keys] for t in before]
+
+
+def test_away_means_503_with_a_time_to_wait(fake: Fake) -> None:
+    os.kill(children(fake.process.pid)[0], signal.SIGKILL)
+    body = {"model": "summary", "messages": [{"role": "user", "content": "x"}]}
+    reply = httpx.post(f"{fake.url}/v1/chat/completions", json=body)
+    assert reply.status_code == 503 and int(reply.headers["retry-after"]) > 0
+    assert reply.json()["error"]["type"] == "service_unavailable"
+    assert until(lambda: httpx.get(f"{fake.url}/health").status_code == 503, 2)
+    assert until(lambda: httpx.post(f"{fake.url}/v1/chat/completions", json=body).status_code == 200)
+
+
+@pytest.mark.slow
+def test_everything_killed_50_times_during_promotions(place: Path, made_up: Base) -> None:
+    """After each kill the alias means the old or the new version, the server starts and serves just that."""
+    versions = [register(made_up, "summary", seed) for seed in (1, 2, 3)]
+    names = [f"summary@v{number}" for number in (1, 2, 3)]
+    expected = {versions[0].sha}
+    dice = random.Random(0)
+    outcomes = set()
+    for attempt in range(50):
+        with fake_server(place) as running:
+            live = aliases.read("summary").aliases["prod"]
+            assert live in expected
+            (task,) = (remote.state() or {})["tasks"]
+            assert task["prod"] == names[[v.sha for v in versions].index(live)]
+            wanted = dice.choice([v for v in versions if v.sha != live])
+            engines = children(running.process.pid)
+            threading.Thread(target=_promote, args=(f"summary@{wanted.sha[:12]}",), daemon=True).start()
+            time.sleep(dice.uniform(0, 0.03))
+            running.kill()
+            assert until(lambda engines=engines: not any(map(alive, engines)))
+            expected = {live, wanted.sha}
+            outcomes.add(aliases.read("summary").aliases["prod"] == wanted.sha)
+        assert attempt < 50
+    assert outcomes == {True, False}  # kills hit both before and after the swap
+
+
+def _promote(name: str) -> None:
+    with contextlib.suppress(FactoryError, OSError):
+        remote.promote(name)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "journal"
+
+
+def test_the_journal_survives_any_cut_of_its_end(journal: Path) -> None:
+    written = Journal(journal)
+    for number in range(5):
+        written.record(Traffic(task="summary", generation=number, prod="a" * 64))
+        written.record(Traffic(task="identity", generation=number, prod="b" * 64, canary="c" * 64, share=0.5))
+    written.close()
+    whole = journal.read_bytes()
+    lines = [0, *(i + 1 for i, byte in enumerate(whole) if byte == 10)]
+    for cut in (*range(0, len(whole), 17), *lines[1:-1], *(end - 1 for end in lines[1:-1])):
+        journal.write_bytes(whole[:cut])
+        kept = sum(end <= cut for end in lines) - 1
+        kept += cut + 1 in lines  # only the line's end is missing: it is whole all the same
+        again = Journal(journal)
+        again.close()
+        assert again.states.get("summary", Traffic(task="summary")).generation == max(0, (kept + 1) // 2 - 1)
+        assert len(again.states) == min(2, kept)
+
+
+def test_a_changed_line_of_the_journal_is_dropped(journal: Path) -> None:
+    written = Journal(journal)
+    written.record(Traffic(task="summary", generation=1, prod="a" * 64))
+    written.record(Traffic(task="summary", generation=2, prod="b" * 64))
+    written.close()
+    journal.write_bytes(journal.read_bytes().replace(b"bbbb", b"cccc", 1))
+    again = Journal(journal)
+    again.close()
+    assert again.states["summary"].generation == 1

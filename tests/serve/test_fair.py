@@ -1,0 +1,132 @@
+"""The door of an engine: fair between tasks, no adapter starves, bounded, and nothing is lost on the way out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serve import fair
+from serve.fair import Admission
+from serve.replies import Refusal
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(fair, "TURN", 0.02)
+    monkeypatch.setattr(fair, "DEADLINE", 2.0)
+    yield
+
+
+async def work(door: Admission, task: str, model: str, order: list[str], seconds: float = 0.005) -> None:
+    async with door.turn(task, model):
+        order.append(task)
+        await asyncio.sleep(seconds)
+
+
+def test_a_noisy_task_does_not_hold_up_a_quiet_one() -> None:
+    async def main() -> list[str]:
+        door, order = Admission(limit=4, slots=8), []  # type: ignore[var-annotated]
+        noisy = [asyncio.create_task(work(door, "noisy", "noisy", order)) for _ in range(100)]
+        await asyncio.sleep(0.001)
+        quiet = [asyncio.create_task(work(door, "quiet", "quiet", order)) for _ in range(5)]
+        await asyncio.gather(*noisy, *quiet)
+        assert door.running == 0 and not door.queues and not door.models
+        return order
+
+    order = asyncio.run(main())
+    assert len(order) == 105
+    assert max(i for i, task in enumerate(order) if task == "quiet") < 25
+
+
+def test_no_adapter_starves_behind_busy_slots() -> None:
+    """Two adapters keep both slots busy without end; the third gets one all the same."""
+
+    async def main() -> None:
+        door, stop = Admission(limit=8, slots=2), asyncio.Event()
+
+        async def busy(model: str) -> None:
+            while not stop.is_set():
+                await work(door, model, model, [], 0.01)
+
+        clients = [asyncio.create_task(busy(model)) for model in ("a", "b") for _ in range(6)]
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(work(door, "c", "c", []), 1)
+        stop.set()
+        await asyncio.gather(*clients)
+        assert door.running == 0 and not door.closed
+
+    asyncio.run(main())
+
+
+def test_many_adapters_of_one_task_all_get_their_turn() -> None:
+    async def main() -> None:
+        door = Admission(limit=16, slots=4)
+        order: list[str] = []
+        await asyncio.gather(*(work(door, "summary", f"summary@{n % 50}", order) for n in range(200)))
+        assert len(order) == 200 and door.running == 0 and not door.queues
+
+    asyncio.run(main())
+
+
+def test_waiting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair, "DEADLINE", 0.05)
+    monkeypatch.setattr(fair, "MAX_WAITING", 2)
+
+    async def main() -> list[str]:
+        door = Admission(limit=1, slots=1)
+
+        async def one() -> str:
+            try:
+                await work(door, "t", "m", [], 0.3)
+                return "done"
+            except Refusal as refusal:
+                return str(refusal.code)
+
+        outcomes = await asyncio.gather(*(one() for _ in range(4)))
+        assert door.running == 0 and not door.queues
+        return sorted(outcomes)
+
+    assert asyncio.run(main()) == ["done", "queue_full", "queue_timeout", "queue_timeout"]
+
+
+def test_an_engine_that_goes_sends_everybody_away() -> None:
+    async def main() -> None:
+        door = Admission(limit=1, slots=1)
+        tasks = [asyncio.create_task(work(door, "t", "m", [], 0.05)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        door.fail(Refusal(503, "gone"))
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(o, Refusal) for o in outcomes] == [False, True, True, True, True]
+        assert door.running == 0 and not door.queues
+
+    asyncio.run(main())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=60), st.integers(1, 5))
+def test_the_books_balance_whoever_leaves_early(requests: list[tuple[int, int, bool]], limit: int) -> None:
+    """Some callers hang up while they wait or run; in the end nobody runs, nobody waits, and no limit was passed."""
+
+    async def main() -> None:
+        door = Admission(limit=limit, slots=2)
+
+        async def one(task: int, model: int) -> None:
+            async with door.turn(str(task), str(model)):
+                assert door.running <= limit and len(door.models) <= 2
+                await asyncio.sleep(0)
+
+        tasks: list[asyncio.Task[Any]] = []
+        for task, model, leaves in requests:
+            tasks.append(asyncio.create_task(one(task, model)))
+            if leaves:
+                await asyncio.sleep(0)
+                tasks[-1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert door.running == 0 and not door.queues and not door.models and not door.tasks and not door.closed
+
+    asyncio.run(main())
