@@ -23,6 +23,7 @@ from factory.registry.store import Version
 
 log = logging.getLogger("factory.follow")
 EVERY = 30.0  # seconds between two looks
+FIRST = 15.0  # seconds that a server waits for the first look before it serves what is here
 AWAY_SAID = ", serving what is here"
 FOLLOWED: tuple[Alias, ...] = ("prod", "canary")
 Tell = Callable[[str], None]
@@ -50,10 +51,15 @@ class Follower:
             self._well(str(self.place))
         return [version for remote in found for version in self._one(remote)]
 
-    def run(self, stop: threading.Event, every: float = EVERY) -> None:
-        """Look again and again until `stop` is set. No trouble ends it."""
-        while not stop.wait(every):
-            self.look()
+    def run(self, stop: threading.Event, looked: threading.Event, every: float = EVERY) -> None:
+        """Look again and again until `stop` is set; `looked` is set after the first time. No trouble ends it."""
+        while not stop.is_set():
+            try:
+                self.look()
+            except Exception:
+                log.exception("following %s failed; trying again", self.place)
+            looked.set()
+            stop.wait(every)
 
     def _one(self, remote: Remote) -> list[Version]:
         try:
@@ -116,13 +122,13 @@ def following(
 ) -> Iterator[Follower]:
     """Follow `registry` (hub:team, hub:team/summary, file:…) in a thread while the block runs.
 
-    The first look happens before the block, so that there is something to serve; a place that is away is no error.
+    The block waits for the first look, so that there is something to serve, but no longer than `FIRST` seconds.
     """
     follower = Follower(parse(registry), tell, gate)
-    follower.look()
-    stop = threading.Event()
-    thread = threading.Thread(target=follower.run, args=(stop, every), name="follow", daemon=True)
+    stop, looked = threading.Event(), threading.Event()
+    thread = threading.Thread(target=follower.run, args=(stop, looked, every), name="follow", daemon=True)
     thread.start()
+    looked.wait(FIRST)
     try:
         yield follower
     finally:

@@ -148,8 +148,7 @@ class Hub:
 def repositories(namespace: str) -> list[str]:
     """The repositories of a namespace that this project made (as far as the token may see them)."""
     with explained(f"hub:{namespace}", "list"):
-        found = again(lambda: list(_api().list_models(author=namespace, filter=TAG)))
-        return sorted(model.id for model in found)
+        return sorted(model.id for model in _api().list_models(author=namespace, filter=TAG))  # waits by itself
 
 
 def download(repo: str, name: str, commit: str, folder: Path) -> Path:
