@@ -57,10 +57,13 @@ class Criterion(BaseModel):
     verdict: Literal["holds", "fails", "open"]
 
     def says(self) -> str:
-        e = self.estimate
-        bound = e.low if self.must_be == "above" else e.high
-        how = "at least" if self.must_be == "above" else "at most"
-        return f"{self.name} {e.value:+.1%}, {how} {bound:+.1%}; must be {self.must_be} {self.threshold:+.1%}"
+        """Such as `good against production -2.0 % (surely above -6.1 %, must be above -10.0 %)`."""
+        e, above = self.estimate, self.must_be == "above"
+        sign = "+" if "against" in self.name else ""
+        value, low, high, threshold = (f"{100 * v:{sign}.1f} %" for v in (e.value, e.low, e.high, self.threshold))
+        surely = f"surely above {low}" if above == (self.verdict == "holds") else f"surely below {high}"
+        known = f"between {low} and {high}" if self.verdict == "open" else surely
+        return f"{self.name} {value} ({known}, must be {self.must_be} {threshold})"
 
 
 class Verdict(BaseModel):

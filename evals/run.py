@@ -31,10 +31,11 @@ Answers = Callable[[Sequence[Row]], Sequence[str]]
 
 @dataclass(frozen=True)
 class Subject:
-    """A version (or the base) and a way to get its answers to rows."""
+    """A version (or the base) and a way to get its answers to rows. `label` is what people call it, such as v2."""
 
     name: str
     answers: Answers
+    label: str = ""
 
 
 class Report(BaseModel):
@@ -45,7 +46,9 @@ class Report(BaseModel):
 
     task: str
     version: str
+    label: str
     against: str
+    against_label: str
     rubric: str
     rubric_hash: str
     created: float
@@ -54,11 +57,11 @@ class Report(BaseModel):
     used_before: int
     evidence: View
     scorecard: Scorecard
-    baseline: Scorecard | None
+    baseline: Scorecard | None = None
     views: dict[str, Scorecard]
     numbers: dict[str, Numbers]
     people_agreement: dict[str, Agreement]
-    judging: panel.Judging | None
+    judging: panel.Judging | None = None
     gate: gate.Verdict
     matrix: list[Cell] = []
 
@@ -112,7 +115,9 @@ def grade(
     report = Report(
         task=recipe.task,
         version=candidate.name,
+        label=candidate.label or candidate.name,
         against=against.name if against else "",
+        against_label=(against.label or against.name) if against else "",
         rubric=rubric.name,
         rubric_hash=rubric.hash(),
         created=time.time(),

@@ -1,0 +1,70 @@
+"""A grading run in a few lines for the terminal; the page (`evals.report`) has the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evals.agreement import Agreement
+from evals.run import Report
+from evals.svg import percent
+
+VIEWS = {"checks": "deterministic checks", "judge": "checks and judge", "people": "people"}
+
+
+def lines(r: Report) -> Iterator[str]:
+    """The report for a terminal, in rich's markup; the page has the rest."""
+    colour = {"PROMOTE": "green", "REJECT": "red", "INCONCLUSIVE": "yellow"}[r.gate.decision]
+    against = f" against {r.against_label}" if r.against else ""
+    yield f"[bold]{r.task} {r.label}[/]{against}, {r.rows} rows, decided by {VIEWS[r.evidence]}"
+    for name, card, old in [
+        ("all together", r.scorecard, r.baseline),
+        *((n, s, r.baseline.dimensions.get(n) if r.baseline else None) for n, s in r.scorecard.dimensions.items()),
+    ]:
+        if card.good is None:
+            yield f"  {name:<24} not measured"
+            continue
+        low, high = card.intervals["good"]
+        before = f"  was {percent(old.good)} / {percent(old.poor)}" if old and old.good is not None else ""
+        yield (
+            f"  {name.replace('_', ' '):<24} good {percent(card.good):>7} ({percent(low)} to {percent(high)})"
+            f"  poor {percent(card.poor):>7}{before}"
+        )
+    if r.scorecard.not_measured:
+        yield f"  [dim]not measured: {', '.join(r.scorecard.not_measured)}[/]"
+    if r.judging:
+        yield from _judge_lines(r)
+    for cell in r.matrix:
+        if cell.worse and not cell.own:
+            good = f"{percent(cell.version.good)} good, base {percent(cell.base.good)}"
+            yield f"  [yellow]on {cell.task} it is worse than the base: {good}[/]"
+    if r.used_before:
+        yield f"  [dim]these rows decided on {r.used_before} other versions before[/]"
+    yield f"[bold {colour}]{r.gate.decision}[/] {_plain(r.gate.why)}"
+
+
+def _judge_lines(r: Report) -> Iterator[str]:
+    how = r.judging
+    assert how
+    cost = f", cost {how.cost:.4f}" if how.cost is not None else ""
+    flips = f", flips {percent(how.flip_rate)}" if how.flip_rate is not None else ""
+    calls = f"{how.calls} calls, {how.reused} reused"
+    yield f"  judge {_plain(how.name)}: abstained {percent(how.abstentions)}, {calls}{cost}{flips}"
+    for name, tested in how.trials.items():
+        shown = [
+            f"{d} {kappa_text(k)}{' not heard' if d in how.refused.get(name, []) else ''}"
+            for d, k in tested.kappa.items()
+        ]
+        yield f"  [dim]{_plain(name)}, kappa with known faults: {', '.join(shown)}[/]"
+
+
+def kappa_text(a: Agreement | None) -> str:
+    if a is None or a.value is None:
+        return "–"
+    return (
+        f"{a.value:.2f} ({a.low:.2f} to {a.high:.2f})" if a.low is not None and a.high is not None else f"{a.value:.2f}"
+    )
+
+
+def _plain(text: str) -> str:
+    """Untrusted text for rich: its square brackets are no markup."""
+    return text.replace("[", r"\[")
