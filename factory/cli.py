@@ -53,6 +53,13 @@ VERBS = {
     "train": Verb(
         "data → train → grade → register; several tasks over one base", "train", {"task": TASK}, True, ("task",)
     ),
+    "grade": Verb(
+        "a version's scorecard beside another's, and the gate's verdict",
+        "grade",
+        {"version": VERSION, "against": "prod (if there is one), another version, or base"},
+        True,
+        ("version",),
+    ),
     "serve": Verb(
         "all promoted versions behind one OpenAI-compatible address",
         "serve",
@@ -107,7 +114,11 @@ VERBS = {
     "promote": Verb(
         "let a version be what its task's name means",
         "registry",
-        {"version": VERSION, "canary": "a share of the callers, such as 10%, instead of all"},
+        {
+            "version": VERSION,
+            "canary": "a share of the callers, such as 10%, instead of all",
+            "force": "why the gate is overridden, in words; it is recorded",
+        },
         needs=("version",),
     ),
     "shadow": Verb(

@@ -8,7 +8,8 @@ from evals import rubric as rubrics
 from factory.errors import FactoryError, InputError
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
-from factory.registry.remote import Pointer, Remote, open_remote, parse, remotes, short
+from factory.registry.places import open_remote, remotes
+from factory.registry.remote import Pointer, Remote, parse, short
 from factory.registry.store import SHORT, Version
 from factory.terminal import err, out, percent, table
 

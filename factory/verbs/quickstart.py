@@ -8,8 +8,8 @@ from typing import Any
 from factory.base.build import load_tokenizer, prepare
 from factory.data.build import build
 from factory.recipe import load
-from factory.registry import aliases
 from factory.terminal import out
+from factory.verbs.registry import promote
 from factory.verbs.train import train
 from serve.server import Options, running
 
@@ -24,7 +24,7 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     console = out(quiet)
     made = train({"task": ",".join(TASKS)}, changes, quiet)["versions"]
     for version in made:
-        aliases.point(aliases.resolve(version["version"]))
+        promote({"version": version["version"]}, {}, quiet)
     questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
     with running(Options(port=0)) as url:

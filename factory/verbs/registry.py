@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from evals import decisions, tables
 from factory.errors import InputError
 from factory.recipe import tasks
 from factory.registry import aliases, store
@@ -70,11 +71,17 @@ def show(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
 def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Let the task's name mean this version, or with `canary=10%` give it that share of the callers.
 
+    The gate must have said PROMOTE against what is in production now; `force="reason"` overrides it and is recorded.
     A server that runs over this home does it without dropping a request; without one only the registry changes.
     """
     version = aliases.resolve(arguments["version"])
     store.verify(version)
     share = _share(arguments.get("canary", "100%"))
+    now = aliases.read(version.task).aliases.get("prod", "")
+    if now != version.sha:
+        decisions.allow(
+            tables.open_database(), version.name, store.get(now).name if now else "", arguments.get("force", "")
+        )
     served = remote.promote(version.name, share)
     if served is None:
         aliases.point(version, "prod" if share == 1 else "canary")

@@ -1,44 +1,57 @@
-"""`factory train`: build the data, train the adapter, answer the eval rows, grade them, register the version."""
+"""`factory train`: build the data, train the adapters together, register them, grade them, ask the gate."""
 
 from __future__ import annotations
 
-import json
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from evals import rubric as rubrics
+from evals import show
 from evals.scorecard import Scorecard, grade_answers
-from factory import answers
 from factory import recipe as recipes
-from factory.base.build import Base, load_model, load_tokenizer, prepare
 from factory.data.build import Built, build
-from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
-from factory.home import digest, home, shown, write_json
+from factory.home import digest, home, shown
 from factory.recipe import Recipe
 from factory.registry import aliases, store
 from factory.terminal import err, out, percent, progress_bar, table
 from factory.train import curves, sft
+from factory.train.fused import board
+from factory.train.fused.engine import train_many
+from factory.train.fused.lora import alone
+from factory.train.fused.run import Failed, Job
+from factory.train.sft import Trained
 from factory.train.tokens import encode
+from factory.verbs.answering import Loaded, loaded, of_base
+from factory.verbs.grade import gate_of, grade_version
 
 
 def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
-    """Train every task named, one base loaded once, and show each against the base."""
+    """Train every task named, all that share a base at once, and show each against the base."""
     wanted = read_recipes(arguments["task"], changes)
-    console = out(quiet)
-    versions = []
-    loaded: dict[str, tuple[Base, Any, Any]] = {}
     for recipe in wanted:
-        if recipe.base not in loaded:
-            base = prepare(recipe.base)
-            loaded[recipe.base] = (base, load_model(base), load_tokenizer(base))
-        result = train_one(recipe, *loaded[recipe.base])
-        versions.append(result)
-        console.print(_table(result))
-        console.print(f"\n{result['version']} is in the registry. Next:")
-        console.print(f"  factory promote version={recipe.task}@v{result['ordinal']} && factory serve\n")
-    return {"versions": [{k: v for k, v in result.items() if k != "base_scorecard"} for result in versions]}
+        rubrics.load(recipe.rubric)
+    console = out(quiet)
+    made, failed = [], []
+    for name in dict.fromkeys(recipe.base for recipe in wanted):
+        prepared = [_prepare(recipe, loaded(name)) for recipe in wanted if recipe.base == name]
+        for (recipe, built, _), result in zip(prepared, _fit(loaded(name), prepared), strict=True):
+            if isinstance(result, Failed):
+                failed.append(f"{recipe.task}: {result.why} (step {result.step}; {shown(result.run)})")
+                continue
+            version = _finish(recipe, built, loaded(name), result)
+            made.append(version)
+            console.print(_table(version))
+            for line in version["lines"]:
+                console.print(line)
+            console.print(f"{version['version']} is in the registry. Next:")
+            console.print(f"  factory promote version={recipe.task}@v{version['ordinal']} && factory serve\n")
+    if failed:
+        raise FactoryError("\n".join(failed))
+    hidden = {"base_scorecard", "lines"}
+    return {"versions": [{k: v for k, v in version.items() if k not in hidden} for version in made]}
 
 
 def read_recipes(names: str, changes: dict[str, str]) -> list[Recipe]:
@@ -55,95 +68,80 @@ def read_recipes(names: str, changes: dict[str, str]) -> list[Recipe]:
     return found
 
 
-def train_one(recipe: Recipe, base: Base, model: Any, tokenizer: Any) -> dict[str, Any]:
-    """One task from its rows to a registered, graded version; returns what `--json` shows of it."""
-    rubric = rubrics.load(recipe.rubric)
-    built = build(recipe, tokenizer)
+def _prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
+    """A task's rows as tokens, and a run folder named after everything that decides the result."""
+    built = build(recipe, on.tokenizer)
     if recipe.kind == "classification" and not recipe.labels:
         recipe = recipe.model_copy(update={"labels": built.manifest["labels"]})
-    err.print(
-        f"[bold]{recipe.task}[/] over {base.name}: {len(built.train)} rows to learn from, {len(built.eval)} to grade on"
+    prompt = recipe.system_prompt()
+    learn, held_out = (
+        [encode(on.tokenizer, row.with_system(prompt), recipe.train.max_length) for row in rows]
+        for rows in (built.train, built.eval)
     )
-    trained, remarks = _fit(recipe, base, model, tokenizer, built)
+    inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
+    err.print(f"{recipe.task}: {len(learn)} rows to learn from, {len(held_out)} to grade on")
+    return recipe, built, Job(recipe.task, recipe, learn, held_out, home("runs", f"{recipe.task}-{inputs[:12]}"))
+
+
+def _fit(on: Loaded, prepared: Sequence[tuple[Recipe, Built, Job]]) -> list[Trained | Failed]:
+    """All that can share the base at once; what cannot (DoRA, dropout, a tracker …) by itself with TRL."""
+    jobs = [job for _, _, job in prepared]
+    together = [job for job in jobs if not alone(job.recipe.lora) and job.recipe.train.report_to == "none"]
+    with progress_bar() as bar:
+        show_line = board.lines(bar)
+        results = dict(
+            zip(
+                [job.name for job in together],
+                train_many(together, on.base, on.model, progress=show_line) if together else [],
+                strict=True,
+            )
+        )
+        for job in jobs:
+            if job.name not in results:
+                told = functools.partial(show_line, job.name)
+                results[job.name] = sft.train(
+                    job.recipe, on.base, on.model, on.tokenizer, job.train, job.eval, job.run, told
+                )
+    return [results[job.name] for job in jobs]
+
+
+def _finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained) -> dict[str, Any]:
+    """Register a trained adapter and grade it; returns what `--json` shows of it."""
+    curves.plot(trained.run, f"{recipe.task} over {on.base.name}")
+    remarks = curves.warnings(curves.read(trained.run))
+    rate = trained.train_tokens / max(trained.seconds, 1e-9)
+    err.print(
+        f"{recipe.task}: trained in {trained.seconds:.0f} s, {rate:,.0f} tokens/s"
+        f"{', stopped early' if trained.stopped else ''}; curves: {shown(trained.run / 'curves.png')}"
+    )
     for remark in remarks:
         err.print(f"[yellow]{recipe.task}: {remark}[/]")
-    prompted = [row.with_system(recipe.system_prompt()) for row in built.eval]
-    with progress_bar() as bar:
-        before = grade_answers(rubric, built.eval, base_answers(recipe, base, model, tokenizer, prompted, bar))
-        with answers.adapted(model, trained.adapter) as adapted:
-            after = grade_answers(rubric, built.eval, _answers(recipe, adapted, tokenizer, prompted, bar, "adapter"))
-    version = store.add(trained.adapter, store.facts_of(recipe, base))
-    store.note(version, "scorecard", after.to_json())
-    store.note(version, "base_scorecard", before.to_json())
+    version = store.add(trained.adapter, store.facts_of(recipe, on.base))
     store.note(version, "recipe", recipe.model_dump(mode="json"))
     store.note(version, "data", built.manifest)
     store.note(version, "run", {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped})
     entry = aliases.register(version)
+    rubric = rubrics.load(recipe.rubric)
+    before = grade_answers(rubric, built.eval, of_base(recipe, on.base.name)(built.eval))
+    store.note(version, "base_scorecard", before.to_json())
+    report = grade_version(recipe, version, built.eval)
     return {
         "task": recipe.task,
         "version": version.name,
         "ordinal": entry.ordinal,
-        "base": base.name,
-        "fingerprint": base.fingerprint,
+        "base": on.base.name,
+        "fingerprint": on.base.fingerprint,
         "seconds": round(trained.seconds, 2),
         "train_tokens": trained.train_tokens,
-        "tokens_per_second": round(trained.train_tokens / max(trained.seconds, 1e-9)),
+        "tokens_per_second": round(rate),
         "eval_loss": None if math.isnan(trained.eval_loss) else round(trained.eval_loss, 5),
         "run": str(trained.run),
         "remarks": remarks,
-        "scorecard": _brief(after),
+        "scorecard": _brief(report.scorecard),
+        "gate": gate_of(report),
         "base_scorecard": _brief(before),
+        "lines": list(show.lines(report))[-1:],
     }
-
-
-def base_answers(recipe: Recipe, base: Base, model: Any, tokenizer: Any, rows: Sequence[Row], bar: Any) -> list[str]:
-    """The base's own answers to prompted rows, kept in the home: they never change."""
-    asked = [[list(row.turns) for row in rows], recipe.decoding.model_dump(), recipe.labels, base.fingerprint]
-    path = home("answers", f"{digest(asked)}.json")
-    if not path.is_file():
-        write_json(path, _answers(recipe, model, tokenizer, rows, bar, "base"))
-    return list(json.loads(path.read_text()))
-
-
-def _fit(recipe: Recipe, base: Base, model: Any, tokenizer: Any, built: Built) -> tuple[sft.Trained, list[str]]:
-    """Train in a folder named after everything that decides the result, so that an interrupted run is found again."""
-    prompt = recipe.system_prompt()
-    learn, held_out = (
-        [encode(tokenizer, row.with_system(prompt), recipe.train.max_length) for row in rows]
-        for rows in (built.train, built.eval)
-    )
-    inputs = digest([recipe.hash(), base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
-    run = home("runs", f"{recipe.task}-{inputs[:12]}")
-    with progress_bar() as bar:
-        line = bar.add_task(f"train {recipe.task}", total=None, text="")
-
-        def show(record: dict[str, Any]) -> None:
-            rate = record["tokens"] / max(bar.tasks[line].elapsed or 0, 1e-9)
-            loss = (
-                f"loss {record['loss']:.3f}  {rate:,.0f} tokens/s"
-                if "loss" in record
-                else bar.tasks[line].fields["text"]
-            )
-            bar.update(line, total=record["total"], completed=record["step"], text=loss)
-
-        try:
-            trained = sft.train(recipe, base, model, tokenizer, learn, held_out, run, show)
-        except FactoryError as error:
-            raise type(error)(f"{recipe.task}: {error}") from None
-    curves.plot(run, f"{recipe.task} over {base.name}")
-    remarks = curves.warnings(curves.read(run))
-    err.print(
-        f"trained in {trained.seconds:.0f} s, {trained.train_tokens / trained.seconds:,.0f} tokens/s"
-        f"{', stopped early' if trained.stopped else ''}; curves: {shown(run / 'curves.png')}"
-    )
-    return trained, remarks
-
-
-def _answers(recipe: Recipe, model: Any, tokenizer: Any, rows: Sequence[Row], bar: Any, who: str) -> list[str]:
-    line = bar.add_task(f"answers of the {who}", total=len(rows), text="")
-    return answers.answer(
-        model, tokenizer, rows, recipe.decoding, recipe.labels, lambda done: bar.update(line, completed=done)
-    )
 
 
 def _brief(card: Scorecard) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""`factory grade`: a version's scorecard beside production's or the base's, and what the gate says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from evals import judges, matrix, panel, report, show, tables
+from evals import run as runs
+from evals.run import Report, Subject
+from factory import recipe as recipes
+from factory.data.build import build
+from factory.data.rows import Row
+from factory.errors import InputError
+from factory.home import shown, write_file
+from factory.recipe import Recipe
+from factory.registry import aliases, store
+from factory.registry.store import Version
+from factory.terminal import err, out
+from factory.verbs.answering import loaded, of_base, of_version
+
+OTHERS = 40  # rows of each other task that the matrix takes
+
+
+def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Grade a version on its task's eval rows, decide by the recipe's plan, and leave the report beside it."""
+    version = aliases.resolve(arguments["version"])
+    recipe = as_recipe(recipes.load(version.task, changes), version)
+    rows = build(recipe, loaded(version.facts.base).tokenizer).eval
+    found = grade_version(recipe, version, rows, arguments.get("against", "prod"))
+    console = out(quiet)
+    for line in show.lines(found):
+        console.print(line)
+    console.print(f"the whole report: {shown(version.notes('report.html'))}")
+    return found.to_json()
+
+
+def grade_version(recipe: Recipe, version: Version, rows: Sequence[Row], against: str = "prod") -> Report:
+    """The report of `version`, against production (if there is any), another version, or the base."""
+    other = _against(version, against, recipe)
+    jury = [
+        panel.Member(name, judge, version=judge.adapter and aliases.resolve(judge.adapter).name)
+        for name, judge in (judges.load(recipe.gate.judge) if recipe.gate.judge else {}).items()
+    ]
+    found = runs.grade(
+        recipe,
+        rows,
+        Subject(version.name, of_version(version), _label(version)),
+        other,
+        tables.open_database(),
+        jury=jury,
+        matrix=_matrix(recipe, version, rows),
+        watch=lambda what, tally: err.print(f"{what}: {tally}"),
+    )
+    store.note(version, "report", found.to_json())
+    store.note(version, "scorecard", found.scorecard.to_json())
+    store.note(version, "gate", gate_of(found))
+    write_file(version.notes("report.html"), report.html(found, _earlier(version)))
+    return found
+
+
+def gate_of(found: Report) -> dict[str, Any]:
+    """The verdict in the words that every verb's JSON uses."""
+    verdict = found.gate
+    return {
+        "against": found.against or None,
+        "decision": verdict.decision,
+        "why": verdict.why,
+        "labels_needed": verdict.labels_needed,
+    }
+
+
+def as_recipe(recipe: Recipe, version: Version) -> Recipe:
+    """The recipe with what belongs to the version: its labels may come from its data."""
+    return recipe.model_copy(update={"labels": version.facts.labels})
+
+
+def _against(version: Version, against: str, recipe: Recipe) -> Subject | None:
+    if against == "base":
+        return Subject(f"{version.facts.base}+{recipe.task}", of_base(recipe, version.facts.base), version.facts.base)
+    if against == "prod" and "prod" not in aliases.read(version.task).aliases:
+        return None
+    other = aliases.resolve(f"{version.task}@{against}" if "@" not in against else against)
+    if other.task != version.task:
+        raise InputError(f"against={against}: a version of {version.task}, prod or base")
+    return None if other.sha == version.sha else Subject(other.name, of_version(other), _label(other))
+
+
+def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row]) -> list[matrix.Cell]:
+    """The version on every task's rows, and on ordinary requests, against the base."""
+    from evals import rubric as rubrics
+
+    tokenizer = loaded(version.facts.base).tokenizer
+    sets = {recipe.task: (rubrics.load(recipe.rubric), rows)}
+    for task in recipes.tasks():
+        other = recipes.load(task, {"base": version.facts.base})
+        if task != recipe.task and other.rubric in rubrics.names():
+            sets[task] = (rubrics.load(other.rubric), build(other, tokenizer).eval[:OTHERS])
+    sets[matrix.GENERAL] = matrix.general()
+    return matrix.matrix(recipe.task, of_version(version), of_base(recipe, version.facts.base), sets)
+
+
+def _earlier(version: Version) -> list[Report]:
+    entries = aliases.read(version.task).versions
+    noted = [store.noted(store.get(entry.sha), "report") for entry in entries if entry.sha != version.sha]
+    return [Report.model_validate(found) for found in noted if found]
+
+
+def _label(version: Version) -> str:
+    entry = aliases.read(version.task).entry(version.sha)
+    return f"v{entry.ordinal}" if entry else version.name
