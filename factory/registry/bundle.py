@@ -2,7 +2,7 @@
 
     README.md  adapter_model.safetensors  adapter_config.json  version.json
     factory/   manifest.json recipe.yaml prompt.md rubric.yaml scorecard.json base_scorecard.json gate.json data.json
-               report.*   and with with_data=true data/{train,eval}.jsonl
+               curves.png   and with with_data=true report.* and data/{train,eval}.jsonl, which hold rows
 
 On its way out `adapter_config.json` names the base as strangers know it (id and revision); coming in it names it as
 this project does again: the version's hash is over the latter. Nothing leaves that looks like a secret, no path of
@@ -31,6 +31,7 @@ from factory.registry.store import CONFIG, FACTS, WEIGHTS, Version
 
 MANIFEST = OWN_FOLDER + "manifest.json"
 NOTES = {name: f"{OWN_FOLDER}{name}.json" for name in ("scorecard", "base_scorecard", "gate", "data")}
+CURVES = OWN_FOLDER + "curves.png"
 ROWS = ("train.jsonl", "eval.jsonl")
 DATA_KEYS = ("hash", "task", "version", "files", "rows", "funnel", "reasons", "tokens", "labels", "notes")
 Files = dict[str, Path]
@@ -39,7 +40,7 @@ Files = dict[str, Path]
 def gather(
     version: Version, ordinal: int, place: Place, folder: Path, with_data: bool = False
 ) -> tuple[Files, Release]:
-    """Everything to upload (name there → file here; new ones are written into `folder`), and its line in the catalogue.
+    """Everything to upload (name there → file here; new ones are written into `folder`), and its catalogue entry.
 
     InputError with every file and what kind of secret stands in it, if one does.
     """
@@ -47,6 +48,7 @@ def gather(
     recipe = store.noted(version, "recipe") or {}
     notes = {name: _public(name, store.noted(version, name), with_data) for name in NOTES}
     entry = aliases.read(version.task).entry(version.sha)
+    curves = Path((store.noted(version, "run") or {}).get("folder", "none")) / "curves.png"
     dossier = Dossier(
         version=version,
         ordinal=ordinal,
@@ -60,6 +62,7 @@ def gather(
         before=notes["base_scorecard"],
         gate=notes["gate"],
         data=notes["data"],
+        curves=CURVES if curves.is_file() else "",
     )
     files = {WEIGHTS: version.folder / WEIGHTS, FACTS: version.folder / FACTS}
 
@@ -80,8 +83,8 @@ def gather(
     for name, note in notes.items():
         if note is not None:
             add(NOTES[name], _json(note))
-    for report in sorted(version.notes("x").parent.glob("report.*")):
-        files[OWN_FOLDER + report.name] = report
+    if curves.is_file():
+        files[CURVES] = curves
     if with_data:
         files |= _rows(version)
     _refuse_secrets(files)
@@ -174,7 +177,8 @@ def _rows(version: Version) -> Files:
     folder = home("data", str(data.get("hash", "none")))
     if not all((folder / name).is_file() for name in ROWS):
         raise InputError(f"with_data=true: the data set of {version.name} is not on this machine; push without it")
-    return {f"{OWN_FOLDER}data/{name}": folder / name for name in ROWS}
+    reports = {OWN_FOLDER + path.name: path for path in version.notes("x").parent.glob("report.*")}
+    return reports | {f"{OWN_FOLDER}data/{name}": folder / name for name in ROWS}
 
 
 def _refuse_secrets(files: Files) -> None:

@@ -40,6 +40,7 @@ class Dossier:
     before: dict[str, Any] | None
     gate: dict[str, Any] | None
     data: dict[str, Any] | None
+    curves: str  # the picture of the losses there, if there is one
 
     @property
     def on_hub(self) -> bool:
@@ -233,6 +234,8 @@ def _made(dossier: Dossier) -> str:
             + (f", {dossier.card.data_license}" if dossier.card.data_license else "")
             + "."
         )
+    if dossier.curves:
+        lines.append(f"- **Losses**:\n\n  ![training and eval loss]({dossier.curves})\n")
     if not lines:
         lines.append("- Made elsewhere and adopted: how it was trained is not known here.")
     lines.append("- **Merging**: merge it only into the dequantised 4-bit base; it corrects that base's rounding.")

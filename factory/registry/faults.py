@@ -68,7 +68,7 @@ def secret_values() -> Iterable[str]:
     from huggingface_hub import get_token
 
     values = [value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper())]
-    return sorted({value for value in (get_token(), *values) if value and len(value) >= 8}, key=len, reverse=True)
+    return sorted({value for value in (get_token(), *values) if value and len(value) >= 12}, key=len, reverse=True)
 
 
 def transient(error: BaseException) -> bool:

@@ -18,7 +18,8 @@ from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases
 from factory.registry.aliases import Alias
 from factory.registry.exchange import pull
-from factory.registry.remote import Place, Pointer, Remote, RemoteError, parse, remotes
+from factory.registry.places import remotes
+from factory.registry.remote import Place, Pointer, Remote, RemoteError, parse
 from factory.registry.store import Version
 
 log = logging.getLogger("factory.follow")

@@ -161,33 +161,6 @@ def parse(text: str) -> Place:
     return Place(scheme, path.rstrip("/") or "/", which or "")
 
 
-def open_remote(place: Place, private: bool = True) -> Remote:
-    """The place to push to or to pull from. A namespace without a repository is refused."""
-    from factory.registry.folder import Folder
-    from factory.registry.hub import Hub
-
-    if place.scheme != "hub":
-        return Folder(str(place), _url(place))
-    if "/" not in place.path:
-        raise InputError(f"{place} is a namespace; name the repository too: {place}/<repo>")
-    return Hub(str(place), place.path, private)
-
-
-def remotes(place: Place) -> list[Remote]:
-    """All registries at a place: the one it names, or those of a namespace or of a folder of folders."""
-    from factory.registry import folder, hub
-
-    if place.scheme != "hub":
-        found: list[Remote] = [folder.Folder(name, url) for name, url in folder.registries(str(place), _url(place))]
-        return found
-    names = [place.path] if "/" in place.path else hub.repositories(place.path)
-    return [hub.Hub(f"hub:{name}", name) for name in names]
-
-
 def short(release: Release, task: str) -> str:
     """`summary@v2 (1a2b3c4d5e6f)`, as people see a version."""
     return f"{task}@{release.tag} ({release.sha[:SHORT]})"
-
-
-def _url(place: Place) -> str:
-    return f"{place.scheme}://{place.path.removeprefix('//')}" if place.scheme == "s3" else place.path

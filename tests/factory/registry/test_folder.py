@@ -11,7 +11,8 @@ import pytest
 from factory.errors import InputError
 from factory.registry.exchange import point, pull, push
 from factory.registry.folder import Folder
-from factory.registry.remote import Pointer, Remote, RemoteError, open_remote, parse, remotes
+from factory.registry.places import open_remote, remotes
+from factory.registry.remote import Pointer, Remote, RemoteError, parse
 from tests.factory.registry.conftest import Make, contents, other_home, stored
 
 

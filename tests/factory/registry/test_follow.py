@@ -10,7 +10,8 @@ import pytest
 from factory.registry import aliases
 from factory.registry.exchange import point, push
 from factory.registry.follow import Follower, following
-from factory.registry.remote import Pointer, open_remote, parse
+from factory.registry.places import open_remote
+from factory.registry.remote import Pointer, parse
 from factory.registry.store import Version
 from tests.factory.registry.conftest import Make, other_home
 from tests.fakes.fake_hub import FakeHub

@@ -12,7 +12,8 @@ from factory.home import write_json
 from factory.registry import aliases
 from factory.registry.exchange import point, push
 from factory.registry.follow import following
-from factory.registry.remote import Pointer, open_remote, parse
+from factory.registry.places import open_remote
+from factory.registry.remote import Pointer, parse
 from tests.fakes.adapters import register
 from tests.fakes.fake_hub import FakeHub
 from tests.fakes.serving import fake_base, fake_server

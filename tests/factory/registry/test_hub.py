@@ -12,7 +12,8 @@ from factory.errors import FactoryError, InputError
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.hub import Hub
-from factory.registry.remote import Place, Pointer, RemoteError, open_remote, parse, remotes
+from factory.registry.places import open_remote, remotes
+from factory.registry.remote import Place, Pointer, RemoteError, parse
 from factory.registry.store import CONFIG, Version
 from tests.factory.registry.conftest import Make, contents, other_home
 from tests.fakes.fake_hub import READER, WRITER, FakeHub
@@ -53,7 +54,7 @@ def test_push_and_pull_on_another_machine_gives_the_same_bytes(
     assert not pull(open_remote(place), place).new
 
 
-def test_what_stands_there_is_for_strangers_and_holds_no_rows(hub: FakeHub, make: Make) -> None:
+def test_what_stands_there_is_for_strangers_and_holds_no_rows(hub: FakeHub, make: Make, tmp_path: Path) -> None:
     rows = {"train": 1, "eval": 1, "dropped": 0}
     data = {
         "hash": "d" * 64,
@@ -61,12 +62,14 @@ def test_what_stands_there_is_for_strangers_and_holds_no_rows(hub: FakeHub, make
         "files": [{"file": "/home/me/mails.jsonl"}],
         "closest": ["a private message"],
     }
-    send(make(1, scorecard=CARD, data=data))
+    (tmp_path / "curves.png").write_bytes(b"\x89PNG of the losses")
+    send(make(1, scorecard=CARD, data=data, run={"folder": str(tmp_path)}))
     files = {name: blob.data for name, blob in hub.repos["team/mail"].at("main").files.items()}  # type: ignore[union-attr]
     config = json.loads(files[CONFIG])
     assert (config["base_model_name_or_path"], config["revision"]) == ("team/small", "a" * 40)
     manifest = json.loads(files["factory/manifest.json"])
     assert manifest["base"] == {"id": "team/small", "revision": "a" * 40, "fingerprint": "f" * 64}
+    assert files["factory/curves.png"] == b"\x89PNG of the losses" and b"](factory/curves.png)" in files["README.md"]
     everything = b"".join(files.values())
     assert b"private message" not in everything and b"/home/me" not in everything and b"mails.jsonl" in everything
 
