@@ -15,7 +15,8 @@ from factory.errors import FactoryError, InputError
 from factory.train.fused import memory
 from factory.train.fused.attention import packed_attention
 from factory.train.fused.head import token_losses
-from factory.train.fused.lora import Layers, alone
+from factory.train.fused.layers import Layers
+from factory.train.fused.lora import alone
 from factory.train.fused.precision import computing_in
 from factory.train.fused.rows import Row, learned, pack, share_out, size
 from factory.train.fused.run import Failed, Job, Run, finished
@@ -254,12 +255,11 @@ class Engine:
         self.budget = tokens // 2
 
     def _account(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
-        """Count tokens, and give every run of the row its share of the time since the last row."""
+        """Give every run of the row its share of the time since the last row, and tell how it goes on the whole."""
         now = time.monotonic()
         seconds, self.counted = now - self.counted, now
         tokens = sum(size(examples) for _, examples in parts)
         for run, examples in parts:
-            run.tokens += size(examples)
             run.seconds += seconds * size(examples) / tokens
         self.tokens += tokens
         rate = self.tokens / (time.monotonic() - self.started)

@@ -100,6 +100,7 @@ class Run:
         self.loss = torch.zeros((), device=self.adapter.weights.device)
         if not self.done:
             self.waiting = [self.job.train[i] for i in self.schedule.batch(self.step)]
+            self.batch_tokens = size(self.waiting)
             self.weight = 1 / max(1, learned(self.waiting))
 
     def finish_step(self, loss: float, norm: float) -> dict[str, Any]:
@@ -113,6 +114,7 @@ class Run:
         self.optimizer.step()
         self.adapter.refresh()
         self.step += 1
+        self.tokens += self.batch_tokens
         self.begin_step()
         return self.note({"step": self.step, "loss": loss, "grad_norm": norm, "lr": rate})
 
@@ -152,7 +154,8 @@ class Run:
                     vars(self).update(place)
                     self._load({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
         old = self.metrics.read_text().splitlines() if self.metrics.is_file() else []
-        records = [line for line in old if json.loads(line)["step"] <= self.step] if self.step else []
+        whole = [line for line in old if line.endswith("}")]
+        records = [line for line in whole if json.loads(line)["step"] <= self.step] if self.step else []
         write_file(self.metrics, "".join(line + "\n" for line in records))
 
     def _load(self, tensors: dict[str, torch.Tensor]) -> None:

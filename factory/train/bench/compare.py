@@ -1,0 +1,199 @@
+"""`factory bench only=training`: N adapters by plain TRL one after the other, and by one process of ours.
+
+Every figure is a whole process from its start to its end, as a user waits for it. In each repeat all of them take
+turns, so that a slow minute of the machine hits all alike. N runs one after the other are sums over the same tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.base.build import Base, load_model, load_tokenizer, prepare
+from factory.errors import FactoryError
+from factory.train.bench import growth, rows
+from factory.train.bench.ours import held_out_loss
+from factory.train.tokens import encode
+
+PLAIN = Path(__file__).with_name("plain_trl.py")
+SAME = 1.02  # a held-out loss up to this many times the other's counts as the same
+
+
+@dataclass(frozen=True)
+class Process:
+    """One measured process: wall seconds, those of them spent training, peak resident bytes."""
+
+    wall: float
+    training: float
+    peak: int
+
+
+def run(
+    adapters: Sequence[int] = (1, 3, 8),
+    *,
+    base: str = "auto",
+    rows_per_task: int = 240,
+    epochs: float = 2.0,
+    repeats: int = 3,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure; returns the `training` part of the benchmark's JSON. Takes about ten minutes a repeat on two cores."""
+    known = prepare(base)
+    settings: dict[str, Any] = {"epochs": epochs, "batch": 16, "lr": known.lr, "r": 16, "max_length": 1024}
+    measured: dict[str, list[list[Process]]] = {"plain": [], "packed": [], "alone": []}
+    measured |= {f"fused {n}": [] for n in adapters}
+    load = [os.getloadavg()[0]]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokenizer = load_tokenizer(known)
+        tasks = rows.write(max(adapters), rows_per_task, tokenizer, folder / "tasks")
+        for repeat in range(repeats):
+            turn: dict[str, list[Process]] = {kind: [] for kind in measured}
+            for task in tasks:
+                turn["plain"].append(_plain(known, task, folder / "plain", settings, packing=False))
+                turn["alone"].append(_ours(known, [task], folder / f"alone-{repeat}", settings))
+            turn["packed"].append(_plain(known, tasks[0], folder / "packed", settings, packing=True))
+            for n in adapters:
+                turn[f"fused {n}"].append(_ours(known, tasks[:n], folder / f"fused-{n}-{repeat}", settings))
+            for kind, processes in turn.items():
+                measured[kind].append(processes)
+                progress(f"{repeat + 1}/{repeats} {kind}: {sum(p.wall for p in processes):.1f} s")
+            load.append(os.getloadavg()[0])
+        losses = _losses(known, tokenizer, tasks, folder, adapters, settings["max_length"])
+        tokens = [_tokens(tokenizer, task, settings) for task in tasks]
+    return {
+        "fused_vs_trl": {str(n): _verdict(n, measured, losses) for n in adapters},
+        "trainers": {kind: _summary(kind, measured[kind], tokens) for kind in measured},
+        "held_out_loss": losses,
+        "tasks": [task.name for task in tasks],
+        "settings": {**settings, "rows": rows_per_task, "repeats": repeats, "base": known.name},
+        "growth": growth.run(known),
+        "machine": {"cores": os.cpu_count(), "load_average": [round(value, 2) for value in load]},
+    }
+
+
+def _plain(base: Base, task: rows.Task, out: Path, settings: dict[str, Any], *, packing: bool) -> Process:
+    keys = {**settings, "packing": packing, "seed": task.seed}
+    return _process(
+        [str(PLAIN), str(base.folder), str(task.folder / "train.jsonl"), str(out / task.name), json.dumps(keys)]
+    )
+
+
+def _ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, Any]) -> Process:
+    folders = [str(task.folder) for task in tasks]
+    return _process(["-m", "factory.train.bench.ours", base.name, str(out), json.dumps(settings), *folders])
+
+
+def _process(arguments: list[str]) -> Process:
+    """Run Python and wait: its wall time, its own peak memory, and the training time that it prints."""
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+    with tempfile.TemporaryFile("w+") as said:
+        began = time.monotonic()
+        process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=said, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        text = said.read()
+    if process.returncode:
+        raise FactoryError(f"{' '.join(arguments[:2])} ended with {process.returncode}:\n{text[-2000:]}")
+    found = re.findall(r"train_runtime['\"]: ['\"]?([0-9.e+-]+)", text)
+    return Process(wall, float(found[-1]) if found else 0.0, usage.ru_maxrss * 1024)
+
+
+def _losses(
+    base: Base, tokenizer: Any, tasks: list[rows.Task], folder: Path, adapters: Sequence[int], max_length: int
+) -> dict[str, list[float]]:
+    """Held-out losses of the adapters each trainer left, task by task, all by the same ruler."""
+    model = load_model(base)
+    held_out = [[encode(tokenizer, row, max_length) for row in rows.read(t.folder / "eval.jsonl")] for t in tasks]
+    places = {
+        "plain": (len(tasks), "plain/{}"),
+        "packed": (1, "packed/{}"),
+        "alone": (len(tasks), "alone-0/{}/adapter"),
+    }
+    places |= {f"fused {n}": (n, f"fused-{n}-0/{{}}/adapter") for n in adapters}
+    return {
+        kind: [round(held_out_loss(model, folder / place.format(tasks[i].name), held_out[i]), 4) for i in range(count)]
+        for kind, (count, place) in places.items()
+    }
+
+
+def _tokens(tokenizer: Any, task: rows.Task, settings: dict[str, Any]) -> int:
+    examples = [encode(tokenizer, row, settings["max_length"]) for row in rows.read(task.folder / "train.jsonl")]
+    return round(sum(len(e.input_ids) for e in examples) * settings["epochs"])
+
+
+def _verdict(n: int, measured: dict[str, list[list[Process]]], losses: dict[str, list[float]]) -> dict[str, Any]:
+    """The three figures of N adapters; ratios are medians over repeats, with their range beside them."""
+    pairs = list(zip(measured["plain"], measured[f"fused {n}"], strict=True))
+    walls = [fused[0].wall / sum(p.wall for p in plain[:n]) for plain, fused in pairs]
+    peaks = [fused[0].peak / max(p.peak for p in plain[:n]) for plain, fused in pairs]
+    same = all(ours <= SAME * theirs for ours, theirs in zip(losses[f"fused {n}"], losses["plain"], strict=False))
+    return {
+        "wall_ratio": round(statistics.median(walls), 3),
+        "memory_ratio": round(statistics.median(peaks), 3),
+        "same_score": same,
+        "wall_ratio_range": [round(min(walls), 3), round(max(walls), 3)],
+    }
+
+
+def _summary(kind: str, repeats: list[list[Process]], tokens: list[int]) -> dict[str, Any]:
+    """What one trainer took for all its tasks: medians and ranges over the repeats."""
+    walls = [sum(p.wall for p in processes) for processes in repeats]
+    training = [sum(p.training for p in processes) for processes in repeats]
+    count = int(kind.split()[1]) if kind.startswith("fused") else len(repeats[0])
+    return {
+        "adapters": count,
+        "wall_seconds": round(statistics.median(walls), 2),
+        "wall_seconds_range": [round(min(walls), 2), round(max(walls), 2)],
+        "training_seconds": round(statistics.median(training), 2),
+        "tokens_per_second": round(sum(tokens[:count]) / statistics.median(walls)),
+        "tokens_per_second_training": round(sum(tokens[:count]) / max(statistics.median(training), 1e-9)),
+        "peak_mb": round(max(p.peak for processes in repeats for p in processes) / 2**20),
+    }
+
+
+def table(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Rows for `factory.terminal.table`: trainer, adapters, seconds (range), tokens/s, peak memory, held-out loss."""
+    made: list[tuple[str, ...]] = []
+    for kind, figures in result["trainers"].items():
+        low, high = figures["wall_seconds_range"]
+        losses = result["held_out_loss"][kind]
+        made.append(
+            (
+                kind, str(figures["adapters"]), f"{figures['wall_seconds']:.1f} ({low:.1f} to {high:.1f})",
+                f"{figures['tokens_per_second']:,}", f"{figures['peak_mb']:,} MB", f"{statistics.mean(losses):.3f}",
+            )
+        )  # fmt: skip
+    return made
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Wall seconds of N adapters, plain TRL against ours, and how ours grows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    left, *others = figure.subplots(1, 4)
+    ratios = result["fused_vs_trl"]
+    left.bar(list(ratios), [figures["wall_ratio"] for figures in ratios.values()], width=0.5)
+    left.axhline(1, color="grey", linewidth=0.8)
+    left.set_xlabel("adapters")
+    left.set_ylabel("wall time, fused ÷ plain TRL")
+    for axis, (name, points) in zip(others, result["growth"].items(), strict=True):
+        axis.plot([p["at"] for p in points], [p["tokens_per_second"] for p in points], "o-", linewidth=1.2)
+        axis.set_xscale("log", base=2)
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(name)
+        axis.set_ylabel("tokens per second")
+    figure.savefig(path, dpi=110)

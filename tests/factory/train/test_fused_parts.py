@@ -1,0 +1,161 @@
+"""The parts of training together, each against the plain way to say the same."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factory.errors import FactoryError
+from factory.train.fused import attention, head, layers, memory
+from factory.train.fused.layers import Grouped, OneByOne
+from factory.train.fused.lora import Slot
+from factory.train.fused.rows import learned, pack, share_out, size
+from factory.train.tokens import IGNORE, Example
+
+
+def example(length: int, answer: int = 2, first: int = 10) -> Example:
+    ids = list(range(first, first + length))
+    return Example(ids, [IGNORE] * (length - answer) + ids[length - answer :])
+
+
+def test_a_row_says_where_everything_is() -> None:
+    row = pack([([example(5), example(3)], 0.25), ([example(4, answer=3, first=50)], 0.5)], torch.device("cpu"))
+    assert row.ids.tolist() == [[10, 11, 12, 13, 14, 10, 11, 12, 50, 51, 52, 53]]
+    assert row.positions.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3]]
+    assert row.bounds.tolist() == [0, 5, 8, 12] and row.longest == 5 and row.slices == [(0, 8), (8, 12)]
+    assert row.keep.tolist() == [2, 3, 5, 6, 8, 9, 10]
+    assert row.labels.tolist() == [13, 14, 11, 12, 51, 52, 53]
+    assert row.owners.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert row.weights.tolist() == [0.25] * 4 + [0.5] * 3
+    assert learned([example(5), example(3)]) == 4 and learned([Example([7, 8], [7, 8])]) == 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.lists(st.integers(2, 60), min_size=1, max_size=9), min_size=1, max_size=7), st.integers(30, 150))
+def test_rows_are_filled_and_nothing_is_lost(lengths: list[list[int]], budget: int) -> None:
+    """Rows until all is carried: the first batch always gets on, others only whole, the budget holds."""
+    batches = [[example(n) for n in batch] for batch in lengths]
+    while batches:
+        chosen = share_out(batches, budget)
+        assert chosen[0] and all(not c or len(c) == len(b) for c, b in zip(chosen[1:], batches[1:], strict=True))
+        tokens = sum(size(c) for c in chosen)
+        assert tokens <= budget or (len(chosen[0]) == 1 and not any(chosen[1:]))
+        for batch, part in zip(batches, chosen, strict=True):
+            for taken in part:
+                batch.remove(taken)
+        batches = [batch for batch in batches if batch]
+
+
+@pytest.mark.parametrize(("short", "window"), [(512, None), (0, None), (512, 6), (0, 6)])
+def test_attention_is_that_of_each_sequence_alone(
+    short: int, window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "SHORT", short)
+    torch.manual_seed(0)
+    bounds = [0, 3, 20, 21, 32]
+    q, k, v = (torch.randn(1, heads, 32, 8, requires_grad=True) for heads in (4, 2, 2))
+    out, _ = attention.attend(
+        torch.nn.Identity(), q, k, v, None, cu_seq_lens_q=torch.tensor(bounds), max_length_q=17, scaling=0.3,
+        sliding_window=window,
+    )  # fmt: skip
+    expected = []
+    for a, b in pairwise(bounds):
+        mask = torch.ones(b - a, b - a, dtype=torch.bool).tril()
+        mask = mask if window is None else mask.triu(1 - window)
+        parts = (t[:, :, a:b] for t in (q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)))
+        expected.append(F.scaled_dot_product_attention(*parts, mask, scale=0.3))
+    wanted = torch.cat(expected, 2).transpose(1, 2)
+    assert torch.allclose(out, wanted, atol=1e-6)
+    grad = torch.randn_like(out)
+    ours = torch.autograd.grad(out, (q, k, v), grad)
+    for mine, theirs in zip(ours, torch.autograd.grad(wanted, (q, k, v), grad), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+def test_attention_that_is_not_built_here_is_refused() -> None:
+    q = torch.zeros(1, 1, 2, 4)
+    with pytest.raises(FactoryError, match="softcap"):
+        attention.attend(
+            torch.nn.Identity(), q, q, q, None, cu_seq_lens_q=torch.tensor([0, 2]), max_length_q=2, softcap=50.0
+        )
+
+
+def test_the_loss_in_chunks_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head, "LOGITS", 30 * 4)
+    torch.manual_seed(0)
+    lm_head = torch.nn.Linear(16, 30, bias=False).requires_grad_(False)
+    hidden = torch.randn(11, 16, requires_grad=True)
+    labels, weights = torch.randint(0, 30, (11,)), torch.rand(11)
+    total, each = head.token_losses(hidden, lm_head, labels, weights)
+    expected = F.cross_entropy(lm_head(hidden), labels, reduction="none")
+    assert torch.allclose(each, expected) and torch.allclose(total, (expected * weights).sum())
+    ours = torch.autograd.grad(total * 3, hidden)[0]
+    assert torch.allclose(ours, torch.autograd.grad((expected * weights).sum() * 3, hidden)[0], atol=1e-6)
+    with torch.no_grad():
+        assert torch.allclose(head.token_losses(hidden, lm_head, labels, weights)[0], total)
+
+
+@pytest.mark.parametrize("kind", [OneByOne, Grouped])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_many_adapters_on_one_layer(kind: Any, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    ranks, ends, scales = [4, 16, 5], [7, 8, 20], [2.0, 0.5, 1.0]
+    made = [(torch.randn(r, 32, dtype=dtype), torch.randn(24, r, dtype=dtype)) for r in ranks]
+    slots = [Slot(a, b, torch.zeros(a.shape), torch.ones(b.shape), s) for (a, b), s in zip(made, scales, strict=True)]
+    x, y, grad = (torch.randn(20, n, dtype=dtype) for n in (32, 24, 24))
+    starts = [0, *ends[:-1]]
+    adding = kind(list(zip(starts, ends, slots, strict=True)))
+    got, dx = y.clone(), torch.zeros_like(x)
+    adding.backward(grad, x, dx, adding.forward(x, got))
+    tolerance = {"atol": 1e-4} if dtype == torch.float32 else {"atol": 1.0, "rtol": 0.03}
+    for start, end, slot in zip(starts, ends, slots, strict=True):
+        leaves = [t.float().requires_grad_() for t in (x[start:end], slot.a, slot.b)]
+        wanted = y[start:end].float() + slot.scale * leaves[0] @ leaves[1].t() @ leaves[2].t()
+        assert torch.allclose(got[start:end].float(), wanted, **tolerance)
+        into_x, into_a, into_b = torch.autograd.grad(wanted, leaves, grad[start:end].float())
+        assert torch.allclose(dx[start:end].float(), into_x, **tolerance)
+        assert torch.allclose(slot.grad_a, into_a, **tolerance)
+        assert torch.allclose(slot.grad_b - 1, into_b, **tolerance)
+
+
+def test_grouped_products_are_for_many_parts_without_gaps() -> None:
+    slot = Slot(torch.zeros(4, 8), torch.zeros(8, 4), torch.zeros(4, 8), torch.zeros(8, 4), 1.0)
+    made = layers.Layers.__new__(layers.Layers)
+    made.many, made.dtype = 2, torch.bfloat16
+    assert isinstance(made._adding([(0, 3, slot), (3, 5, slot)], 5), Grouped)
+    assert isinstance(made._adding([(0, 3, slot), (4, 5, slot)], 5), OneByOne)
+    assert isinstance(made._adding([(0, 5, slot)], 5), OneByOne)
+
+
+def test_what_is_kept_for_the_way_back_is_counted() -> None:
+    linear = torch.nn.Linear(8, 8, bias=False)
+    x = torch.randn(5, 8, requires_grad=True)
+    kept = memory.kept_bytes(linear, lambda: linear(x).exp())
+    assert kept == 2 * 5 * 8 * 4
+
+
+def test_memory_decides_the_length_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = SimpleNamespace(num_hidden_layers=10, hidden_size=100)
+    model = SimpleNamespace(
+        device=torch.device("cpu"), dtype=torch.bfloat16, config=SimpleNamespace(get_text_config=lambda: shape)
+    )
+
+    def found(free: float, wanted: set[bool | str], longest: int = 100) -> tuple[int, bool]:
+        monkeypatch.setattr(memory, "free", lambda device: free)
+        return memory.plan(model, 100_000.0, longest, wanted)
+
+    assert found(1e12, {"auto"}) == (memory.MOST["cpu"], False)
+    tokens, recompute = found(1e9, {False})
+    assert 1000 < tokens < 1e9 / 100_000 and not recompute
+    assert found(1e8, {"auto"})[1] and found(1e8, {"auto"})[0] > found(1e8, {False})[0]
+    assert found(1e12, {True, False})[1]
+    assert found(1e3, {False}, longest=700) == (700, False)
+    assert memory.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not memory.is_out_of_memory(ValueError("shapes"))
