@@ -171,8 +171,11 @@ class Keys:
         except FactoryError as error:
             log.error("%s; the keys stay as they were", error)
             return
-        known = {caller.key: caller for caller in self.callers.values()}
-        self.callers = {key.sha256: known.get(key) or Caller(key) for key in keys}
+        now = self.callers
+        self.callers = {
+            key.sha256: now[key.sha256] if key.sha256 in now and now[key.sha256].key == key else Caller(key)
+            for key in keys
+        }
 
     def caller(self, scope: Scope) -> Caller:
         """Who asks. Refusal 401 without a valid key, where keys are required."""

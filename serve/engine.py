@@ -31,8 +31,11 @@ from factory.home import shown
 from serve.boot import PARENT, python_path
 
 START_LIMIT = 900.0  # seconds until an engine counts as stuck while starting
+KEEP_ALIVE = 120  # seconds that the engine keeps an idle connection; we give it up long before, so none breaks in use
 STOP_LIMIT = 10.0  # seconds it may take to stop before it is killed
 MODULE = "serve.boot"  # what an engine's process runs
+# How families of models write tool calls (vLLM's parsers); other bases answer without tools.
+TOOL_PARSERS = {"qwen2": "hermes", "qwen3": "hermes", "llama": "llama3_json", "mistral": "mistral"}
 PLUGINS = "adapter_factory,adapter_factory_child,bitsandbytes"
 
 
@@ -69,7 +72,7 @@ class Engine:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 "http://engine",
-                connector=aiohttp.UnixConnector(str(self.socket), limit=0, keepalive_timeout=3),
+                connector=aiohttp.UnixConnector(str(self.socket), limit=0, keepalive_timeout=KEEP_ALIVE / 2),
                 headers={"authorization": f"Bearer {self.key}"},
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
                 auto_decompress=False,
@@ -207,6 +210,10 @@ def command(base: Base, socket: Path, size: Size, name: str) -> list[str]:
     flags = ["enable-lora", "disable-uvicorn-access-log", "disable-fastapi-docs"]
     if not cuda():
         flags.append("enforce-eager")
+    config = json.loads((base.folder / "config.json").read_text())
+    if parser := TOOL_PARSERS.get(config.get("model_type", "")):
+        flags.append("enable-auto-tool-choice")
+        options["tool-call-parser"] = parser
     return [
         *(sys.executable, "-m", MODULE),
         *(f"--{key}={value}" for key, value in options.items()),
@@ -224,6 +231,7 @@ def environment(key: str) -> dict[str, str]:
         "VLLM_API_KEY": key,
         "VLLM_PLUGINS": PLUGINS,
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE),
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
         "HF_HUB_OFFLINE": "1",

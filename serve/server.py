@@ -42,6 +42,7 @@ from serve.logs import open_logs
 from serve.metrics import Metrics
 
 log = logging.getLogger("serve")
+KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than clients keep theirs, so none breaks in use
 LINGER = 20  # seconds that running answers have to end when the server stops
 Progress = Callable[[str], None]
 
@@ -245,6 +246,7 @@ def _config(app: Gateway | Admin) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LINGER,
     )
 

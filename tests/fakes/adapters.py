@@ -7,30 +7,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.numpy import save_file
 
 from factory.base.build import Base
 from factory.home import digest
 from factory.recipe import Decoding
 from factory.registry import aliases, store
-from factory.registry.preflight import PREFIX, module_shapes
 from factory.registry.store import CONFIG, WEIGHTS, Facts, Version
-
-TARGETS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+from serve.bench import lora_config, random_weights
 
 
 def config(rank: int = 8, **changes: Any) -> dict[str, Any]:
     """An adapter_config.json as PEFT writes it, as far as it matters here."""
     return {
-        "peft_type": "LORA",
+        **lora_config(rank),
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": "base",
-        "r": rank,
-        "lora_alpha": 2 * rank,
         "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": TARGETS,
         "use_dora": False,
         "use_rslora": False,
         "modules_to_save": None,
@@ -39,18 +32,6 @@ def config(rank: int = 8, **changes: Any) -> dict[str, Any]:
         "alpha_pattern": {},
         "inference_mode": True,
     } | changes
-
-
-def weights(base: Base, seed: int, rank: int = 8, scale: float = 0.1) -> dict[str, np.ndarray]:
-    """Random A and B for every linear layer of the base; B is as strong as `scale`."""
-    random = np.random.default_rng(seed)
-    tensors = {}
-    for module, (out, width) in module_shapes(base.folder).items():
-        a = random.normal(0, 1 / np.sqrt(width), (rank, width))
-        b = random.normal(0, scale, (out, rank))
-        tensors[f"{PREFIX}{module}.lora_A.weight"] = a.astype(np.float32)
-        tensors[f"{PREFIX}{module}.lora_B.weight"] = b.astype(np.float32)
-    return tensors
 
 
 def facts(base: Base, task: str, **changes: Any) -> Facts:
@@ -73,7 +54,7 @@ def register(base: Base, task: str, seed: int, *, rank: int = 8, scale: float = 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "adapter"
         folder.mkdir()
-        save_file(weights(base, seed, rank, scale), folder / WEIGHTS)
+        save_file(random_weights(base, seed, rank, scale), folder / WEIGHTS)
         (folder / CONFIG).write_text(json.dumps(config(rank)))
         version = store.add(folder, facts(base, task, **changes))
     aliases.register(version)

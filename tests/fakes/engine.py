@@ -1,6 +1,6 @@
 """An engine that behaves towards the gateway as vLLM does, and answers in no time with what nobody can mix up.
 
-Run as `python -m tests.fakes.engine --uds=… --served-model-name=…`. The answer of model `m` to any question is the words
+Run as `python -m tests.fakes.engine --uds=… --served-model-name=…`. The answer of model `m` to any question: the words
 `m:0 m:1 m:2 …`, one a token, `FAKE_TOKEN_SECONDS` apart. It keeps in mind which adapters were loaded, reads their files
 when it loads them, and ends with its parent.
 """
@@ -111,7 +111,7 @@ def main() -> None:
         Route("/v1/chat/completions", generate, methods=["POST"]),
         Route("/v1/completions", generate, methods=["POST"]),
     ]
-    uvicorn.run(Starlette(routes=routes), uds=options["uds"], log_level="warning", http="httptools")
+    uvicorn.run(Starlette(routes=routes), uds=options["uds"], log_level="warning", http="httptools", timeout_keep_alive=120)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from factory.base.build import Base
 from factory.errors import InputError
 from factory.home import digest, home, write_json
 from serve import boot, control, engine, server
-from tests.fakes.adapters import TARGETS
+from serve.bench import lora_config
 
 LAYERS, WIDTH = 2, 32
 
@@ -35,7 +35,7 @@ def fake_base(name: str = "tiny") -> Base:
         folder.mkdir(parents=True)
         tensors = {}
         for layer in range(LAYERS):
-            for target in TARGETS:
+            for target in lora_config(8)["target_modules"]:
                 place = "mlp" if target in ("down_proj", "gate_proj", "up_proj") else "self_attn"
                 shape = json.dumps({"shape": [WIDTH, WIDTH], "of": name}).encode()
                 key = f"model.layers.{layer}.{place}.{target}.weight.quant_state.bitsandbytes__nf4"

@@ -23,7 +23,8 @@ from factory.registry.aliases import Entry, Registry
 from factory.registry.preflight import Refused, preflight
 from factory.registry.store import CONFIG, FACTS, WEIGHTS
 from serve import remote
-from tests.fakes.adapters import config, facts, register, weights
+from serve.bench import random_weights
+from tests.fakes.adapters import config, facts, register
 from tests.fakes.serving import fake_base, fake_server
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
@@ -34,7 +35,7 @@ def tensors(change: Callable[[dict[str, np.ndarray]], Any]) -> Callable[[Path, B
     """A hostile adapter by changing sound weights."""
 
     def spoil(folder: Path, base: Base) -> None:
-        found = weights(base, 1)
+        found = random_weights(base, 1)
         change(found)
         save_file(found, folder / WEIGHTS)
 

@@ -1,0 +1,266 @@
+"""`factory bench only=serving`: what the gateway costs, what many adapters cost, and what a swap costs.
+
+One server with random adapters over the base, one load for all: streamed chat answers of TOKENS tokens, CLIENTS at a
+time. Its vLLM is measured directly too, over its private socket, with the same requests. Measurements that are compared
+take turns, ROUNDS times, and their medians are compared, so that a machine that warms up or slows down does not decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import aiohttp
+import numpy as np
+from safetensors.numpy import save_file
+
+from factory.base.build import Base, prepare
+from factory.home import digest, home
+from factory.recipe import Decoding
+from factory.registry import aliases, store
+from factory.registry.preflight import PREFIX, module_shapes
+from serve import remote
+from serve.server import Options, running
+
+CLIENTS, TOKENS, REQUESTS, ROUNDS = 16, 32, 160, 3
+VERSIONS = 200  # of one task, for the test with more adapters than slots
+TARGETS = {"throughput_ratio": 0.95, "ttft_added_ms": 5, "mixed8": 0.9, "swap_seconds": 1, "swap_p99": 1.2}
+
+
+@dataclass
+class Run:
+    """One measurement. Times in seconds."""
+
+    per_second: float  # tokens
+    first: list[float]
+    whole: list[float]
+    failed: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to ask: a URL, over TCP or over a unix socket with a key."""
+
+    url: str
+    socket: str = ""
+    key: str = ""
+
+    def session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.UnixConnector(self.socket, limit=0) if self.socket else aiohttp.TCPConnector(limit=0)
+        return aiohttp.ClientSession(self.url, connector=connector, headers={"authorization": f"Bearer {self.key}"})
+
+
+def run(base: str = "auto", versions: int = VERSIONS, soak_minutes: float = 0) -> dict[str, Any]:
+    """All measurements, in a home of their own. Ratios are ours over the reference; milliseconds where it says so."""
+    found = prepare(base)
+    with tempfile.TemporaryDirectory() as folder, _home(Path(folder), found):
+        for number in range(8):
+            register_random(found, f"t{number}", number)
+        register_random(found, "t0", 100)
+        for number in range(versions):
+            register_random(found, "many", 1000 + number)
+        with running(Options(port=0), lambda line: None) as url:
+            return asyncio.run(_measure(Place(url), Path(found.name).name, versions, soak_minutes))
+
+
+async def _measure(ours: Place, base: str, versions: int, soak_minutes: float) -> dict[str, Any]:
+    direct = _engine()
+    first = aliases.resolve("t0@v1").name
+    await _load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on
+    pairs = [
+        (await _load(direct, lambda n: first, REQUESTS), await _load(ours, lambda n: "t0", REQUESTS))
+        for _ in range(ROUNDS)
+    ]
+    mixed = [
+        (await _load(ours, lambda n: "t0", REQUESTS), await _load(ours, lambda n: f"t{n % 8}", REQUESTS))
+        for _ in range(ROUNDS)
+    ]
+    quiet = [await _load(ours, lambda n: "t0", REQUESTS) for _ in range(ROUNDS)]
+    swaps: list[float] = []
+    busy = [await _swapping(ours, swaps) for _ in range(ROUNDS)]
+    many = await _load(ours, lambda n: f"many@v{n % versions + 1}", 2 * versions) if versions else None
+    state = remote.state() or {}
+    result: dict[str, Any] = {
+        "gateway": {
+            "throughput_ratio": _ratio([ours.per_second for _, ours in pairs], [d.per_second for d, _ in pairs]),
+            "ttft_added_ms": round(1000 * (_first([o for _, o in pairs]) - _first([d for d, _ in pairs])), 2),
+            "tokens_per_second": round(median(o.per_second for _, o in pairs), 1),
+            "direct_tokens_per_second": round(median(d.per_second for d, _ in pairs), 1),
+            "ttft_ms": round(1000 * _first([o for _, o in pairs]), 2),
+        },
+        "mixed8": {"throughput_ratio": _ratio([m.per_second for _, m in mixed], [o.per_second for o, _ in mixed])},
+        "swap": {
+            "seconds": round(median(swaps), 3),
+            "slowest_seconds": round(max(swaps), 3),
+            "p99_ratio": round(_p99([w for b in busy for w in b.whole]) / _p99([w for q in quiet for w in q.whole]), 3),
+        },
+        "failed": sum(r.failed for r in [*(r for p in (*pairs, *mixed) for r in p), *quiet, *busy]),
+        "leases_left": state.get("leases"),
+        "engine_restarts": sum(engine["restarts"] for engine in state.get("engines", [])),
+        "base": base,
+        "cores": os.cpu_count(),
+        "targets": TARGETS,
+    }
+    if many:
+        result["many"] = {
+            "versions": versions,
+            "slots": 8,
+            "failed": many.failed,
+            "ttft_p50_ms": round(1000 * median(many.first), 1),
+            "ttft_p99_ms": round(1000 * _p99(many.first), 1),
+            "tokens_per_second": round(many.per_second, 1),
+        }
+    if soak_minutes:
+        result["soak"] = await _soak(ours, soak_minutes)
+    return result
+
+
+async def _load(place: Place, model: Callable[[int], str], requests: int) -> Run:
+    """`requests` streamed answers, CLIENTS at a time."""
+    first: list[float] = []
+    whole: list[float] = []
+    failed, numbers = 0, iter(range(requests))
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        nonlocal failed
+        for number in numbers:
+            body = {
+                "model": model(number),
+                "messages": [{"role": "user", "content": f"Message {number}: the meeting moves to Friday at noon."}],
+                "max_tokens": TOKENS,
+                "temperature": 0,
+                "ignore_eos": True,
+                "stream": True,
+            }
+            began = time.perf_counter()
+            seen, text = 0.0, b""
+            async with session.post("/v1/chat/completions", json=body) as reply:
+                async for chunk in reply.content.iter_any():
+                    seen = seen or time.perf_counter() - began
+                    text = chunk
+            failed += reply.status != 200 or not text.rstrip().endswith(b"[DONE]")
+            first.append(seen)
+            whole.append(time.perf_counter() - began)
+
+    async with place.session() as session:
+        began = time.perf_counter()
+        await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
+        return Run(requests * TOKENS / (time.perf_counter() - began), first, whole, failed)
+
+
+async def _swapping(place: Place, swaps: list[float]) -> Run:
+    """The load on t0 while t0 goes back and forth between two versions."""
+    load = asyncio.create_task(_load(place, lambda n: "t0", REQUESTS))
+    number = 0
+    while not load.done():
+        number += 1
+        began = time.perf_counter()
+        await asyncio.to_thread(remote.promote, f"t0@v{1 + number % 2}")
+        swaps.append(time.perf_counter() - began)
+        await asyncio.sleep(0.3)
+    return await load
+
+
+async def _soak(place: Place, minutes: float) -> dict[str, Any]:
+    """Moderate load for a while: the gateway's memory at a tenth of the time and at the end, and leaked leases."""
+    began, sizes = time.monotonic(), []
+    while time.monotonic() - began < 60 * minutes:
+        await _load(place, lambda n: f"t{n % 8}", 4 * CLIENTS)
+        sizes.append((time.monotonic() - began, _resident()))
+        await asyncio.sleep(0.5)
+    early = next(size for at, size in sizes if at >= 6 * minutes)
+    return {
+        "minutes": minutes,
+        "memory_mb": round(sizes[-1][1] / 1e6, 1),
+        "memory_ratio": round(sizes[-1][1] / early, 4),
+        "leases_left": (remote.state() or {}).get("leases"),
+    }
+
+
+def register_random(base: Base, task: str, seed: int) -> store.Version:
+    """A version with random weights, promoted if it is the task's first."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_file(random_weights(base, seed), Path(folder, store.WEIGHTS))
+        Path(folder, store.CONFIG).write_text(json.dumps(lora_config(8)))
+        facts = store.Facts(
+            task=task,
+            kind="general",
+            base=base.name,
+            fingerprint=base.fingerprint,
+            chat_template=digest(""),
+            prompt="Answer briefly.",
+            decoding=Decoding(),
+            labels=[],
+        )
+        version = store.add(Path(folder), facts)
+    aliases.register(version)
+    if "prod" not in aliases.read(task).aliases:
+        aliases.point(version)
+    return version
+
+
+def random_weights(base: Base, seed: int, rank: int = 8, scale: float = 0.05) -> dict[str, np.ndarray]:
+    """A and B for every linear layer of the base; `scale` is the strength of B."""
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for module, (out, width) in module_shapes(base.folder).items():
+        tensors[f"{PREFIX}{module}.lora_A.weight"] = random.normal(0, width**-0.5, (rank, width)).astype(np.float32)
+        tensors[f"{PREFIX}{module}.lora_B.weight"] = random.normal(0, scale, (out, rank)).astype(np.float32)
+    return tensors
+
+
+def lora_config(rank: int) -> dict[str, Any]:
+    """The settings of such an adapter, as PEFT writes them."""
+    targets = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+    return {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "bias": "none", "target_modules": targets}
+
+
+@contextlib.contextmanager
+def _home(folder: Path, base: Base) -> Iterator[None]:
+    """FACTORY_HOME is `folder` for a while; the quantised base is linked into it."""
+    before = os.environ.get("FACTORY_HOME")
+    os.environ["FACTORY_HOME"] = str(folder)
+    home("bases", base.folder.name).symlink_to(base.folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["FACTORY_HOME"]
+        else:
+            os.environ["FACTORY_HOME"] = before
+
+
+def _engine() -> Place:
+    """The server's own vLLM: its process is the server's child, and its owner may read its key and its socket."""
+    server = (remote.address() or {})["pid"]
+    child = Path(f"/proc/{server}/task/{server}/children").read_text().split()[0]
+    environment = dict(e.split("=", 1) for e in Path(f"/proc/{child}/environ").read_text().split("\0") if "=" in e)
+    socket = next(Path(tempfile.gettempdir()).glob(f"factory-engine-{server}-*/engine.sock"))
+    return Place("http://engine", str(socket), environment["VLLM_API_KEY"])
+
+
+def _resident() -> int:
+    """Bytes of memory of the gateway's process."""
+    server = (remote.address() or {})["pid"]
+    return int(Path(f"/proc/{server}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _ratio(ours: list[float], reference: list[float]) -> float:
+    return round(median(ours) / median(reference), 4)
+
+
+def _first(runs: list[Run]) -> float:
+    return median(first for run in runs for first in run.first)
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[int(0.99 * (len(values) - 1))]
