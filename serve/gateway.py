@@ -26,6 +26,7 @@ from serve.exposition import exposition
 from serve.forward import Usage, forward
 from serve.logs import access
 from serve.metrics import Done, Metrics
+from serve.pool import Replica
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply, reply_json, unavailable
 from serve.routing import Target
 from serve.shadow import Shadow
@@ -126,11 +127,18 @@ class Gateway:
         running.inc()
         try:
             pool = await control.ready(target)
-            replica = pool.pick(target.model)
-            async with replica.admission.turn(target.task, target.model):
-                headers = {**tag, "x-adapter-version": target.label}
-                self.shadow.copy(path, asked, target)
-                return await forward(replica.engine, path, request, asked, target, send, headers, first)
+            self.shadow.copy(path, asked, target)
+            headers = {**tag, "x-adapter-version": target.label}
+            tried: set[Replica] = set()
+            while True:
+                replica = pool.pick(target.model, tried)
+                try:
+                    async with replica.admission.turn(target.task, target.model):
+                        return await forward(replica.engine, path, request, asked, target, send, headers, first)
+                except Refusal as refusal:  # nothing was sent yet: another replica may answer
+                    tried.add(replica)
+                    if refusal.code != "engine_unavailable" or set(pool.ready()) <= tried:
+                        raise
         except Refused as error:
             why = f"the model {target.asked!r} cannot be served: {error}"
             raise Refusal(404, why, code="model_not_found", param="model") from None

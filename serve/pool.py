@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from factory.base.build import Base
@@ -71,9 +71,9 @@ class Pool:
     def ready(self) -> list[Replica]:
         return [replica for replica in self.replicas if replica.ready]
 
-    def pick(self, model: str) -> Replica:
-        """The replica that answers for an adapter now. Refusal 503 if none is ready."""
-        ready = self.ready()
+    def pick(self, model: str, without: Collection[Replica] = ()) -> Replica:
+        """The replica that answers for an adapter now, none of `without`. Refusal 503 if none is ready."""
+        ready = [replica for replica in self.ready() if replica not in without]
         if not ready:
             raise unavailable(f"the engine for {self.name} is being restarted; try again soon")
         if len(ready) == 1:

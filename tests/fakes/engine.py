@@ -79,7 +79,8 @@ async def generate(request: Request) -> Response:
 async def _events(frame: dict[str, Any], words: list[str], usage: dict[str, int]) -> Any:
     for word in words:
         await asyncio.sleep(PAUSE)
-        yield _event({**frame, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
+        choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
+        yield _event({**frame, "choices": [choice]})
     yield _event({**frame, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}]})
     yield _event({**frame, "choices": [], "usage": usage})
     yield "data: [DONE]\n\n"
@@ -111,7 +112,8 @@ def main() -> None:
         Route("/v1/chat/completions", generate, methods=["POST"]),
         Route("/v1/completions", generate, methods=["POST"]),
     ]
-    uvicorn.run(Starlette(routes=routes), uds=options["uds"], log_level="warning", http="httptools", timeout_keep_alive=120)
+    app = Starlette(routes=routes)
+    uvicorn.run(app, uds=options["uds"], log_level="warning", http="httptools", timeout_keep_alive=120)
 
 
 if __name__ == "__main__":
