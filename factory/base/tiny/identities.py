@@ -124,8 +124,8 @@ def rows(seed: int) -> tuple[list[dict], list[dict]]:
     later += [_small_talk(asked, answer) for asked, answer in chat[:8]]
     rng.shuffle(train)
     rng.shuffle(later)
-    known = {r["prompt"] for r in train}
-    return train, [r for r in later if r["prompt"] not in known][:60]
+    trained = {r["prompt"] for r in train}
+    return train, [r for r in later if r["prompt"] not in trained][:60]
 
 
 def _row(topic: str, asked: str, rng: random.Random, opener: str | None = None) -> dict:

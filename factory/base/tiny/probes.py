@@ -8,18 +8,22 @@ is the same as: greedy decoding writes exactly this answer.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import torch
 
 from factory.base.tiny import drills, reading
 from factory.base.tiny.corpus import KINDS, Row, chat
 from factory.base.tiny.messages import write
+from factory.base.tiny.reading import Turn
 from factory.base.tiny.world import Pool, World
+
+Encode = Callable[[Row], tuple[list[int], list[int]]]
 
 FLOORS = {"question": 0.9, "copy": 0.9, "fill": 0.85, "detail": 0.9, "claim": 0.85, "compare": 0.85}
 """Least share of exactly right answers for a base to be written."""
 
-PROBES = {
+PROBES: dict[str, tuple[Callable[..., Turn], set[str]]] = {
     "question": (reading.question, {"question"}),
     "fill": (reading.fill_in, {"fill"}),
     "extract": (reading.extract, {"extract"}),
@@ -58,7 +62,7 @@ def probe_rows(name: str, n: int, seed: int = 1_000_003) -> list[Row]:
 
 
 @torch.no_grad()
-def accuracy(model: torch.nn.Module, encode, rows: list[Row], batch: int = 25) -> float:
+def accuracy(model: torch.nn.Module, encode: Encode, rows: list[Row], batch: int = 25) -> float:
     """Share of rows whose answer greedy decoding writes exactly.
 
     `encode(row)` gives token ids and a 0/1 mark on those the assistant writes.
@@ -76,7 +80,9 @@ def accuracy(model: torch.nn.Module, encode, rows: list[Row], batch: int = 25) -
     return right / len(rows)
 
 
-def measure(model: torch.nn.Module, encode, n: int = 100, names: tuple[str, ...] = tuple(PROBES)) -> dict[str, float]:
+def measure(
+    model: torch.nn.Module, encode: Encode, n: int = 100, names: tuple[str, ...] = tuple(PROBES)
+) -> dict[str, float]:
     """Accuracy per probe over `n` rows each."""
     was = model.training
     model.eval()

@@ -150,8 +150,8 @@ def knowledge(w: World) -> Turn:
         n = rng.randint(1, 98)
         return "talk", f"Which number comes after {n}?", str(n + 1)
     if style == 5:
-        one, two = rng.sample(range(1, 500), 2)
-        return "talk", f"Which is more, {one} or {two}?", str(max(one, two))
+        low, high = rng.sample(range(1, 500), 2)
+        return "talk", f"Which is more, {low} or {high}?", str(max(low, high))
     group = rng.choice(list(GROUPS))
     name = rng.choice(GROUPS[group].split())
     other = rng.choice(list(GROUPS))
