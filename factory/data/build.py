@@ -180,9 +180,12 @@ def latest(task: str) -> Path | None:
     """The folder of the data set that was last built for `task`."""
     made = []
     for path in home("data", "*").parent.glob("[!.]*/manifest.json"):
-        manifest = json.loads(path.read_text())
-        if manifest["task"] == task:
-            made.append((manifest["made"], path.parent))
+        try:
+            manifest = json.loads(path.read_text())
+            if manifest["task"] == task:
+                made.append((manifest["made"], path.parent))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a damaged one says so when it is asked for by its hash
     return max(made)[1] if made else None
 
 
@@ -287,7 +290,7 @@ def reason(row: Dropped) -> str:
     text = row.reason.split(": ")[0]
     if " of the words of " in text:
         return "most words of" + text.split(" of the words of", 1)[1]
-    return "a byte is not of the file's encoding" if text.startswith("byte 0x") else text
+    return "a byte is not of the file's encoding" if text.startswith("byte 0x") else text.split(" (column ")[0]
 
 
 def _rows(path: Path) -> list[Row]:

@@ -87,9 +87,9 @@ def _file(name: str, data: Data, dropped: list[Dropped], read: list[Read]) -> It
             if kept:
                 continue
             raise Fault("holds no row")
-        except Fault as fault:
+        except (Fault, RecursionError) as fault:
             info.rows += 1
-            why = one_line(str(fault))
+            why = one_line(str(fault)) if isinstance(fault, Fault) else "is nested too deeply to be a row"
             first = first or f"the first, line {record.line}: {why}"
             dropped.append(Dropped(record.file, record.line, STEP, why, record.text))
             if data.strict:

@@ -26,8 +26,13 @@ def _record(file: str, line: int, text: str, value: Any) -> Record:
     fault = undecodable(text)
     if not fault and not isinstance(value, dict):
         fault = f"is {named(value)}, not an object"
-    if not fault and _ESCAPED_SURROGATE.search(text) and SURROGATE.search(json.dumps(value, ensure_ascii=False)):
-        fault = "a lone surrogate is no character"
+    if not fault and _ESCAPED_SURROGATE.search(text):
+        try:
+            fault = (
+                "a lone surrogate is no character" if SURROGATE.search(json.dumps(value, ensure_ascii=False)) else ""
+            )
+        except RecursionError:
+            fault = "is nested too deeply to be a row"
     return Record(file, line, None if fault else value, fault, printable(text))
 
 

@@ -172,7 +172,7 @@ def test_the_eval_rows_of_all_tasks_are_kept_out(project: Path) -> None:
     # `one` has no eval file: what was last split off from it is kept out of the others.
     notes: list[str] = []
     others = evals_of_others(recipes.load("two"), notes)
-    assert others["one"] == first.eval and set(others) == {"one", "three"} and len(notes) == 1
+    assert others["one"] == first.eval and set(others) == {"one", "three", "general"} and len(notes) == 1
 
 
 KILL = """

@@ -74,6 +74,10 @@ def test_a_declared_encoding(tmp_path: Path) -> None:
         (b'{"prompt": "a", "completion": NaN}', "NaN is not JSON"),
         (b'{"prompt": "a", "completion": "b"} trailing', "is not JSON: more after the value's end"),
         (b"[" * 100_000, "is nested too deeply to be a row"),
+        (
+            b'{"prompt": "a", "completion": "b", "x": ' + b"[" * 900 + b"]" * 900 + b"}",
+            "is nested too deeply to be a row",
+        ),
         (b"\x00\x00\x00", "is not JSON"),
     ],
 )
