@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-TINY = Path(__file__).parent / "tiny"
+TINY = Path(__file__).parent / "tiny" / "weights"
 
 
 @dataclass(frozen=True)
