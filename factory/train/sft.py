@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +24,11 @@ from factory.errors import FactoryError, InputError
 from factory.recipe import Recipe
 from factory.train import lora
 from factory.train.tokens import IGNORE, Example
+from factory.train.trained import Trained
 
 MICRO_TOKENS = 16_384  # tokens of one forward pass, padding counted, when train.micro_batch is not set
 
 Progress = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished run. `adapter` is a PEFT folder; `train_tokens` counts every token that went through the model."""
-
-    adapter: Path
-    run: Path
-    train_tokens: int
-    seconds: float
-    steps: int
-    stopped: str
-    eval_loss: float
 
 
 def train(

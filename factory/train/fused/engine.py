@@ -20,8 +20,8 @@ from factory.train.fused.lora import alone
 from factory.train.fused.precision import computing_in
 from factory.train.fused.rows import Row, learned, pack, share_out, size
 from factory.train.fused.run import Failed, Job, Run, finished
-from factory.train.sft import Trained
 from factory.train.tokens import Example
+from factory.train.trained import Trained
 
 PROBE = 512  # tokens of the row whose kept memory is measured
 APART = 0.05  # how far packed logits may be from those of sequences on their own, relative; bf16 rounding gives 0.01

@@ -21,8 +21,8 @@ from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, size
 from factory.train.lora import learning_rate
 from factory.train.schedule import Schedule
-from factory.train.sft import Trained
 from factory.train.tokens import Example
+from factory.train.trained import Trained
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from factory.home import write_json
 from factory.recipe import Recipe
 from factory.train.fused.engine import Progress, train_many
 from factory.train.fused.run import Failed, Job
-from factory.train.sft import Trained
+from factory.train.trained import Trained
 
 RUNGS = (0.25, 0.5, 1.0)  # shares of the steps after which the variants are compared
 

@@ -18,8 +18,8 @@ from factory.train.fused import ALL, Failed, Job, train_many
 from factory.train.fused.engine import Engine
 from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
-from factory.train.sft import Trained
 from factory.train.tokens import IGNORE, Example
+from factory.train.trained import Trained
 from tests.factory.train.fused_support import make_base, make_job, make_tokenizer
 
 LOSS = 1e-5  # per step, fp32

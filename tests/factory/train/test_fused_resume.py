@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from factory.base.build import load_model
 from factory.train.fused import Job, train_many
-from factory.train.sft import Trained
+from factory.train.trained import Trained
 from tests.factory.train.fused_support import make_base, make_job
 
 ROOT = Path(__file__).parents[3]
