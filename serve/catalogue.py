@@ -12,7 +12,7 @@ from factory.registry import aliases, store
 from factory.registry.aliases import Registry
 from factory.registry.preflight import MAX_CONFIG, TASK, Refused, plain_file
 from factory.registry.store import CONFIG, FACTS, Version
-from serve.engine import Size
+from serve.process import Size
 
 log = logging.getLogger("serve.catalogue")
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM can be built for

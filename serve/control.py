@@ -29,7 +29,7 @@ from factory.registry.store import Version
 from serve.catalogue import read_registries, read_versions, size_for
 from serve.journal import Journal, Traffic
 from serve.metrics import Metrics
-from serve.pool import Messages, Pool
+from serve.pool import Launch, Messages, Pool
 from serve.routing import Routes, Target
 
 log = logging.getLogger("serve.control")
@@ -37,11 +37,14 @@ FOLLOW = 0.5  # seconds between two looks at the registry's files
 IDLE = 300.0  # seconds after which a version that no alias means is unloaded
 
 
+Progress = Callable[[str], None]
+
+
 class Control:
     """The server's state. `routes` is an immutable snapshot, replaced whole; requests read it, only this writes."""
 
-    def __init__(self, folder: Path, metrics: Metrics, replicas: int, tell: Callable[[str], None]) -> None:
-        self.folder, self.metrics, self.replicas, self.tell = folder, metrics, replicas, tell
+    def __init__(self, folder: Path, metrics: Metrics, replicas: int, launch: Launch, tell: Progress) -> None:
+        self.folder, self.metrics, self.replicas, self.launch, self.tell = folder, metrics, replicas, launch, tell
         self.routes = Routes()
         self.pools: dict[str, Pool] = {}  # by fingerprint
         self.journal = Journal(home("serve", "journal"))
@@ -234,7 +237,7 @@ class Control:
                 )
             if prepared.fingerprint not in self.pools:
                 mine = [v for v in self.routes.versions.values() if v.facts.fingerprint == prepared.fingerprint]
-                pool = Pool(prepared, self.folder, size_for(mine), self.replicas)
+                pool = Pool(prepared, self.folder, size_for(mine), self.replicas, self.launch)
                 try:
                     await pool.start(self.tell)
                 except BaseException:

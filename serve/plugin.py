@@ -8,6 +8,8 @@ for one content-addressed version for ever, so prefix-cache blocks, which vLLM k
 
 from __future__ import annotations
 
+import hmac
+import os
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -69,6 +71,22 @@ async def pin(adapter: Adapter, request: Request) -> JSONResponse:
     if lora is None:
         return JSONResponse({"error": f"{adapter.name} is not loaded"}, 404)
     return JSONResponse({"pinned": await request.app.state.engine_client.pin_lora(lora.lora_int_id)})
+
+
+class RequireKey:
+    """ASGI middleware: no path without the key. vLLM itself leaves all paths open that do not begin with /v1."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.wanted = f"Bearer {os.environ['VLLM_API_KEY']}".encode()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+            if not hmac.compare_digest(given, self.wanted):
+                await JSONResponse({"error": "Unauthorized"}, 401)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class Plugin:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from factory.base.build import Base
-from serve.engine import Engine, EngineError, Size
+from serve.engine import Engine, EngineError, Runs
 from serve.fair import Admission
+from serve.process import Size
 from serve.replies import unavailable
 
 log = logging.getLogger("serve.pool")
@@ -26,6 +27,7 @@ SPILL = 8  # requests that an adapter's preferred replica may have more than the
 LONGEST_PAUSE = 60.0  # seconds between restarts at most
 
 Messages = list[dict[str, str]]
+Launch = Callable[[Base, Size, str, Path], Runs]
 
 
 class Replica:
@@ -41,12 +43,12 @@ class Replica:
 class Pool:
     """All replicas of one base. `wanted` are the adapters that every replica must hold before it counts as ready."""
 
-    def __init__(self, base: Base, folder: Path, size: Size, replicas: int = 1) -> None:
+    def __init__(self, base: Base, folder: Path, size: Size, replicas: int, launch: Launch) -> None:
         self.base, self.size = base, size
         self.name = Path(base.name).name
         self.wanted: dict[str, Path] = {}
         self.replicas = [
-            Replica(Engine(base, folder / f"engine-{self.name}-{number}.log", size, self.name))
+            Replica(Engine(launch(base, size, self.name, folder / f"engine-{self.name}-{number}.log")))
             for number in range(replicas)
         ]
         self._keepers: list[asyncio.Task[None]] = []
@@ -54,7 +56,7 @@ class Pool:
     async def start(self, tell: Callable[[str], None]) -> None:
         """Start all replicas, then watch over them. EngineError if one does not start."""
         for replica in self.replicas:
-            tell(f"starting an engine for {self.name}; its log is {replica.engine.log}")
+            tell(f"starting an engine for {self.name}; its log is {replica.engine.process.log}")
             await replica.engine.start(tell)
             await replica.engine.warm_up(self.name)
             replica.ready = True
@@ -66,7 +68,7 @@ class Pool:
         for replica in self.replicas:
             replica.ready = False
             await replica.engine.stop()
-            replica.engine.discard()
+            replica.engine.process.discard()
 
     def ready(self) -> list[Replica]:
         return [replica for replica in self.replicas if replica.ready]
@@ -79,7 +81,7 @@ class Pool:
         if len(ready) == 1:
             return ready[0]
         least = min(replica.admission.running for replica in ready)
-        preferred = sorted(ready, key=lambda r: hashlib.sha256(f"{model} {r.engine.log}".encode()).digest())
+        preferred = sorted(ready, key=lambda r: hashlib.sha256(f"{model} {r.engine.process.log}".encode()).digest())
         return next(replica for replica in preferred if replica.admission.running <= least + SPILL)
 
     async def load(self, name: str, folder: Path, golden: list[Messages]) -> None:
@@ -112,7 +114,7 @@ class Pool:
             await self._until_gone(engine)
             replica.ready = False
             replica.admission.fail(unavailable(f"the engine for {self.name} stopped; try again soon"))
-            log.error("the engine for %s is gone; restarting it%s", self.name, engine.tail(3))
+            log.error("the engine for %s is gone; restarting it%s", self.name, await engine.process.tail(3))
             if time.monotonic() - up_since > LONGEST_PAUSE:
                 pause = 1.0
             while not replica.ready:
@@ -139,7 +141,7 @@ class Pool:
     @staticmethod
     async def _until_gone(engine: Engine) -> None:
         misses, probed = 0, time.monotonic()
-        while engine.alive() and misses < PATIENCE:
+        while await engine.process.alive() and misses < PATIENCE:
             await asyncio.sleep(WATCH)
             if time.monotonic() - probed >= PROBE:
                 misses = 0 if await engine.healthy() else misses + 1

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import uvicorn
 import uvloop
@@ -40,6 +40,8 @@ from serve.gateway import Gateway
 from serve.guard import GuardedProtocol
 from serve.logs import open_logs
 from serve.metrics import Metrics
+from serve.pool import Launch
+from serve.process import Process
 
 log = logging.getLogger("serve")
 KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than clients keep theirs, so none breaks in use
@@ -56,6 +58,7 @@ class Options:
     admin_port: int = 0
     base: str = ""
     replicas: int = 1
+    engine: Literal["local", "ray"] = "local"
 
 
 def serve(options: Options, progress: Progress | None = None) -> None:
@@ -152,7 +155,7 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
         for handler in open_logs(folder):
             undo.callback(_close, handler)
         token = secrets.token_urlsafe(32)
-        control = Control(folder, metrics, options.replicas, tell)
+        control = Control(folder, metrics, options.replicas, _launch(options), tell)
         apps = [
             _Server(_config(Gateway(control, keys, metrics))),
             _Server(_config(Admin(control, keys, metrics, token))),
@@ -180,6 +183,15 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
             await control.stop()
+
+
+def _launch(options: Options) -> Launch:
+    """What starts an engine: a process here, or one that a Ray cluster places."""
+    if options.engine == "ray":
+        from serve.ray import on_ray
+
+        return on_ray()
+    return Process
 
 
 async def _refresh(keys: Keys) -> None:

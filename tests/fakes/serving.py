@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.home import digest, home, write_json
-from serve import boot, control, engine, server
+from serve import boot, control, process, server
 from serve.bench import lora_config
 
 LAYERS, WIDTH = 2, 32
@@ -95,8 +95,8 @@ def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
 
 
 def main() -> int:
-    engine.MODULE = "tests.fakes.engine"
-    engine.cuda = lambda: False
+    process.MODULE = "tests.fakes.engine"
+    process.cuda = lambda: False
     control.prepare = found_base
     return server.main()
 

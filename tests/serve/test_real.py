@@ -65,7 +65,8 @@ def test_what_vllm_can_do_goes_through(client: openai.OpenAI) -> None:
     choice = ask(response_format=schema, max_tokens=60, temperature=0).choices[0]
     _is_json(choice.message.content, choice.finish_reason)
     choice = ask(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "note"}}, max_tokens=60).choices[0]
-    _is_json(choice.message.tool_calls[0].function.arguments, choice.finish_reason)
+    if choice.finish_reason != "length":
+        _is_json(choice.message.tool_calls[0].function.arguments, choice.finish_reason)
     with pytest.raises(openai.BadRequestError) as caught:
         ask(messages=[{"role": "user", "content": "word " * 20000}])
     assert caught.value.code == "context_length_exceeded"

@@ -1,0 +1,173 @@
+"""The process of an engine: vLLM's command line and environment, on a private unix socket or, elsewhere, on a port.
+
+The checkpoint is the very one that training used, and nothing outside a version changes its answers: no generation
+config of the base's makers, a fixed seed, thinking off, the checkpoint's own chat template. The unsafe runtime updates
+of vLLM stay off; adapters come through our plugin's routes (`serve/plugin.py`), and every path needs the random key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from factory.base.build import Base
+from factory.home import shown
+from serve.boot import PARENT, python_path
+
+KEEP_ALIVE = 120  # seconds that the engine keeps an idle connection; we give it up long before, so none breaks in use
+STOP_LIMIT = 10.0  # seconds it may take to stop before it is killed
+MODULE = "serve.boot"  # what an engine's process runs
+# How families of models write tool calls (vLLM's parsers); other bases answer without tools.
+TOOL_PARSERS = {"qwen2": "hermes", "qwen3": "hermes", "llama": "llama3_json", "mistral": "mistral"}
+PLUGINS = "adapter_factory,adapter_factory_child,bitsandbytes"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many adapters, and of which rank, an engine is built for."""
+
+    slots: int = 8  # adapters in one batch
+    rank: int = 16  # one of vLLM's: 1, 8, 16, 32, 64, 128, 256, 320, 512
+    held: int = 64  # adapters in memory beside the slots; more are read again from their files when asked for
+    requests: int = 128  # requests in one batch
+
+
+class Process:
+    """vLLM on this machine. With `host` it listens on a free port there, else on a unix socket in a private folder."""
+
+    def __init__(self, base: Base, size: Size, name: str, log: Path, host: str = "") -> None:
+        self.base, self.size, self.name, self.log, self.host = base, size, name, log, host
+        self.folder = Path(tempfile.mkdtemp(prefix=f"factory-engine-{os.getpid()}-"))
+        self.socket = self.folder / "engine.sock"
+        self.key = secrets.token_urlsafe(24)
+        self.url = "http://engine"
+        self._running: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start it; it answers some time later."""
+        self.socket.unlink(missing_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        listen = {"uds": str(self.socket)}
+        if self.host:
+            port = _free_port(self.host)
+            listen, self.url = {"host": self.host, "port": str(port)}, f"http://{self.host}:{port}"
+        with open(self.log, "ab") as log:
+            self._running = subprocess.Popen(
+                command(self.base, listen, self.size, self.name),
+                env=environment(self.key),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    async def alive(self) -> bool:
+        return self._running is not None and self._running.poll() is None
+
+    async def stop(self) -> None:
+        """End vLLM and all its children; kill what does not end within STOP_LIMIT seconds."""
+        process, self._running = self._running, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        limit = time.monotonic() + STOP_LIMIT
+        while process.poll() is None and time.monotonic() < limit:
+            await asyncio.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def connector(self) -> aiohttp.BaseConnector:
+        return aiohttp.UnixConnector(str(self.socket), limit=0, keepalive_timeout=KEEP_ALIVE / 2)
+
+    def discard(self) -> None:
+        """Remove the private folder. The log stays."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def tail(self, lines: int = 12) -> str:
+        """The end of the log, for messages."""
+        text = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return f"; its log {shown(self.log)} ends:\n  " + "\n  ".join(line[:300] for line in text[-lines:])
+
+
+def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[str]:
+    """The command line of vLLM for a base."""
+    options: dict[str, Any] = {
+        "model": base.folder,
+        "served-model-name": name,
+        **listen,
+        "max-loras": size.slots,
+        "max-cpu-loras": max(size.held, size.slots),
+        "max-lora-rank": size.rank,
+        "max-num-seqs": size.requests,
+        "max-model-len": context_length(base),
+        "middleware": "serve.plugin.RequireKey",
+        "seed": 0,
+        "generation-config": "vllm",
+        "default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
+    }
+    flags = ["enable-lora", "disable-uvicorn-access-log", "disable-fastapi-docs"]
+    if not cuda():
+        flags.append("enforce-eager")
+    config = json.loads((base.folder / "config.json").read_text())
+    if parser := TOOL_PARSERS.get(config.get("model_type", "")):
+        flags.append("enable-auto-tool-choice")
+        options["tool-call-parser"] = parser
+    return [
+        *(sys.executable, "-m", MODULE),
+        *(f"--{key}={value}" for key, value in options.items()),
+        *(f"--{flag}" for flag in flags),
+    ]
+
+
+def environment(key: str) -> dict[str, str]:
+    """The engine's environment: ours, offline, without usage reports, with our plugin and no other."""
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, unless the user says otherwise
+        **os.environ,
+        PARENT: str(os.getpid()),
+        "PYTHONPATH": python_path(),
+        "VLLM_API_KEY": key,
+        "VLLM_PLUGINS": PLUGINS,
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE),
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def context_length(base: Base) -> int:
+    """Tokens of a prompt and its answer together: what the base was made for, at most 16,384."""
+    config = json.loads((base.folder / "config.json").read_text())
+    return min(16384, int(config.get("max_position_embeddings") or 4096))
+
+
+def cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as probe:
+        return int(probe.getsockname()[1])
