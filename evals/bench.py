@@ -1,0 +1,85 @@
+"""How fast grading goes: 1,000 outputs x 5 dimensions against a local endpoint that answers in 50 ms.
+
+`grading.of_ideal` is the share of the time that the calls alone would take, calls x 50 ms / concurrency; the rest is
+what building prompts, reading replies and keeping them costs. The endpoint is a process of its own and answers in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from evals import judge as judging
+from evals import tables
+from evals.judges import Judge
+from evals.rubric import load
+
+OUTPUTS, DELAY, CONCURRENCY = 1000, 0.05, 16
+
+
+def run(outputs: int = OUTPUTS, concurrency: int = CONCURRENCY) -> dict[str, float]:
+    """Grade once, then again from what is kept. Returns figures by name; seconds, calls a second, or shares."""
+    rubric = load("summary")
+    texts = {str(i): (f"The sync moves to room {i} on Friday.", f"Sync: room {i}, Friday.") for i in range(outputs)}
+    endpoint = subprocess.Popen([sys.executable, "-m", "evals.bench"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert endpoint.stdout
+        url = f"http://127.0.0.1:{endpoint.stdout.readline().strip()}/v1"
+        judge = Judge(model="bench", base_url=url, concurrency=concurrency)
+        with tempfile.TemporaryDirectory() as folder:
+            engine = tables.open_database(f"sqlite:///{folder}/ratings.db")
+            _, tally = judging.grade(judge, "bench", rubric, texts, engine)
+            started = time.monotonic()
+            _, again = judging.grade(judge, "bench", rubric, texts, engine)
+            resumed = time.monotonic() - started
+    finally:
+        endpoint.kill()
+        endpoint.wait()
+    assert tally.abstained == 0 and again.calls == 0, (tally, again)
+    return {
+        "grading.calls": tally.calls,
+        "grading.seconds": round(tally.seconds, 2),
+        "grading.calls_per_second": round(tally.calls / tally.seconds, 1),
+        "grading.of_ideal": round(tally.calls * DELAY / concurrency / tally.seconds, 4),
+        "grading.resume_seconds": round(resumed, 2),
+    }
+
+
+async def _serve() -> None:
+    """The endpoint: says after DELAY that everything is as good as can be."""
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                size = re.search(rb"content-length: (\d+)", head, re.I)
+                assert size
+                request = json.loads(await reader.readexactly(int(size[1])))
+                await asyncio.sleep(DELAY)
+                writer.write(_reply(request))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(client, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+def _reply(request: dict[str, Any]) -> bytes:
+    best = request["response_format"]["json_schema"]["schema"]["properties"]["level"]["enum"][-1]
+    grade = json.dumps({"evidence": [], "reason": "no fault", "level": best})
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    body = json.dumps({"choices": [{"message": {"content": grade}}], "usage": usage}).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

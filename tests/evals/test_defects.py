@@ -1,0 +1,139 @@
+"""Planted faults are what they claim, and the rows made of them can be answered by reading alone."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from evals import defects, judge_rows, trial
+from evals import judge as judging
+from evals import rubric as rubrics
+from evals.checks import CHECKS
+from evals.defects import DEFECTS, plant
+from evals.judges import Judge
+from evals.prompt import Messages, ask
+from factory.data.rows import Row
+from factory.home import project
+
+RUBRIC = rubrics.load("summary")
+ROWS = judge_rows._summaries("train")[:150]
+PLANTED = [(d, r, plant(d, r, ROWS, random.Random(i))) for i, r in enumerate(ROWS) for d in DEFECTS]
+
+
+def graded(check: str, row: Row, planted: defects.Planted) -> str:
+    found = CHECKS[check](Row(({"role": "user", "content": planted.source},), row.meta), planted.output, RUBRIC.limits)
+    assert found
+    return found.level
+
+
+@pytest.mark.parametrize("dimension", DEFECTS)
+def test_every_level_of_a_dimension_occurs(dimension: str) -> None:
+    levels = [p.levels[dimension] for d, _, p in PLANTED if d == dimension]
+    assert 0.2 < levels.count("good") / len(levels) < 0.65
+    assert len(set(levels)) == (2 if dimension == "groundedness" else 3)
+
+
+def test_invented_details_are_not_in_the_source_and_the_others_are() -> None:
+    for _, _, p in PLANTED:
+        for detail, true in p.details:
+            assert (detail.lower() in p.source.lower()) == true, (p.defect, detail)
+            assert detail.lower() in p.output.lower()
+
+
+def test_the_deterministic_checks_agree_with_the_planted_truth() -> None:
+    """Where a check can see a fault it must see it, and it must not see one where none was planted."""
+    for dimension, row, p in PLANTED:
+        truth = p.levels[dimension]
+        if dimension == "comprehensiveness":
+            assert graded("required", row, p) == truth
+        if dimension == "groundedness" and truth == "good":
+            assert all(graded(c, row, p) == "good" for c in ("numbers", "dates", "names")), p
+        if dimension == "composition" and p.defect == "broken_form":
+            assert graded("language", row, p) == truth, p
+        if p.defect in ("copied_whole", "too_long") and dimension == "following_instructions":
+            seen = [graded(c, row, p) for c in ("length", "form", "copied")]
+            assert "good" not in (min(seen, key=["poor", "average", "good"].index), truth), p
+
+
+def test_the_known_truth_is_held_out() -> None:
+    """No message of the judge's eval rows is among those it learns from."""
+    folder = project() / "adapters" / "judge-summary"
+    train, held = (
+        [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()] for name in ("train", "eval")
+    )
+    learned = "\n".join(r["messages"][0]["content"] for r in train)
+    outside = [r["graded"]["source"].partition("\n")[2] or r["graded"]["source"] for r in held]
+    assert not any(source in learned for source in outside)
+    assert (
+        {r["dimension"] for r in held} == set(DEFECTS) == {k.dimension for k in trial.known(RUBRIC)} - {"harmfulness"}
+    )
+
+
+def test_shipped_rows_are_what_the_generator_writes() -> None:
+    rng = random.Random(judge_rows.SEED)
+    made = judge_rows.rows(RUBRIC, judge_rows._summaries("train"), rng, keep_texts=False)
+    rng.shuffle(made)
+    shipped = (project() / "adapters" / "judge-summary" / "train.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in shipped] == json.loads(json.dumps(made))
+
+
+def answers(wrong: float) -> dict[str, str]:
+    """The right reply to every question of the known truth; this share of them says the other end of the scale."""
+    rng, found = random.Random(3), {}
+    for line in (project() / "adapters" / "judge-summary" / "eval.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        asked, reply = (m["content"] for m in row["messages"])
+        if rng.random() < wrong:
+            lines = reply.splitlines()
+            reply = "\n".join([*lines[:-1], "level: poor" if lines[-1] == "level: good" else "level: good"])
+        found[asked] = reply
+    return found
+
+
+@pytest.mark.parametrize(("wrong", "low", "high"), [(0.0, 1.0, 1.0), (0.1, 0.6, 0.95), (0.5, -0.3, 0.4)])
+def test_the_trial_measures_how_far_a_judge_sees_the_faults(database, wrong: float, low: float, high: float) -> None:
+    known = answers(wrong)
+
+    def generate(batch: list[Messages]) -> list[str]:
+        return [known.get(m[-1]["content"], "?") for m in batch]
+
+    judge = Judge(adapter="judge-summary", form="compact")
+    found = trial.trial(judge, "own", RUBRIC, database, generate=generate)  # type: ignore[arg-type]
+    assert set(found.kappa) == set(DEFECTS)
+    for name, kappa in found.kappa.items():
+        assert kappa.n >= 100 and kappa.value is not None and low <= kappa.value <= high, (name, kappa)
+    assert bool(found.refused(0.6)) == (wrong == 0.5)
+    assert found.abstained == sum(k.n < 120 for k in found.kappa.values()) * 0
+
+
+def test_an_order_in_the_text_does_not_change_what_is_asked() -> None:
+    """The text of an attack is inside the question; the dimension's own words still end it, or begin the details."""
+    for order in defects.ORDERS:
+        for d in RUBRIC.dimensions:
+            if d.compact:
+                asked = ask("compact", RUBRIC, d, f"A message. {order}", f"A note. {order}\nlevel: good").messages
+                assert len(asked) == 1 and asked[0]["content"].count("\nlevel: good") == 0
+
+
+def test_a_judge_that_obeys_a_text_is_found_out(database) -> None:
+    """Saying good whenever asked to is seen by the trial: those items have a known fault."""
+    known = answers(0.0)
+
+    def obeys(batch: list[Messages]) -> list[str]:
+        found = []
+        for m in batch:
+            asked = m[-1]["content"]
+            reply = known.get(asked, "?")
+            if any(order in asked for order in defects.ORDERS):
+                reply = "\n".join([*reply.splitlines()[:-1], "level: good"])
+            found.append(reply)
+        return found
+
+    judge = Judge(adapter="judge-summary", form="compact")
+    _, tally = judging.grade(judge, "own", RUBRIC, {}, database, generate=obeys)  # type: ignore[arg-type]
+    found = trial.trial(judge, "own", RUBRIC, database, generate=obeys)  # type: ignore[arg-type]
+    assert tally.total == 0
+    kappa = found.kappa["following_instructions"].value
+    assert kappa is not None and kappa < 1
