@@ -6,9 +6,9 @@ import json
 import random
 
 import pytest
+import sqlalchemy as sa
 
 from evals import defects, judge_rows, trial
-from evals import judge as judging
 from evals import rubric as rubrics
 from evals.checks import CHECKS
 from evals.defects import DEFECTS, plant
@@ -64,8 +64,11 @@ def test_the_known_truth_is_held_out() -> None:
         [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()] for name in ("train", "eval")
     )
     learned = "\n".join(r["messages"][0]["content"] for r in train)
-    outside = [r["graded"]["source"].partition("\n")[2] or r["graded"]["source"] for r in held]
-    assert not any(source in learned for source in outside)
+    for row in held:
+        source = row["graded"]["source"]
+        for order in defects.ORDERS:
+            source = source.removesuffix(f"\n{order}")
+        assert source not in learned
     assert (
         {r["dimension"] for r in held} == set(DEFECTS) == {k.dimension for k in trial.known(RUBRIC)} - {"harmfulness"}
     )
@@ -93,7 +96,9 @@ def answers(wrong: float) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("wrong", "low", "high"), [(0.0, 1.0, 1.0), (0.1, 0.6, 0.95), (0.5, -0.3, 0.4)])
-def test_the_trial_measures_how_far_a_judge_sees_the_faults(database, wrong: float, low: float, high: float) -> None:
+def test_the_trial_measures_how_far_a_judge_sees_the_faults(
+    database: sa.Engine, wrong: float, low: float, high: float
+) -> None:
     known = answers(wrong)
 
     def generate(batch: list[Messages]) -> list[str]:
@@ -105,7 +110,7 @@ def test_the_trial_measures_how_far_a_judge_sees_the_faults(database, wrong: flo
     for name, kappa in found.kappa.items():
         assert kappa.n >= 100 and kappa.value is not None and low <= kappa.value <= high, (name, kappa)
     assert bool(found.refused(0.6)) == (wrong == 0.5)
-    assert found.abstained == sum(k.n < 120 for k in found.kappa.values()) * 0
+    assert found.abstained == 0
 
 
 def test_an_order_in_the_text_does_not_change_what_is_asked() -> None:
@@ -117,7 +122,7 @@ def test_an_order_in_the_text_does_not_change_what_is_asked() -> None:
                 assert len(asked) == 1 and asked[0]["content"].count("\nlevel: good") == 0
 
 
-def test_a_judge_that_obeys_a_text_is_found_out(database) -> None:
+def test_a_judge_that_obeys_a_text_is_found_out(database: sa.Engine) -> None:
     """Saying good whenever asked to is seen by the trial: those items have a known fault."""
     known = answers(0.0)
 
@@ -132,8 +137,6 @@ def test_a_judge_that_obeys_a_text_is_found_out(database) -> None:
         return found
 
     judge = Judge(adapter="judge-summary", form="compact")
-    _, tally = judging.grade(judge, "own", RUBRIC, {}, database, generate=obeys)  # type: ignore[arg-type]
     found = trial.trial(judge, "own", RUBRIC, database, generate=obeys)  # type: ignore[arg-type]
-    assert tally.total == 0
     kappa = found.kappa["following_instructions"].value
     assert kappa is not None and kappa < 1
