@@ -22,12 +22,12 @@ from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, size
 from factory.train.tokens import IGNORE, Example
 
-SHAPES: dict[str, dict[str, int]] = {  # of Qwen3
+SHAPES: dict[str, dict[str, Any]] = {  # of Qwen3
     "0.6B": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16},
     "4B": {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32},
     "8B": {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32},
 }
-COMMON = {"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936}
+COMMON: dict[str, Any] = {"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936}
 STEPS, BATCH, LENGTH, RANK = 6, 4, 256, 16
 
 
@@ -130,12 +130,13 @@ def peak_flops(device: torch.device, side: int = 8192, times: int = 20) -> float
     return best
 
 
-def random_base(shape: dict[str, int], device: torch.device) -> Any:
+def random_base(shape: dict[str, Any], device: torch.device) -> Any:
     """A Qwen3 of this shape with random weights on the device, its linear layers in NF4 as a prepared base has them."""
     import bitsandbytes as bnb
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    config = Qwen3Config(**shape, tie_word_embeddings=True, max_position_embeddings=4096, attn_implementation="sdpa")
+    others: dict[str, Any] = {"tie_word_embeddings": True, "max_position_embeddings": 4096}
+    config = Qwen3Config(**others, **shape)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
@@ -145,11 +146,12 @@ def random_base(shape: dict[str, int], device: torch.device) -> Any:
         torch.set_default_dtype(before)
     for name, module in list(model.named_modules()):
         if isinstance(module, torch.nn.Linear) and name != "lm_head":
-            layer = bnb.nn.Linear4bit(
+            layer: Any = bnb.nn.Linear4bit(
                 module.in_features, module.out_features, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4",
                 device="meta",
             )  # fmt: skip
-            layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4").to(device)
+            weight: Any = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
+            layer.weight = weight.to(device)
             layer.support_avx512bf16_for_cpu = False
             model.set_submodule(name, layer)
     vars(model)["is_loaded_in_4bit"] = True  # PEFT asks this to know that its layers are in 4 bits

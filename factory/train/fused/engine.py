@@ -129,12 +129,8 @@ class Engine:
             if not self.running:
                 continue
             parts = self._next_row()
-            try:
-                self._carry(parts)
-            except Exception as error:
-                if not memory.is_out_of_memory(error):
-                    raise
-                self._shrink(sum(size(examples) for _, examples in parts), len(parts) + sum(len(e) for _, e in parts))
+            if not self._carry(parts):
+                self._shrink([example for _, examples in parts for example in examples])
                 for run, _ in parts:
                     run.begin_step()
                 continue
@@ -175,17 +171,23 @@ class Engine:
         chosen = share_out([run.waiting for run in runs], self.budget)
         return [(run, examples) for run, examples in zip(runs, chosen, strict=True) if examples]
 
-    def _carry(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
-        """Forward and backward of one row: adds to the gradients and losses of the runs in it."""
+    def _carry(self, parts: Sequence[tuple[Run, list[Example]]]) -> bool:
+        """Forward and backward of one row: adds to the gradients and losses of its runs. False: no memory for it."""
         row = pack([(examples, run.weight) for run, examples in parts], self.model.device)
         with self.layers.carrying([run.adapter for run, _ in parts], row.slices), packed_attention(self.model):
-            total, each = self._losses(row)
-            total.backward()
+            try:
+                total, each = self._losses(row)
+                total.backward()
+            except Exception as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                return False
         sums = torch.zeros(len(parts), device=each.device).index_add_(0, row.owners, each * row.weights)
         for (run, examples), loss in zip(parts, sums, strict=True):
             run.loss = run.loss + loss
             carried = {id(example) for example in examples}
             run.waiting = [example for example in run.waiting if id(example) not in carried]
+        return True
 
     def _losses(self, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = self.model.base_model(
@@ -232,27 +234,31 @@ class Engine:
         while rest:
             (examples,) = share_out([rest], self.budget)
             row = pack([(examples, weight)], self.model.device)
-            try:
-                with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
-                    total += self._losses(row)[0].item()
-            except Exception as error:
-                if not memory.is_out_of_memory(error):
-                    raise
-                self._shrink(row.tokens, len(examples))
+            with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
+                try:
+                    loss = self._losses(row)[0].item()
+                except Exception as error:
+                    if not memory.is_out_of_memory(error):
+                        raise
+                    loss = None
+            if loss is None:
+                self._shrink(examples)
                 continue
+            total += loss
             carried = {id(example) for example in examples}
             rest = [example for example in rest if id(example) not in carried]
         return total
 
-    def _shrink(self, tokens: int, sequences: int) -> None:
-        if sequences <= 1:
+    def _shrink(self, examples: Sequence[Example]) -> None:
+        """After a row of these sequences did not fit in memory: rows of half its length from here on."""
+        if len(examples) == 1:
             raise FactoryError(
-                f"one sequence of {tokens} tokens does not fit in memory: set train.gradient_checkpointing=true, or a "
-                "smaller train.max_length"
+                f"one sequence of {size(examples)} tokens does not fit in memory: set "
+                "train.gradient_checkpointing=true, or a smaller train.max_length"
             )
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.budget = tokens // 2
+        self.budget = size(examples) // 2
 
     def _account(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
         """Give every run of the row its share of the time since the last row, and tell how it goes on the whole."""

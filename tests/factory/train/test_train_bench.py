@@ -1,0 +1,84 @@
+"""What the training benchmark computes from what it measured, and that its GPU part runs on any device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from factory.errors import FactoryError
+from factory.train.bench import compare, gpu
+from factory.train.bench.compare import Process
+from factory.train.tokens import Example
+
+MEASURED = {
+    "plain": [[Process(10, 6, 1000)] * 3, [Process(12, 7, 1200)] * 3],
+    "packed": [[Process(20, 6, 1000)], [Process(22, 7, 1200)]],
+    "alone": [[Process(5, 2, 900)] * 3, [Process(6, 2, 900)] * 3],
+    "fused 3": [[Process(9, 5, 1100)], [Process(18, 9, 1300)]],
+}
+LOSSES = {"plain": [1.0, 2.0, 3.0], "packed": [1.0], "alone": [1.0, 2.0, 3.0], "fused 3": [1.0, 2.03, 2.9]}
+
+
+def test_ratios_are_medians_over_repeats() -> None:
+    verdict = compare._verdict(3, MEASURED, LOSSES)
+    assert verdict == {"wall_ratio": 0.4, "memory_ratio": 1.092, "same_score": True, "wall_ratio_range": [0.3, 0.5]}
+    worse = {**LOSSES, "fused 3": [1.0, 2.05, 2.9]}
+    assert not compare._verdict(3, MEASURED, worse)["same_score"]
+
+
+def test_a_table_and_a_plot(tmp_path: Path) -> None:
+    tokens = [100, 200, 300]
+    result = {
+        "fused_vs_trl": {"3": compare._verdict(3, MEASURED, LOSSES)},
+        "trainers": {kind: compare._summary(kind, measured, tokens) for kind, measured in MEASURED.items()},
+        "held_out_loss": LOSSES,
+        "growth": {axis: [{"at": 1, "tokens_per_second": 5}] for axis in ("adapters", "rank", "length")},
+    }
+    plain = result["trainers"]["plain"]
+    assert plain["wall_seconds"] == 33 and plain["wall_seconds_range"] == [30, 36] and plain["adapters"] == 3
+    assert plain["tokens_per_second"] == round(600 / 33)
+    assert result["trainers"]["packed"]["tokens_per_second"] == round(100 / 21)
+    table = compare.table(result)
+    assert [row[0] for row in table] == ["plain", "packed", "alone", "fused 3"] and table[0][2] == "33.0 (30.0 to 36.0)"
+    compare.plot(result, tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").stat().st_size > 5_000
+
+
+def test_a_process_is_measured_whole() -> None:
+    made = compare._process(["-c", "print({'train_runtime': '1.25'}); x = bytearray(80 * 2**20)"])
+    assert made.training == 1.25 and made.wall > 0 and made.peak > 80 * 2**20
+    with pytest.raises(FactoryError, match="ended with 3"):
+        compare._process(["-c", "import sys; print('why'); sys.exit(3)"])
+
+
+def test_the_gpu_part_on_a_toy() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    shape = {
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 128,
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "STEPS", 2)
+        patch.setattr(gpu, "LENGTH", 32)
+        model = gpu.random_base(shape, torch.device("cpu"))
+        point = gpu.measure(model, 2, 1e12)
+    torch.set_num_threads(threads)
+    assert point["adapters"] == 2 and point["tokens_per_second"] > 0 and point["ratio"] > 0 and 0 < point["mfu"] < 1
+
+
+def test_flops_of_a_token() -> None:
+    config = gpu.random_base(
+        gpu.COMMON | {**gpu.SHAPES["0.6B"], "num_hidden_layers": 1, "vocab_size": 64}, torch.device("cpu")
+    ).config
+    row = Example([1] * 100, [-100] * 50 + [1] * 50)
+    frozen = 1024 * (128 * (16 + 8 + 8 + 16) + 3 * 3072)
+    expected = 4 * frozen * 100 + 6 * 7 * 100 + 6 * 100**2 * 16 * 128 + 4 * 50 * 1024 * 64
+    assert gpu.flops(config, [row], 7) == expected
+
+
+def test_without_a_gpu_nothing_is_claimed() -> None:
+    if not torch.cuda.is_available():
+        assert gpu.run() == {"measured": False, "why": "no CUDA GPU here"}
