@@ -27,6 +27,7 @@ FIELDS = {
     },
     "/v1/completions": {"echo", "model", "prompt", "user", *_SAMPLING},
 }
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 # OpenAI's own fields that mean nothing here: clients that send them are served all the same.
 IGNORED = {
     *("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "store"),
@@ -58,7 +59,9 @@ def parse(body: bytes, path: str) -> dict[str, Any]:
         if not isinstance(request.get(name), kind | None):
             raise Refusal(400, f"{name} must be of type {kind.__name__}", param=name, code="invalid_type")
     for message in request.get("messages") or []:
-        content = message.get("content") if isinstance(message, dict) else None
+        if _role(message) not in ROLES:
+            raise Refusal(400, f"each message needs a role: {', '.join(ROLES)}", param="messages", code="invalid_role")
+        content = message.get("content")
         if isinstance(content, list) and any(not isinstance(p, dict) or p.get("type") != "text" for p in content):
             raise Refusal(400, "messages hold text only here", param="messages", code="text_only")
     return request

@@ -113,7 +113,10 @@ def main() -> None:
         Route("/v1/completions", generate, methods=["POST"]),
     ]
     app = Starlette(routes=routes)
-    uvicorn.run(app, uds=options["uds"], log_level="warning", http="httptools", timeout_keep_alive=120)
+    where: dict[str, Any] = {"uds": options.get("uds")}
+    if "port" in options:
+        where = {"host": options["host"], "port": int(options["port"])}
+    uvicorn.run(app, **where, log_level="warning", http="httptools", timeout_keep_alive=120)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,8 @@ def test_streams_tell_the_usage_only_to_those_who_ask(fake: Fake) -> None:
         (b'{"model": "summary", "messages": [], "nope": 1}', 400, "unknown_field"),
         (b'{"model": "summary", "messages": [], "kv_transfer_params": {}}', 400, "unknown_field"),
         (b'{"model": "summary", "messages": "x"}', 400, "invalid_type"),
+        (b'{"model": "summary", "messages": ["x"]}', 400, "invalid_role"),
+        (b'{"model": "summary", "messages": [{"role": "nobody", "content": "x"}]}', 400, "invalid_role"),
         (b'{"model": "summary", "messages": [], "stream": "yes"}', 400, "invalid_type"),
         (b'{"model": "summary", "messages": [], "n": 1000000}', 400, "too_many"),
         (b'{"model": "summary", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', 400, "text_only"),
