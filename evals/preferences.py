@@ -34,7 +34,7 @@ def export(engine: Engine, task: str, rubric: Rubric, gate_share: float) -> Iter
 
 
 def _held_back(engine: Engine, task: str, share: float) -> set[str]:
-    """The sources of the gate's split (the rule of `evals.run.gate_rows`), and eval rows that were tried in the demo."""
+    """The sources of the gate's split (the rule of `evals.run.gate_rows`), and eval rows that came in by the demo."""
     i = t.items.c
     with t.reading(engine) as c:
         rows = c.execute(sa.select(i.id, i.source, i.meta).where(i.task == task)).all()

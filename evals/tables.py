@@ -158,10 +158,13 @@ def default_url() -> str:
     return os.environ.get("FACTORY_RATINGS") or f"sqlite:///{home('ratings.db')}"
 
 
-@cache
 def open_database(url: str = "") -> Engine:
     """The engine for `url`, migrated to the newest form. Errors: one line with the database and what it said."""
-    url = url or default_url()
+    return _opened(url or default_url())
+
+
+@cache
+def _opened(url: str) -> Engine:
     try:
         engine = sa.create_engine(url)
         if engine.dialect.name == "sqlite":

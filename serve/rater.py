@@ -7,7 +7,6 @@ JSON with the routes here. Identity is the server's (`serve.pages.auth`), never 
 from __future__ import annotations
 
 import asyncio
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +81,7 @@ class _ToSignIn:
 
 
 def run(options: Options, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM. A proxy's header is only believed on the loopback, where nobody else can send it."""
+    """Serve until Ctrl-C or SIGTERM. A proxy's header is believed on the loopback only: nobody else is there."""
     if options.proxy_header and host not in ("127.0.0.1", "::1", "localhost"):
         raise InputError("proxy_header is for a proxy on this machine: leave host at 127.0.0.1")
     app.run(make(options), host, port, ready)

@@ -13,7 +13,7 @@ BANDS = ("poor", "average", "good")
 
 
 def scorecard(language: str, version: Known) -> Safe:
-    """Shares of good, average and poor with their intervals, for the whole and per dimension, and the gate's verdict."""
+    """Shares of good, average and poor with intervals, for the whole and per dimension, and the gate's verdict."""
     card = version.scorecard
     if "good" not in card:
         return tag("p", say(language, "not_graded", version=version.name), class_="quiet")

@@ -58,7 +58,7 @@ class Answer:
 
 
 async def ask_all(server: Server, question: str, answers: Sequence[Answer]) -> AsyncIterator[Sequence[Answer]]:
-    """Ask every `answer.model` at once; gives all answers again and again until they are whole. Closing it ends them."""
+    """Ask every `answer.model` at once; gives all answers again and again until they are whole. Closing ends them."""
     async with server.client() as client:
         work = [asyncio.create_task(_ask(client, question, answer)) for answer in answers]
         try:

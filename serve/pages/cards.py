@@ -10,7 +10,8 @@ from serve.pages.texts import say
 from serve.pages.versions import Known, called
 
 _THUMB = Safe(
-    '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 10v10H3V10zM7 10l4-7c2 0 3 1 2.600 3L13 10h6c1.500 0 2.300 1 2 2.500l-1.500 6c-.3 1-1 1.500-2 1.500H7"/></svg>'
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 10v10H3V10zM7 10l4-7c2 0 3 1 2.6 3L13 10h6'
+    'c1.5 0 2.3 1 2 2.5l-1.5 6c-.3 1-1 1.5-2 1.5H7"/></svg>'
 )
 PATIENCE = 3.0  # seconds after which waiting is explained
 

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine
 from evals import pairs, people, ratings
 from evals import rubric as rubrics
 from evals.people import Work
-from evals.ratings import Assignment, Nothing
+from evals.ratings import Nothing
 from evals.rubric import Item, Rubric
 from factory import recipe as recipes
 from factory.errors import FactoryError, InputError

@@ -48,7 +48,9 @@ def routes(web: FastAPI, engine: Engine, users: Users, leading: Callable[[Reques
         if step == "adjudicate":
             _, rubric = _batch(engine, str(given.get("batch")))
             grades = people.clean(rubric, given.get("draft"))
-            ratings.adjudicate(engine, str(given.get("output")), rubric, who.name, grades, str(given.get("reason"))[:2000])
+            ratings.adjudicate(
+                engine, str(given.get("output")), rubric, who.name, grades, str(given.get("reason"))[:2000]
+            )
         elif step == "role":
             if given.get("user") == who.name:
                 raise InputError("nobody changes their own role")
@@ -104,7 +106,7 @@ def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
 
 
 def _scores(engine: Engine, batch: Batch, rubric: Rubric) -> dict[str, Any]:
-    """What people make of the batch's outputs by now, all versions together: a lead who settles disputes stays blind."""
+    """What people make of the batch's outputs by now, all versions together: who settles disputes stays blind."""
     a = t.assignments.c
     with t.reading(engine) as c:
         mine = set(c.execute(sa.select(a.output).where(a.batch == batch.id, a.kind == "plain")).scalars())

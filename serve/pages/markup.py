@@ -10,7 +10,7 @@ class Safe(str):
 
 
 def tag(name: str, /, *inside: str | None, **attributes: str | int | float | bool | None) -> Safe:
-    """`<name …>…</name>`. Attributes: `class_` is class, `data_x` is data-x; True stands alone, None and False are left out."""
+    """`<name …>…</name>`. `class_` is class, `data_x` is data-x; True stands alone, None and False are left out."""
     given = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{html.escape(str(value))}"')
         for key, value in attributes.items()

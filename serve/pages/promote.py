@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import gradio as gr
 import httpx
 
+from evals import decisions, tables
+from factory.errors import FactoryError
+from factory.registry import aliases, store
 from serve.pages.markup import Safe, tag
 from serve.pages.texts import say
 from serve.pages.versions import Known
@@ -47,6 +51,8 @@ def controls(language: str, admin: str) -> Controls:
     async def move(what: str, key: str, value: str | None, secret: str) -> Safe:
         if not value or not secret:
             return tag("p", say(language, "move_needs"), class_="hint warn", role="alert")
+        if what == "promote" and (refusal := await asyncio.to_thread(_gate, value)):
+            return tag("p", say(language, "gate_refused"), " ", tag("small", refusal), class_="hint warn", role="alert")
         return await _move(language, admin, what, {key: value}, secret)
 
     async def promoting(value: str | None, secret: str) -> Safe:
@@ -60,6 +66,17 @@ def controls(language: str, admin: str) -> Controls:
         back.click(going_back, [task, token], said, **quiet).then(choices, given, hang, **quiet)
 
     return Controls([version, task], wire)
+
+
+def _gate(name: str) -> str:
+    """Why the gate does not let this version go live; empty if it does. Overriding it is for the command line."""
+    try:
+        version = aliases.resolve(name)
+        before = aliases.read(version.task).aliases.get("prod")
+        decisions.allow(tables.open_database(), version.name, store.get(before).name if before else "")
+    except FactoryError as error:
+        return str(error)
+    return ""
 
 
 async def _move(language: str, admin: str, what: str, body: dict[str, str], token: str) -> Safe:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy
 from safetensors.numpy import save_file
 
-from evals import ratings, tables
+from evals import decisions, ratings, tables
 from evals import rubric as rubrics
 from evals.answers import record
+from evals.gate import Verdict
 from evals.ratings import Plan
 from factory.data.rows import Row
 from factory.home import home
@@ -21,15 +22,15 @@ from factory.registry import aliases, store
 from serve.pages.auth import Users
 
 MAILS = (
-    "From: Lena Novak\nSubject: Design sync\n\nHi all, because of a train strike the design sync moves from Tuesday 10:00 to "
-    "Thursday 2:15 pm in room 214. The coffee machine works again. Please send the slide deck to Omar Haddad by Wednesday.\n"
-    "Best, Lena",
-    "Your parcel from Brightwater (order KD-4821) could not be delivered today because nobody was at home. The courier tries "
-    "again on Friday between 9:00 and 11:00. To choose another day, reply by Thursday 6:00 pm.",
-    "The login service was down from 9:10 to 9:50 because of an expired certificate. It is up again. No data was lost. The "
-    "team will write a report by Friday. Contact: Priya Rao.",
-    "Maya: are we still on for the film night? Jonas: yes but at 7:45 pm, not 7:15 pm, I am stuck at work. Maya: ok, meet you "
-    "at Red Lantern, bring the tickets please.",
+    "From: Lena Novak\nSubject: Design sync\n\nHi all, because of a train strike the design sync moves from Tuesday "
+    "10:00 to Thursday 2:15 pm in room 214. The coffee machine works again. Please send the slide deck to Omar Haddad by "
+    "Wednesday.\nBest, Lena",
+    "Your parcel from Brightwater (order KD-4821) could not be delivered today because nobody was at home. The courier "
+    "tries again on Friday between 9:00 and 11:00. To choose another day, reply by Thursday 6:00 pm.",
+    "The login service was down from 9:10 to 9:50 because of an expired certificate. It is up again. No data was lost. "
+    "The team will write a report by Friday. Contact: Priya Rao.",
+    "Maya: are we still on for the film night? Jonas: yes but at 7:45 pm, not 7:15 pm, I am stuck at work. Maya: ok, "
+    "meet you at Red Lantern, bring the tickets please.",
 )
 
 
@@ -39,7 +40,9 @@ def shares(good: float, poor: float, n: int = 120) -> dict[str, Any]:
     return {"n": n, **found, "intervals": {k: (max(0, v - 0.07), min(1, v + 0.06)) for k, v in found.items()}}
 
 
-def version(task: str, seed: int, good: float | None, prompt: str, gate: dict[str, Any] | None = None) -> store.Version:
+def version(
+    task: str, seed: int, good: float | None, prompt: str, gate: dict[str, Any] | None = None, against: str = ""
+) -> store.Version:
     """A registered version with random weights; with a scorecard if `good` is given."""
     folder = home("staging", f"{task}-{seed}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +65,8 @@ def version(task: str, seed: int, good: float | None, prompt: str, gate: dict[st
         store.note(made, "base_scorecard", {**shares(0.04, 0.9), "rubric": "summary", "dimensions": base})
     if gate:
         store.note(made, "gate", gate)
+        verdict = Verdict(**gate, labels=120, plan={}, plan_hash="p")
+        decisions.log(tables.open_database(), task, made.name, against, "rows", "summary", verdict)
     rows = home("data", f"rows-of-{task}")
     rows.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -85,7 +90,7 @@ def registry() -> list[store.Version]:
     }
     prompt = "Summarise the message in one or two sentences: what happened, what to do, by when."
     one = version("digest", 1, 0.88, prompt, passed)
-    two = version("digest", 2, 0.92, prompt + " Keep names and numbers exact.", unsure)
+    two = version("digest", 2, 0.92, prompt + " Keep names and numbers exact.", unsure, one.name)
     three = version("labels", 3, None, "Answer with one label.")
     aliases.point(one)
     aliases.point(three)

@@ -1,0 +1,141 @@
+"""How quick the rater page stays with many people on it: every key is a save, and the save has to be quick.
+
+Thirty raters sign in and work at once, each in a thread of this process with its own connection, against the page in
+a process of its own; a key is pressed every `PAUSE` seconds. What is measured is the time from the key to the server's
+word that it is saved: what a rater waits for before "Saved" appears. The page itself answers the key at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from evals import answers, ratings, tables
+from evals import rubric as rubrics
+from evals.ratings import Plan
+from factory.data.rows import Row
+from factory.errors import FactoryError
+from factory.home import project
+from serve.pages.auth import Users
+
+SESSIONS = 30
+ITEMS = 6  # that each session finishes
+PAUSE = 0.5  # seconds between two keys of one person
+PASSWORD = "bench-password"
+SERVER = """
+from serve import rater
+rater.run(rater.Options(), "127.0.0.1", 0, lambda address: print(address, flush=True))
+"""
+
+
+def run(sessions: int = SESSIONS, items: int = ITEMS) -> dict[str, Any]:
+    """Seconds from a key to its save, over all keys of all sessions. Nothing of it touches the project's own home."""
+    home = os.environ.get("FACTORY_HOME")
+    with tempfile.TemporaryDirectory(prefix="factory-bench-") as folder:
+        os.environ["FACTORY_HOME"] = folder
+        try:
+            _fill(folder, sessions, items)
+            with _server() as address:
+                return _measure(address, sessions, items)
+        finally:
+            os.environ.pop("FACTORY_HOME") if home is None else os.environ.update(FACTORY_HOME=home)
+
+
+def _fill(folder: str, sessions: int, items: int) -> None:
+    """Users, qualifications, and as many items as will be graded."""
+    engine = tables.open_database(f"sqlite:///{folder}/ratings.db")
+    rubric = rubrics.load("summary")
+    users = Users()
+    for number in range(sessions):
+        users.add(f"rater{number}", PASSWORD, "rater")
+        ratings.qualify(engine, f"rater{number}", rubric, True, {"passed": True, "dimensions": {}})
+    rows = [Row(({"role": "user", "content": f"Message {i}. " * 30},)) for i in range(sessions * items)]
+    outputs = answers.record(engine, "bench", "bench@v1", rows, [f"Summary {i}." for i in range(len(rows))])
+    ratings.open_batch(engine, "bench", rubric, outputs, Plan(overlap=0, gold=0, repeats=0))
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, env=environment, cwd=project(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if not (address := process.stdout.readline().strip()):
+                raise FactoryError("the rater page did not start")
+            yield address
+        finally:
+            process.terminate()
+
+
+def _measure(address: str, sessions: int, items: int) -> dict[str, Any]:
+    keys: list[float] = []
+    submits: list[float] = []
+    faults: list[str] = []
+
+    def work(number: int) -> None:
+        try:
+            _rater(address, f"rater{number}", items, number / sessions * PAUSE, keys, submits)
+        except Exception as error:  # a thread's fault must be told, not swallowed
+            faults.append(f"rater{number}: {type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(sessions)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise FactoryError("; ".join(faults[:3]))
+    spread = statistics.quantiles(keys, n=20)
+    return {
+        "sessions": sessions,
+        "keys": len(keys),
+        "key_ms": {"median": _ms(statistics.median(keys)), "p95": _ms(spread[18]), "max": _ms(max(keys))},
+        "submit_ms": {"median": _ms(statistics.median(submits)), "max": _ms(max(submits))},
+        "finished": len(submits),
+        "seconds": round(time.monotonic() - began, 1),
+        "cores": os.cpu_count(),
+    }
+
+
+def _rater(address: str, name: str, items: int, wait: float, keys: list[float], submits: list[float]) -> None:
+    """One person: sign in, then a key every PAUSE seconds, and Enter after the last dimension."""
+    with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+        _checked(client.post("/login", data={"name": name, "password": PASSWORD}), 303)
+        place = _checked(client.get("/api/place")).json()
+        time.sleep(wait)
+        for _ in range(items):
+            draft: dict[str, Any] = {}
+            step = {"work": place["work"], "id": place["item"]["id"]}
+            for dimension in place["rubric"]["dimensions"]:
+                draft[dimension["name"]] = {"level": dimension["levels"][-1]["name"]}
+                time.sleep(PAUSE)
+                began = time.monotonic()
+                _checked(client.post("/api/act", json={"do": "draft", **step, "draft": draft}))
+                keys.append(time.monotonic() - began)
+            time.sleep(PAUSE)
+            began = time.monotonic()
+            place = _checked(client.post("/api/act", json={"do": "submit", **step, "draft": draft})).json()
+            submits.append(time.monotonic() - began)
+
+
+def _checked(reply: httpx.Response, status: int = 200) -> httpx.Response:
+    if reply.status_code != status:
+        raise FactoryError(f"{reply.request.url.path} answered {reply.status_code}: {reply.text[:200]}")
+    return reply
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 1)

@@ -1,0 +1,141 @@
+"""The demo in a real browser, over a FakeEndpoint: promotions show without reload, faults are told in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from evals import feedback, tables
+from factory.registry import aliases
+from serve import demo
+from serve.pages import app as pages
+from serve.pages.ask import Server
+from tests.browser import world
+from tests.browser.people import Watched
+from tests.fakes import endpoint
+
+pytestmark = pytest.mark.browser
+Visit = Callable[..., Watched]
+
+
+@pytest.fixture
+def fake() -> Iterator[str]:
+    world.registry()
+    with endpoint.running() as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser: object, fake: str) -> Iterator[Visit]:
+    """Opens the demo; `url` stands in for the endpoint's address."""
+    opened: list[Watched] = []
+    sites: list[object] = []
+
+    def make(url: str = "", locale: str = "en-GB", width: int = 1280) -> Watched:
+        site = pages.running(demo.make(demo.Options(Server(f"{url or fake}/v1"), fake)))
+        sites.append(site)
+        who = Watched(browser, width, locale)
+        opened.append(who)
+        who.page.goto(site.__enter__())
+        who.page.wait_for_selector(".status")
+        who.page.wait_for_selector("#first input")
+        return who
+
+    yield make
+    for who in opened:
+        who.close()
+    for site in sites:
+        site.__exit__(None, None, None)  # type: ignore[attr-defined]
+
+
+def ask(who: Watched, text: str) -> str:
+    """Put a question and wait for the whole answer, or the fault."""
+    before = who.page.inner_html("#answers")
+    who.page.fill("#question textarea", text)
+    who.page.click("#go")
+    who.page.wait_for_function("html => document.querySelector('#answers').innerHTML !== html", arg=before)
+    who.page.wait_for_selector("#answers .answers[aria-busy=false]")
+    return str(who.page.inner_text("#answers"))
+
+
+def test_a_promotion_takes_over_between_two_messages_without_reload(visit: Visit) -> None:
+    who = visit()
+    assert "digest@v1" in ask(who, "one")
+    aliases.point(aliases.resolve("digest@v2"))
+    assert "digest@v2" in ask(who, "two")
+    who.page.wait_for_function("document.querySelector('#status').textContent.includes('v2')")
+    assert who.faults == []
+
+
+def test_side_by_side_and_the_registry_view_promotes(visit: Visit) -> None:
+    who = visit()
+    for mode, names in (
+        (1, ("tiny without adapter", "digest@v1")),
+        (2, ("digest@v1", "digest@v2")),
+        (3, ("digest", "labels")),
+    ):
+        who.page.locator("#mode input").nth(mode).click()
+        if mode == 2:
+            who.page.wait_for_selector("#second")
+        shown = ask(who, f"compare {mode}")
+        assert all(name in shown for name in names) and who.page.locator(".answer").count() == 2
+        assert shown.count("tokens") == 2 and shown.count("first word") == 2
+    who.page.get_by_role("tab").nth(1).click()
+    who.page.fill("#token input", "wrong")
+    who.page.click("#to-promote input")
+    who.page.get_by_role("option", name="digest@v2").click()
+    who.page.click("#promote")
+    who.page.wait_for_selector("#moved .warn")
+    assert aliases.resolve("digest").name == aliases.resolve("digest@v1").name
+    assert who.faults == []
+
+
+def test_what_goes_wrong_is_told_in_plain_words(visit: Visit) -> None:
+    who = visit(url="http://127.0.0.1:9")
+    who.page.wait_for_selector(".status.warn")
+    assert "factory serve" in who.page.inner_text(".status")
+    assert "cannot be reached" in ask(who, "anybody there?")
+    other = visit()
+    assert "broke off" in ask(other, "cut this")
+    other.page.fill("#question textarea", "slow one")
+    other.page.click("#go")
+    other.page.wait_for_function("document.querySelector('#answers').textContent.includes('Still waiting')")
+    other.page.wait_for_selector("#answers .answers[aria-busy=false]")
+    assert "slow one" in other.page.inner_text("#answers")
+
+
+def test_feedback_is_stored_with_consent_only(visit: Visit) -> None:
+    who = visit(locale="zh-CN")
+    assert who.page.url.endswith("/zh/")
+    ask(who, "好的")
+    who.page.click("[data-vote=down]")
+    who.page.fill("#wrote textarea", "更好")
+    who.page.click("#send")
+    who.page.wait_for_selector("#thanks .warn")
+    assert feedback.given(tables.open_database(), "digest") == []
+    who.page.check("#consent input")
+    who.page.click("#send")
+    who.page.wait_for_selector("#thanks [role=status]")
+    [given] = feedback.given(tables.open_database(), "digest")
+    assert given["vote"] == "down" and given["wrote"] == "更好" and given["source"] == "好的"
+    assert given["version"] == aliases.resolve("digest").name
+
+
+def test_hostile_texts_stay_text_and_nothing_is_loaded_from_elsewhere(visit: Visit) -> None:
+    who = visit()
+    hostile = "<script>window.owned=1</script><img src=x onerror=window.owned=1> **b** ${window.owned=1} {{this}}"
+    shown = ask(who, hostile)
+    assert "<script>window.owned=1</script><img src=x onerror=window.owned=1>" in shown and "${window.owned=1}" in shown
+    assert who.page.evaluate("window.owned") is None and who.faults == []
+    ask(who, "x" * 19_000)
+    outside = {host for host in who.hosts if not host.startswith(("http://127.0.0.1:", "data:", "blob:"))}
+    assert outside == set()
+
+
+def test_it_fits_a_phone(visit: Visit) -> None:
+    who = visit(width=390)
+    ask(who, world.MAILS[0])
+    who.page.click("#about button")
+    who.page.wait_for_selector("table.scores")
+    assert who.page.evaluate("document.documentElement.scrollWidth") <= 390
