@@ -84,29 +84,38 @@ def run(
 
 def _plain(base: Base, task: rows.Task, out: Path, settings: dict[str, Any], *, packing: bool) -> Process:
     keys = {**settings, "packing": packing, "seed": task.seed}
-    return _process(
-        [str(PLAIN), str(base.folder), str(task.folder / "train.jsonl"), str(out / task.name), json.dumps(keys)]
+    return measured_process(
+        [
+            sys.executable,
+            str(PLAIN),
+            str(base.folder),
+            str(task.folder / "train.jsonl"),
+            str(out / task.name),
+            json.dumps(keys),
+        ]
     )
 
 
 def _ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, Any]) -> Process:
     folders = [str(task.folder) for task in tasks]
-    return _process(["-m", "factory.train.bench.ours", base.name, str(out), json.dumps(settings), *folders])
+    return measured_process(
+        [sys.executable, "-m", "factory.train.bench.ours", base.name, str(out), json.dumps(settings), *folders]
+    )
 
 
-def _process(arguments: list[str]) -> Process:
-    """Run Python and wait: its wall time, its own peak memory, and the training time that it prints."""
+def measured_process(command: list[str]) -> Process:
+    """Run a command and wait: its wall time, its own peak memory, and the training time that it prints."""
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryFile("w+") as said:
         began = time.monotonic()
-        process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=said, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
         text = said.read()
     if process.returncode:
-        raise FactoryError(f"{' '.join(arguments[:2])} ended with {process.returncode}:\n{text[-2000:]}")
+        raise FactoryError(f"{' '.join(command[:3])} ended with {process.returncode}:\n{text[-2000:]}")
     found = re.findall(r"train_runtime['\"]: ['\"]?([0-9.e+-]+)", text)
     return Process(wall, float(found[-1]) if found else 0.0, usage.ru_maxrss * 1024)
 

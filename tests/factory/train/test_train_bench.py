@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from factory.base.build import Base
+from factory.data.rows import Row
 from factory.errors import FactoryError
-from factory.train.bench import compare, gpu
+from factory.train.bench import compare, gpu, peers, rows
 from factory.train.bench.compare import Process
 from factory.train.tokens import Example
 
@@ -47,10 +51,12 @@ def test_a_table_and_a_plot(tmp_path: Path) -> None:
 
 
 def test_a_process_is_measured_whole() -> None:
-    made = compare._process(["-c", "print({'train_runtime': '1.25'}); x = bytearray(80 * 2**20)"])
+    made = compare.measured_process(
+        [sys.executable, "-c", "print({'train_runtime': '1.25'}); x = bytearray(80 * 2**20)"]
+    )
     assert made.training == 1.25 and made.wall > 0 and made.peak > 80 * 2**20
     with pytest.raises(FactoryError, match="ended with 3"):
-        compare._process(["-c", "import sys; print('why'); sys.exit(3)"])
+        compare.measured_process([sys.executable, "-c", "import sys; print('why'); sys.exit(3)"])
 
 
 def test_the_gpu_part_on_a_toy() -> None:
@@ -82,3 +88,23 @@ def test_flops_of_a_token() -> None:
 def test_without_a_gpu_nothing_is_claimed() -> None:
     if not torch.cuda.is_available():
         assert gpu.run() == {"measured": False, "why": "no CUDA GPU here"}
+
+
+def test_a_peer_gets_the_same_rows_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = rows.Task("0-x", tmp_path / "0-x", 7)
+    rows._write(
+        task.folder / "train.jsonl", [Row(({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}))]
+    )
+    base = Base("small", "", "", "", tmp_path, 1e-3)
+    settings = {"epochs": 2.0, "batch": 16, "lr": 1e-3, "r": 16, "max_length": 1024}
+    config = json.loads(peers.write(base, task, tmp_path / "peer", settings).read_text())
+    assert (config["learning_rate"], config["lora_rank"], config["seed"]) == (1e-3, 16, 7)
+    kept = json.loads((tmp_path / "peer" / "rows.json").read_text())
+    assert [m["content"] for m in kept[0]["messages"]] == ["a", "b"]
+
+
+def test_a_peer_that_cannot_be_had_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "prepare", lambda name: Base("small", "", "", "", tmp_path, 1e-3))
+    monkeypatch.setattr(peers.sys, "executable", "/bin/false")
+    result = peers.run()
+    assert result["measured"] is False and "could not be installed" in result["why"]
