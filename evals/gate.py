@@ -67,12 +67,16 @@ class Criterion(BaseModel):
 
 
 class Verdict(BaseModel):
-    """The gate's answer with everything it rests on. `labels_needed` is None when more labels would change nothing."""
+    """The gate's answer with everything it rests on. `labels_needed` is None when more labels would change nothing.
+
+    `mcnemar` is the p-value of a difference in good rates where checks decide: what a significance test would say.
+    """
 
     decision: Decision
     why: str
     labels_needed: int | None = None
     labels: int
+    mcnemar: float | None = None
     criteria: list[Criterion] = []
     plan: dict[str, Any]
     plan_hash: str
@@ -90,6 +94,7 @@ def decide(plan: Gate, pairs: Sequence[Pair], validity: Validity, compared: bool
             why=why,
             labels_needed=needed,
             labels=len(labelled),
+            mcnemar=_mcnemar(labelled) if plan.evidence == "checks" and compared and labelled else None,
             criteria=[*criteria],
             plan=plan_json,
             plan_hash=digest(plan_json),
@@ -164,6 +169,11 @@ def _criteria(
         if row.verdict == "fails":  # a stratum is too small to prove anything but harm
             found.append((row, lambda: 0))
     return found
+
+
+def _mcnemar(labelled: Sequence[Pair]) -> float:
+    d = _values(labelled, "good", True, 0)
+    return round(estimate.mcnemar(d.count(1), d.count(-1)), 4)
 
 
 def _judged(name: str, e: Estimate, must_be: Literal["above", "below"], threshold: float) -> Criterion:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from evals import estimate, ratings, verdicts
 from evals import judge as judging
 from evals import tables as t
-from evals.agreement import Agreement
+from evals.agreement import Agreement, fleiss
 from evals.asking import Generate
 from evals.estimate import Estimate
 from evals.grades import Grade
@@ -52,6 +52,7 @@ class Judging(BaseModel):
     reused: int = 0
     cost: float | None = None
     seconds: float = 0.0
+    jury_agreement: dict[str, float] = {}
     against_people: dict[str, Agreement] = {}
     confusion: dict[str, list[list[int]]] = {}
     flip_rate: float | None = None
@@ -88,6 +89,7 @@ def hear(
         asked, abstained = asked + tally.total, abstained + tally.abstained
         how.add(tally)
     how.abstentions = round(abstained / asked, 4) if asked else None
+    how.jury_agreement = _jury_agreement(rubric, heard) if len(jury) > 1 else {}
     return judging.vote(rubric, heard), how
 
 
@@ -129,6 +131,17 @@ def prefer(
     names = {"a": "candidate", "b": "production", "tie": "tie"}
     how.preferred = {name: sum(w == letter for w in winners.values()) for letter, name in names.items()}
     how.add(tally)
+
+
+def _jury_agreement(rubric: Rubric, heard: Sequence[Grades]) -> dict[str, float]:
+    """Fleiss' kappa of the judges per dimension, over the outputs that all of them graded."""
+    found = {}
+    for d in rubric.dimensions:
+        said = [[m[o][d.name].level for m in heard] for o in heard[0] if all(d.name in m.get(o, {}) for m in heard)]
+        kappa = fleiss([[levels.count(name) for name in d.names()] for levels in said])
+        if kappa is not None:
+            found[d.name] = round(kappa, 4)
+    return found
 
 
 def _named(watch: Watch, what: str) -> judging.Progress:

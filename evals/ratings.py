@@ -125,7 +125,7 @@ def next_one(engine: Engine, batch: str, rater: str, now: float | None = None) -
         if found is None:
             draft = {"draft": None}  # whoever had the slot before may have begun
             number = c.execute(sa.select(sa.func.count()).where(mine, a.done.is_not(None))).scalar() or 0
-            found = _hidden(c, batch, rater, number, plan) or _free(c, batch, rater, now)
+            found = _hidden(c, batch, rater, number, plan) or c.execute(free_slots(batch, rater, now)).scalar()
         if found is None:
             return _why(c, batch, rater, now)
         lease = {"rater": rater, "opened": now, "leased_until": now + plan.lease_seconds, **draft}
@@ -251,24 +251,22 @@ def _hidden(c: Connection, batch: str, rater: str, number: int, plan: Plan) -> s
     return new
 
 
-def _free(c: Connection, batch: str, rater: str, now: float) -> str | None:
-    """A slot that is free or whose lease ran out, of an output the rater has not had; in the rater's own order."""
+def free_slots(batch: str, rater: str, now: float) -> sa.Select[tuple[str]]:
+    """The next slot that is free or whose lease ran out, of an output the rater has not had; in the rater's own order.
+
+    The row is locked while it is chosen: on SQLite the whole transaction holds the write lock, elsewhere rows that
+    somebody else is choosing are skipped.
+    """
     a = t.assignments.c
     multiplier = seeded("order", rater) % (PRIME - 1) + 1
-    query = (
+    available = sa.or_(a.rater.is_(None), a.leased_until < now)
+    return (
         sa.select(a.id)
-        .where(_available(batch, now), a.output.not_in(_had(batch, rater)))
+        .where(a.batch == batch, a.kind == "plain", a.done.is_(None), available, a.output.not_in(_had(batch, rater)))
         .order_by(a.shuffle * multiplier % PRIME, a.slot)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    return c.execute(query).scalar()
-
-
-def _available(batch: str, now: float) -> Any:
-    a = t.assignments.c
-    expired = sa.or_(a.rater.is_(None), a.leased_until < now)
-    return sa.and_(a.batch == batch, a.kind == "plain", a.done.is_(None), expired)
 
 
 def _had(batch: str, rater: str) -> Any:

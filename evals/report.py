@@ -122,7 +122,10 @@ def _gate(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
             f'<td class="n">{percent(bound)}</td><td>{c.must_be} {percent(c.threshold)}</td>'
             f'<td><span class="tag {css}">{c.verdict}</span></td></tr>'
         )
-    yield "</table></section>"
+    yield "</table>"
+    if r.gate.mcnemar is not None:
+        yield f"<p class='muted'>McNemar's test of the good rates: p = {r.gate.mcnemar:.3g}.</p>"
+    yield "</section>"
 
 
 def _history(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
@@ -188,6 +191,9 @@ def _judge(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
     if how.length_effect:
         e = how.length_effect
         yield f" Per doubling of length it is {e.value:+.2f} more lenient than people ({e.low:+.2f} to {e.high:+.2f})."
+    if how.jury_agreement:
+        said = ", ".join(f"{name.replace('_', ' ')} {kappa:.2f}" for name, kappa in how.jury_agreement.items())
+        yield f" The judges agree among themselves (Fleiss' kappa): {escape(said)}."
     yield "</p><table><tr><th>judge</th><th>quality</th><th>kappa with known faults</th><th>with people</th></tr>"
     for name, tested in how.trials.items():
         for dimension, kappa in tested.kappa.items():

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.progress import Progress, TaskID
+
 from evals.agreement import Agreement
+from evals.judge import Tally
+from evals.panel import Watch
 from evals.run import Report
 from evals.svg import percent
 
 VIEWS = {"checks": "deterministic checks", "judge": "checks and judge", "people": "people"}
+
+
+def watch(bar: Progress) -> Watch:
+    """Draws what the judges are doing on a progress bar: done, abstained, and what it has cost so far."""
+    rows: dict[str, TaskID] = {}
+
+    def show(what: str, tally: Tally) -> None:
+        if what not in rows:
+            rows[what] = bar.add_task(what, total=tally.total, text="")
+        cost = f"cost {tally.cost:.4f}" if tally.cost is not None else ""
+        abstained = f"{tally.abstained} abstained" if tally.abstained else ""
+        bar.update(rows[what], completed=tally.done, text="  ".join(filter(None, (cost, abstained))))
+
+    return show
 
 
 def lines(r: Report) -> Iterator[str]:

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from evals import judge as judging
-from evals import judges, prompt
+from evals import judges, panel, prompt
 from evals import rubric as rubrics
 from evals.asking import GIVE_UP_AFTER
 from evals.grades import Grade
@@ -293,3 +293,16 @@ def test_killed_half_way_and_resumed_without_paying_twice(
     result = json.loads(out.read_text())
     assert result["graded"] == 600 and result["calls"] + result["reused"] == 600
     assert result["reused"] >= before - lost
+
+
+def test_a_jury_is_heard_together_and_its_agreement_measured(
+    database: sa.Engine, fake_judge: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.trial.known", lambda rubric: [])  # nobody is refused: nothing is known about them
+    members = [panel.Member(name, fake_judge()) for name in ("a", "b")]
+    strict = panel.Member("strict", fake_judge(level="poor"))
+    grades, how = panel.hear([*members, strict], RUBRIC, texts(12, bad=6), database, 0.6, lambda what, tally: None)
+    assert {g.level for g in grades["o0"].values()} == {"poor"} and {g.level for g in grades["o9"].values()} == {"good"}
+    assert set(how.jury_agreement) == set(JUDGED) and how.name == "a, b, strict"
+    assert all(0 < kappa < 0.5 for kappa in how.jury_agreement.values())
+    assert how.calls == 3 * 12 * len(JUDGED)

@@ -281,3 +281,11 @@ def test_twenty_raters_at_once_some_dying(tmp_path: Path) -> None:
     assert Counter(by_output.values()) == {1: 90, 2: 30}
     assert len({(s["output"], s["rater"]) for s in slots}) == 150, "nobody graded an output twice"
     assert {r["assignment"]: r["rater"] for r in said} == {s["id"]: s["rater"] for s in slots}
+
+
+def test_on_postgres_a_slot_that_somebody_is_choosing_is_skipped() -> None:
+    """The query by which slots are chosen, as PostgreSQL gets it."""
+    from sqlalchemy.dialects import postgresql
+
+    query = ratings.free_slots("b", "ann", 0.0)
+    assert "FOR UPDATE SKIP LOCKED" in str(query.compile(dialect=postgresql.dialect()))
