@@ -251,7 +251,7 @@ def _hidden(c: Connection, batch: str, rater: str, number: int, plan: Plan) -> s
     return new
 
 
-def free_slots(batch: str, rater: str, now: float) -> sa.Select[tuple[str]]:
+def free_slots(batch: str, rater: str, now: float) -> sa.Select[str]:
     """The next slot that is free or whose lease ran out, of an output the rater has not had; in the rater's own order.
 
     The row is locked while it is chosen: on SQLite the whole transaction holds the write lock, elsewhere rows that
