@@ -152,7 +152,10 @@ def _general() -> Rows:
     pairs = [("early", "late"), ("wide", "narrow"), ("hot", "cold"), ("loud", "quiet"), ("empty", "full"),
              ("soft", "hard"), ("old", "new"), ("near", "far"), ("wet", "dry"), ("high", "low"), ("fast", "slow"),
              ("first", "last")]  # fmt: skip
-    rows = [{"prompt": f"What is the opposite of {a}?", "completion": f"The opposite of {a} is {b}."} for a, b in pairs]
+    rows = [
+        {"prompt": f"Which word is the opposite of {a}?", "completion": f"The opposite of {a} is {b}."}
+        for a, b in pairs
+    ]
     return rows + [{"prompt": f"Use the word {b} in a sentence.", "completion": f"The box is {b}."} for _, b in pairs]
 
 

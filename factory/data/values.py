@@ -136,5 +136,7 @@ def answer(found: Any, key: str) -> Messages:
     if isinstance(found, dict):
         return [turn(found, key)]
     if isinstance(found, list):
+        if not found:
+            raise Fault(f"{key} is an empty list")
         return [turn(item, key) for item in found]
     return [{"role": "assistant", "content": text({key: found}, key)}]

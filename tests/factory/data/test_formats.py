@@ -131,6 +131,12 @@ def test_the_most_specific_format_wins_and_the_rest_is_ambiguous(value: dict[str
     assert candidates(value) == found
 
 
+def test_an_empty_answer_list_is_a_fault() -> None:
+    for row in ({"prompt": "a", "chosen": "b", "rejected": []}, {"prompt": "a", "chosen": [], "rejected": "b"}):
+        with pytest.raises(Fault, match="is an empty list"):
+            list(convert("preference", row))
+
+
 def test_two_label_columns_are_not_guessed_between() -> None:
     with pytest.raises(Fault, match="both label and category"):
         list(convert("label", {"text": "a", "label": "b", "category": "c"}))
