@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from evals import text
-from evals.grades import Grade
+from evals.grades import BANDS, Band, Grade
 from factory.data.rows import Row
 from factory.strict import Strict
 
@@ -131,14 +131,19 @@ def foreign(row: Row, output: str, limits: Limits) -> Grade | None:
 
 def verdict(row: Row, output: str, limits: Limits) -> Grade | None:
     """A judge's reply ends with the right level: good; one level off: average; another, or none to be read: poor."""
-    gold, levels = row.meta.get("level"), ["poor", "average", "good"]
-    if gold not in levels:
+    gold, said = row.meta.get("level"), read_level(output)
+    if gold not in BANDS:
         return None
-    said = output.strip().rpartition("\n")[2].removeprefix("level: ")
-    if said not in levels:
+    if said is None:
         return Grade("poor", "no level", [output.strip()[-80:]])
-    off = abs(levels.index(said) - levels.index(gold))
-    return Grade(levels[2 - off], f"the level is {gold}", [f"level: {said}"]) if off else GOOD
+    off = abs(BANDS.index(said) - BANDS.index(gold))
+    return Grade(BANDS[2 - off], f"the level is {gold}", [f"level: {said}"]) if off else GOOD
+
+
+def read_level(reply: str) -> Band | None:
+    """The level that a judge's reply ends with, if it does."""
+    last = reply.strip().rpartition("\n")[2]
+    return next((band for band in BANDS if last == f"level: {band}"), None)
 
 
 def kept(row: Row, output: str, limits: Limits) -> Grade | None:

@@ -14,13 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evals.checks import CHECKS
+from evals.agreement import Agreement, cohen
+from evals.checks import CHECKS, read_level
 from evals.grades import BANDS, Band, Grade
 from evals.rubric import Dimension, Rubric
 from factory.data.rows import Row
 
 WORST_SHOWN = 10
-STRATA = ("kind", "unseen", "topic")
+STRATA = ("kind", "unseen", "topic", "dimension", "defect")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Scorecard(Shares):
     not_measured: list[str] = []
     strata: dict[str, dict[str, Shares]] = {}
     labels: dict[str, Any] | None = None
+    kappa: dict[str, Agreement] | None = None
     worst: list[Worst] = []
 
     def to_json(self) -> dict[str, Any]:
@@ -104,6 +106,7 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
         not_measured=[d.name for d in rubric.dimensions if d.name not in measured],
         strata=_strata(graded, bands),
         labels=_labels(graded),
+        kappa=_kappa(graded),
         worst=_worst_items(rubric, graded, bands),
     )
 
@@ -176,6 +179,18 @@ def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
         "macro_f1": round(float(f1_score(gold, said, labels=known, average="macro", zero_division=0)), 4),
         "confusion": {g: dict(sorted(c.items())) for g, c in confusion.items()},
     }
+
+
+def _kappa(graded: Sequence[Graded]) -> dict[str, Agreement] | None:
+    """For a judge's verdicts: kappa with the known level, per dimension, over the replies that have a level."""
+    known = [
+        (g.row.meta["dimension"], g.row.meta["level"], read_level(g.output)) for g in graded if "level" in g.row.meta
+    ]
+    found = {}
+    for dimension in dict.fromkeys(d for d, _, _ in known):
+        pairs = [(BANDS.index(gold), BANDS.index(said)) for d, gold, said in known if d == dimension and said]
+        found[dimension] = cohen([gold for gold, _ in pairs], [said for _, said in pairs], len(BANDS))
+    return found or None
 
 
 def _worst_items(rubric: Rubric, graded: Sequence[Graded], bands: Sequence[Band | None]) -> list[Worst]:

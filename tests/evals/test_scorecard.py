@@ -123,3 +123,19 @@ def test_the_worst_level_of_several_checks_counts() -> None:
     card = grade_answers(rubrics.load("summary"), [row], ["The sync with Maya moves to Monday at 9:00."])
     fault = card.worst[0].faults["groundedness"]
     assert fault["level"] == "poor" and set(fault["evidence"]) == {"9:00", "Monday", "Maya"}
+
+
+def test_a_judges_verdicts_are_held_against_the_known_level() -> None:
+    meta = [("groundedness", "poor"), ("groundedness", "good")] * 10 + [("composition", "average")]
+    rows = [Row(({"role": "user", "content": str(i)},), {"dimension": d, "level": x}) for i, (d, x) in enumerate(meta)]
+    said = [f"Friday: no\nlevel: {x}" for _, x in meta]
+    said[0], said[1], said[20] = "Friday: no\nlevel: good", "no idea", "level: good"
+    card = grade_answers(rubrics.load("judge"), rows, said)
+    assert (
+        card.n == 21
+        and card.average == pytest.approx(1 / 21, abs=1e-4)
+        and card.poor == pytest.approx(2 / 21, abs=1e-4)
+    )
+    assert card.kappa is not None
+    assert card.kappa["groundedness"].n == 19 and card.kappa["groundedness"].value == pytest.approx(0.895, abs=1e-4)
+    assert set(card.strata["dimension"]) == {"groundedness", "composition"}
