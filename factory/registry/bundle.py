@@ -2,7 +2,7 @@
 
     README.md  adapter_model.safetensors  adapter_config.json  version.json
     factory/   manifest.json recipe.yaml prompt.md rubric.yaml scorecard.json base_scorecard.json gate.json data.json
-               curves.png   and with with_data=true report.* and data/{train,eval}.jsonl, which hold rows
+               report.html curves.png   and with with_data=true data/{train,eval}.jsonl
 
 On its way out `adapter_config.json` names the base as strangers know it (id and revision); coming in it names it as
 this project does again: the version's hash is over the latter. Nothing leaves that looks like a secret, no path of
@@ -31,6 +31,7 @@ from factory.registry.store import CONFIG, FACTS, WEIGHTS, Version
 
 MANIFEST = OWN_FOLDER + "manifest.json"
 NOTES = {name: f"{OWN_FOLDER}{name}.json" for name in ("scorecard", "base_scorecard", "gate", "data")}
+REPORT = OWN_FOLDER + "report.html"
 CURVES = OWN_FOLDER + "curves.png"
 ROWS = ("train.jsonl", "eval.jsonl")
 DATA_KEYS = ("hash", "task", "version", "files", "rows", "funnel", "reasons", "tokens", "labels", "notes")
@@ -38,11 +39,12 @@ Files = dict[str, Path]
 
 
 def gather(
-    version: Version, ordinal: int, place: Place, folder: Path, with_data: bool = False
+    version: Version, ordinal: int, place: Place, folder: Path, with_data: bool = False, report: Path | None = None
 ) -> tuple[Files, Release]:
     """Everything to upload (name there → file here; new ones are written into `folder`), and its catalogue entry.
 
-    InputError with every file and what kind of secret stands in it, if one does.
+    `report` is the page about its grading, without rows. InputError with every file and what kind of secret stands in
+    it, if one does.
     """
     base_id, revision = base_of(version)
     recipe = store.noted(version, "recipe") or {}
@@ -83,6 +85,8 @@ def gather(
     for name, note in notes.items():
         if note is not None:
             add(NOTES[name], _json(note))
+    if report:
+        files[REPORT] = report
     if curves.is_file():
         files[CURVES] = curves
     if with_data:
@@ -122,9 +126,8 @@ def attach(version: Version, folder: Path) -> None:
     recipe = folder / OWN_FOLDER / "recipe.yaml"
     if recipe.is_file() and store.noted(version, "recipe") is None:
         store.note(version, "recipe", yaml.safe_load(recipe.read_text()))
-    for report in (folder / OWN_FOLDER).glob("report.*"):
-        if not version.notes(report.name).exists():
-            write_file(version.notes(report.name), report.read_bytes())
+    if (folder / REPORT).is_file() and not version.notes("report.html").exists():
+        write_file(version.notes("report.html"), (folder / REPORT).read_bytes())
 
 
 def base_of(version: Version) -> tuple[str, str]:
@@ -177,8 +180,7 @@ def _rows(version: Version) -> Files:
     folder = home("data", str(data.get("hash", "none")))
     if not all((folder / name).is_file() for name in ROWS):
         raise InputError(f"with_data=true: the data set of {version.name} is not on this machine; push without it")
-    reports = {OWN_FOLDER + path.name: path for path in version.notes("x").parent.glob("report.*")}
-    return reports | {f"{OWN_FOLDER}data/{name}": folder / name for name in ROWS}
+    return {f"{OWN_FOLDER}data/{name}": folder / name for name in ROWS}
 
 
 def _refuse_secrets(files: Files) -> None:

@@ -52,7 +52,7 @@ class Pulled:
     gate: dict[str, Any] | None = None
 
 
-def push(version: Version, remote: Remote, place: Place, with_data: bool = False) -> Pushed:
+def push(version: Version, remote: Remote, place: Place, with_data: bool = False, report: Path | None = None) -> Pushed:
     """Bring a version to a registry elsewhere. Pushing it again does nothing but finish what an earlier push left.
 
     Errors: RemoteError (see there); InputError for a secret among the files, or if another task's versions are there.
@@ -67,7 +67,7 @@ def push(version: Version, remote: Remote, place: Place, with_data: bool = False
             if now.release(version.sha):
                 return None
             ordinal = max((r.ordinal for r in now.versions), default=0) + 1
-            files, release = bundle.gather(version, ordinal, place, Path(folder), with_data)
+            files, release = bundle.gather(version, ordinal, place, Path(folder), with_data, report)
             title = f"{version.task} {release.tag} {version.sha}"
             remote.write(state, now.with_release(release), title, files, release)
             return release

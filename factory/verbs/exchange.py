@@ -10,7 +10,7 @@ from typing import Any
 from evals import rubric as rubrics
 from evals.scorecard import Scorecard, grade_answers
 from factory import answers
-from factory.base.build import load_model, load_tokenizer, prepare
+from factory.base.build import load_tokenizer, prepare
 from factory.data.build import build
 from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
@@ -21,6 +21,7 @@ from factory.registry.adopt import adopted
 from factory.registry.remote import parse
 from factory.strict import nearest
 from factory.terminal import err, out, percent, progress_bar
+from factory.verbs.grade import gate_of, grade_version
 
 TEXTS = 64  # eval texts that a merged model is compared on
 GOLDEN = (
@@ -38,17 +39,15 @@ def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     with adopted(place, recipe, base) as found:
         if found.doubt:
             err.print(f"[yellow]{found.doubt}[/]")
-        model, tokenizer = load_model(base), load_tokenizer(base)
-        with answers.adapted(model, found.version.folder) as over:
-            card = _grade(recipe, over, tokenizer, rows, "adapter")
         version = store.keep(found.version)
-        store.note(version, "scorecard", card.to_json())
-        store.note(version, "recipe", recipe.model_dump(mode="json", exclude={"train"}))
-        store.note(version, "adopted", found.origin)
+    store.note(version, "recipe", recipe.model_dump(mode="json", exclude={"train"}))
+    store.note(version, "adopted", found.origin)
+    report = grade_version(recipe, version, rows)  # before it has a name that could be promoted
+    card = report.scorecard
     entry = aliases.register(version)
     out(quiet).print(
         f"{place} is {aliases.label(version)} here: good {percent(card.good)}, poor {percent(card.poor)} of {card.n} "
-        f"eval rows. Next:\n  factory promote version={version.task}@v{entry.ordinal}"
+        f"eval rows; gate: {report.gate.decision}. Next:\n  factory promote version={version.task}@v{entry.ordinal}"
     )
     brief = {k: v for k, v in card.to_json().items() if k not in ("worst", "strata")}
     return {
@@ -59,6 +58,7 @@ def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         "fingerprint": base.fingerprint,
         "adopted": found.origin,
         "scorecard": brief,
+        "gate": gate_of(report),
     }
 
 

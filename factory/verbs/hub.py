@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
+from evals import decisions, tables
+from evals import report as reports
 from evals import rubric as rubrics
+from evals.gate import Verdict
+from evals.run import Report
 from factory.errors import FactoryError, InputError
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.places import open_remote, remotes
-from factory.registry.remote import Pointer, Remote, parse, short
+from factory.registry.remote import Place, Pointer, Remote, parse, short
 from factory.registry.store import SHORT, Version
 from factory.terminal import err, out, percent, table
 
@@ -26,7 +32,8 @@ def push_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     pushed = []
     for version in versions:
         _remark(version)
-        done = push(version, remote, place, with_data)
+        with tempfile.TemporaryDirectory(prefix="factory-report-") as folder:
+            done = push(version, remote, place, with_data, _report(version, Path(folder)))
         what = "pushed" if done.new else "is there already"
         console.print(f"{aliases.label(version)} {what}: {place}@{done.release.tag}")
         pushed.append(_release(version.task, done.release, remote) | {"new": done.new})
@@ -43,6 +50,7 @@ def pull_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     place = parse(arguments["from"])
     remote = open_remote(place)
     done = pull(remote, place, lambda text: err.print(text))
+    _take_over_decision(done.version, place)
     console = out(quiet)
     console.print(
         f"{short(done.release, done.version.task)} of {place} is {aliases.label(done.version)} here"
@@ -100,6 +108,30 @@ def _wanted(arguments: dict[str, str]) -> tuple[list[Version], dict[str, Pointer
         return [newest], {}
     pointers = {name: Pointer(sha=version.sha, gate=store.noted(version, "gate")) for name, version in named.items()}
     return list({version.sha: version for version in named.values()}.values()), pointers
+
+
+def _report(version: Version, folder: Path) -> Path | None:
+    """The page about a version's grading, without the rows that the local one shows; None if it was not graded."""
+    note = store.noted(version, "report")
+    if note is None:
+        return None
+    found = Report.model_validate(note)
+    cards = [found.scorecard, *([found.baseline] if found.baseline else []), *found.views.values()]
+    for card in cards:
+        card.worst = []
+    (folder / "report.html").write_text(reports.html(found), encoding="utf-8")
+    return folder / "report.html"
+
+
+def _take_over_decision(version: Version, place: Place) -> None:
+    """Log the gate's decision that came with a version, so that it counts here as it did there: `factory promote` asks
+    for PROMOTE against what is in production. A decision that was made here is not replaced."""
+    gate, engine = store.noted(version, "gate"), tables.open_database()
+    if not gate or decisions.latest(engine, version.name):
+        return
+    why = f"{gate.get('why', '')} (decided elsewhere, came with {place})"
+    verdict = Verdict(decision=gate["decision"], why=why, labels=0, plan={}, plan_hash="")
+    decisions.log(engine, version.task, version.name, gate.get("against") or "", "", "", verdict)
 
 
 def _remark(version: Version) -> None:

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from factory.base.build import Base, prepare
-from factory.errors import FactoryError
+from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases, store
 from factory.registry.preflight import Refused, preflight
 from factory.registry.store import CONFIG, WEIGHTS, Version
 from factory.verbs.exchange import adopt, export
+from factory.verbs.registry import promote
 from tests.factory.registry.plain_peft import make
 
 WORDS = "the a meeting mail is on monday friday moved to room four please send slides by noon who are you what".split()
@@ -37,8 +38,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ]
         (folder / "adapters" / "mail" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "rubrics").mkdir()
-    original = Path(__file__).parents[3] / "rubrics" / "summary.yaml"
-    (folder / "rubrics" / "mail.yaml").write_text(original.read_text())
+    originals = Path(__file__).parents[3] / "rubrics"
+    (folder / "rubrics" / "mail.yaml").write_text((originals / "summary.yaml").read_text())
+    (folder / "rubrics" / "general.yaml").write_text((originals / "general.yaml").read_text())
+    general = (originals / "general.jsonl").read_text().splitlines(keepends=True)
+    (folder / "rubrics" / "general.jsonl").write_text("".join(general[:4]))
     small_model(folder / "model", seed=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACTORY_HOME", str(folder / "home"))
@@ -96,14 +100,15 @@ def version(project: Path, base: Base) -> Version:
 
 def test_a_plain_adapter_is_adopted_graded_and_fit_to_serve(project: Path, base: Base, version: Version) -> None:
     card = store.noted(version, "scorecard")
-    assert card["n"] == 6 and card["rubric"] == "mail"
+    assert card["rows"] == 6 and card["rubric"] == "mail"
+    assert store.noted(version, "gate")["decision"] == "INCONCLUSIVE"  # six rows prove nothing
+    with pytest.raises(GateRefused, match="6 graded"):
+        promote({"version": version.name}, {}, True)
     assert store.noted(version, "adopted")["from"] == f"file:{project / 'plain'}"
     assert version.facts.fingerprint == base.fingerprint and version.task == "mail"
     preflight(version, base, 16)
     assert adopt_plain(project)["version"] == version.name  # again: the same
     assert len(aliases.read("mail").versions) == 1
-    aliases.point(version)
-    assert aliases.resolve("mail") == version
 
 
 def test_an_adapter_of_another_base_is_refused(project: Path, base: Base, tmp_path: Path) -> None:
@@ -128,7 +133,7 @@ def test_merged_it_answers_as_the_adapter_does(
 
     made = export({"version": version.name, "form": "merged-bf16", "to": str(tmp_path / "merged")}, {}, True)
     assert made["parity"]["agreement"] >= 0.97 and made["parity"]["kl"] < 0.01
-    assert made["scorecard"]["n"] == 6
+    assert made["scorecard"]["rows"] == 6
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert model.dtype == torch.bfloat16 and not hasattr(model.config, "quantization_config")
     assert json.loads((tmp_path / "merged" / "export.json").read_text())["sha"] == version.sha
