@@ -174,7 +174,13 @@ class Control:
         """Take in the registry's files; routes that depend on a loaded version do not change by this."""
         registries = await asyncio.to_thread(read_registries)
         versions = await asyncio.to_thread(read_versions, registries, self.routes.versions)
-        self.routes = replace(self.routes, registries=registries, versions=versions)
+        # A promotion may have moved on while the files were read: what is older than what we know is no news.
+        known = self.routes.registries
+        newest = {
+            task: known[task] if task in known and known[task].generation > registry.generation else registry
+            for task, registry in registries.items()
+        }
+        self.routes = replace(self.routes, registries=newest, versions={**self.routes.versions, **versions})
 
     async def _follow(self, task: str) -> None:
         """Make true here what the registry says of `task`; what cannot be served leaves things as they are."""

@@ -7,13 +7,14 @@ Streams are relayed event by event as they come. Inside a JSON string a quote is
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
 from serve.engine import Engine
+from serve.metrics import Done
 from serve.replies import Refusal, Send, reply, start, unavailable
 from serve.routing import Target
 from serve.shape import wants_usage
@@ -22,89 +23,85 @@ STALL = 300.0  # seconds without a byte from the engine until it counts as gone
 
 
 @dataclass
-class Usage:
-    """How an answer ended, and its tokens as the engine counted them."""
+class Call:
+    """One request on its way: where its answer goes, and what is told of it afterwards."""
 
-    status: int = 200
-    prompt: int = 0
-    completion: int = 0
-
-    def read(self, usage: dict[str, Any] | None) -> None:
-        self.prompt = int((usage or {}).get("prompt_tokens") or 0)
-        self.completion = int((usage or {}).get("completion_tokens") or 0)
+    path: str
+    send: Send
+    tag: dict[str, str]  # headers of every answer: the request's id
+    onward: dict[str, str]  # headers for the engine: the trace
+    done: Done
 
 
-async def forward(
-    engine: Engine,
-    path: str,
-    request: dict[str, Any],
-    asked: dict[str, Any],
-    target: Target,
-    send: Send,
-    headers: dict[str, str],
-    first: Callable[[], None],
-) -> Usage:
-    """Relay one answer to `send`. `asked` is the request as the caller wrote it; `first` is called at the first byte.
+async def forward(engine: Engine, call: Call, target: Target, request: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Relay one answer, and note its times, tokens and status in `call.done`. `asked` is what the caller wrote.
 
     Raises Refusal as long as nothing was sent; later faults end the stream with an error event.
     """
-    usage, begun = Usage(), False
+    done, send, begun, rest = call.done, call.send, False, b""
+    headers = {**call.tag, "x-adapter-version": target.label}
+    stream = {"content-type": "text/event-stream; charset=utf-8", **headers}
     mine, theirs = _field(target.model), _field(target.asked)
     try:
         async with engine.session.post(
-            path,
+            call.path,
             data=json.dumps(request).encode(),
-            headers={"content-type": "application/json", "x-request-id": headers["x-request-id"]},
+            headers={"content-type": "application/json", **call.tag, **call.onward},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=STALL),
         ) as answer:
             if answer.status != 200:
                 raise _translated(answer.status, await answer.read(), target)
             if not request.get("stream"):
                 body = await answer.read()
-                usage.read(json.loads(body).get("usage"))
+                _count(done, json.loads(body).get("usage"))
                 kind = answer.headers.get("content-type", "application/json")
                 await reply(send, 200, body.replace(mine, theirs, 1), {"content-type": kind, **headers})
-                return usage
+                return
             keep_usage = wants_usage(asked)
-            rest = b""
             async for chunk in answer.content.iter_any():
                 if not begun:
                     begun = True
-                    first()
-                    await start(send, 200, {"content-type": "text/event-stream; charset=utf-8", **headers})
+                    done.first = time.monotonic() - done.at
+                    await start(send, 200, stream)
                 rest += chunk
                 cut = rest.rfind(b"\n\n") + 2
                 if cut == 1:
                     continue
                 events, rest = rest[:cut], rest[cut:]
                 if b'"choices":[]' in events:
-                    events = _take_usage(events, usage, keep_usage)
+                    events = _take_usage(events, done, keep_usage)
                 await send({"type": "http.response.body", "body": events.replace(mine, theirs), "more_body": True})
+            done.status = 200
     except (aiohttp.ClientError, OSError, TimeoutError):
         lost = unavailable(f"the engine for {target.task} stopped while answering; try again")
         if not begun:
             raise lost from None
-        usage.status = 503
+        done.status = 503
         event = b"data: " + json.dumps(lost.body()).encode() + b"\n\n"
         await send({"type": "http.response.body", "body": event, "more_body": True})
     if not begun:
-        await start(send, 200, {"content-type": "text/event-stream; charset=utf-8", **headers})
+        await start(send, 200, stream)
     await send({"type": "http.response.body", "body": rest})
-    return usage
+
+
+def _count(done: Done, usage: dict[str, Any] | None) -> None:
+    done.status = 200
+    done.prompt = int((usage or {}).get("prompt_tokens") or 0)
+    done.completion = int((usage or {}).get("completion_tokens") or 0)
 
 
 def _field(model: str) -> bytes:
     return f'"model":{json.dumps(model)}'.encode()
 
 
-def _take_usage(events: bytes, usage: Usage, keep: bool) -> bytes:
+def _take_usage(events: bytes, done: Done, keep: bool) -> bytes:
     """Read the chunk that holds only the usage, and leave it out unless the caller asked for it."""
     kept = []
     for event in events.split(b"\n\n")[:-1]:
         if event.startswith(b"data: {"):
             chunk = json.loads(event[6:])
             if chunk.get("choices") == [] and chunk.get("usage"):
-                usage.read(chunk["usage"])
+                _count(done, chunk["usage"])
                 if not keep:
                     continue
         kept.append(event + b"\n\n")

@@ -23,7 +23,7 @@ from serve.auth import Caller, Keys
 from serve.control import Control
 from serve.engine import EngineError
 from serve.exposition import exposition
-from serve.forward import Usage, forward
+from serve.forward import Call, forward
 from serve.logs import access
 from serve.metrics import Done, Metrics
 from serve.pool import Replica
@@ -31,6 +31,7 @@ from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refu
 from serve.routing import Target
 from serve.shadow import Shadow
 from serve.shape import FIELDS, complete, parse
+from serve.telemetry import Traces
 
 log = logging.getLogger("serve.gateway")
 
@@ -38,30 +39,32 @@ log = logging.getLogger("serve.gateway")
 class Gateway:
     """The application over a `control` that says what there is."""
 
-    def __init__(self, control: Control, keys: Keys, metrics: Metrics) -> None:
-        self.control, self.keys, self.metrics = control, keys, metrics
+    def __init__(self, control: Control, keys: Keys, metrics: Metrics, traces: Traces) -> None:
+        self.control, self.keys, self.metrics, self.traces = control, keys, metrics, traces
         self.shadow = Shadow(control, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         tag, done = {"x-request-id": _request_id(scope)}, Done()
-        try:
-            await self._answer(scope, receive, send, tag, done)
-        except Refusal as refusal:
-            done.status = refusal.status
-            self.metrics.rejects.labels(refusal.code or str(refusal.status)).inc()
-            await refuse(send, refusal, tag)
-        except Exception:
-            log.exception("request %s failed", tag["x-request-id"])
-            await refuse(send, Refusal(500, "something went wrong here; the log says more", code="internal"), tag)
-        if scope["path"] in FIELDS:
+        with self.traces.request(scope, done, tag) as onward:
+            call = Call(scope["path"], send, tag, onward, done)
+            try:
+                await self._answer(scope, receive, call)
+            except Refusal as refusal:
+                done.status = refusal.status
+                self.metrics.rejects.labels(refusal.code or str(refusal.status)).inc()
+                await refuse(send, refusal, tag)
+            except Exception:
+                log.exception("request %s failed", tag["x-request-id"])
+                await refuse(send, Refusal(500, "something went wrong here; the log says more", code="internal"), tag)
+        if call.path in FIELDS:
             done.seconds = time.monotonic() - done.at
             self.metrics.done(done)
-            access(tag["x-request-id"], scope["path"], done)
+            access(tag["x-request-id"], call.path, done)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, tag: dict[str, str], done: Done) -> None:
-        path, method = scope["path"], scope["method"]
+    async def _answer(self, scope: Scope, receive: Receive, call: Call) -> None:
+        path, method, send, tag = call.path, scope["method"], call.send, call.tag
         if path == "/health":
             _expect(method, "GET", path)
             up = {pool.name: len(pool.ready()) for pool in self.control.pools.values()}
@@ -71,7 +74,7 @@ class Gateway:
         caller = self.keys.caller(scope)
         if path in FIELDS:
             _expect(method, "POST", path)
-            await self._generate(path, caller, receive, send, tag, done)
+            await self._generate(caller, receive, call)
         elif path == "/v1/models":
             _expect(method, "GET", path)
             names = [name for name in self.control.routes.models() if caller.may(name.partition("@")[0])]
@@ -88,53 +91,35 @@ class Gateway:
         else:
             raise Refusal(404, f"there is no {method[:20]} {path[:200]}", code="unknown_url")
 
-    async def _generate(
-        self, path: str, caller: Caller, receive: Receive, send: Send, tag: dict[str, str], done: Done
-    ) -> None:
-        asked = parse(await read_body(receive), path)
-        user = asked.get("user")
-        target = self.control.routes.resolve(asked["model"], str(user or caller.name or tag["x-request-id"]))
+    async def _generate(self, caller: Caller, receive: Receive, call: Call) -> None:
+        asked, done = parse(await read_body(receive), call.path), call.done
+        target = self.control.routes.resolve(asked["model"], str(asked.get("user") or caller.name or call.tag))
         done.task, done.key = target.task, caller.name
         done.version = target.version.sha[:SHORT] if target.version else "base"
         caller.check(target.task)
         with caller.admitted():
-            usage = await self._leased(path, asked, target, receive, send, tag, done)
-            caller.spent(usage.prompt + usage.completion)
-        done.status, done.prompt, done.completion = usage.status, usage.prompt, usage.completion
+            await self._leased(call, asked, target, receive)
+            caller.spent(done.prompt + done.completion)
 
-    async def _leased(
-        self,
-        path: str,
-        asked: dict[str, Any],
-        target: Target,
-        receive: Receive,
-        send: Send,
-        tag: dict[str, str],
-        done: Done,
-    ) -> Usage:
+    async def _leased(self, call: Call, asked: dict[str, Any], target: Target, receive: Receive) -> None:
         """Answer while holding a lease, so that the version stays loaded; a caller that hangs up cancels the work."""
-
-        def first() -> None:
-            done.first = time.monotonic() - done.at
-
         control = self.control
         request = complete(asked, target.model, target.version.facts if target.version else None)
         work, gone = asyncio.current_task(), asyncio.create_task(_disconnected(receive))
         assert work is not None
         gone.add_done_callback(lambda task: task.cancelled() or work.cancel())
         control.leases[target.model] += 1
-        running = self.metrics.in_flight.labels(done.task, done.version)
+        running = self.metrics.in_flight.labels(call.done.task, call.done.version)
         running.inc()
         try:
             pool = await control.ready(target)
-            self.shadow.copy(path, asked, target)
-            headers = {**tag, "x-adapter-version": target.label}
+            self.shadow.copy(call.path, asked, target)
             tried: set[Replica] = set()
             while True:
                 replica = pool.pick(target.model, tried)
                 try:
                     async with replica.admission.turn(target.task, target.model):
-                        return await forward(replica.engine, path, request, asked, target, send, headers, first)
+                        return await forward(replica.engine, call, target, request, asked)
                 except Refusal as refusal:  # nothing was sent yet: another replica may answer
                     tried.add(replica)
                     if refusal.code != "engine_unavailable" or set(pool.ready()) <= tried:
@@ -148,7 +133,7 @@ class Gateway:
         except asyncio.CancelledError:
             if not gone.done() or gone.cancelled():  # it is the server that stops
                 raise
-            return Usage(status=499)
+            call.done.status = 499
         finally:
             gone.cancel()
             running.dec()

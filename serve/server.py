@@ -42,6 +42,7 @@ from serve.logs import open_logs
 from serve.metrics import Metrics
 from serve.pool import Launch
 from serve.process import Process
+from serve.telemetry import Traces
 
 log = logging.getLogger("serve")
 KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than clients keep theirs, so none breaks in use
@@ -154,10 +155,12 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
         private = undo.enter_context(contextlib.closing(_listen("127.0.0.1", options.admin_port, "admin_port")))
         for handler in open_logs(folder):
             undo.callback(_close, handler)
+        traces = Traces()
+        undo.callback(traces.close)
         token = secrets.token_urlsafe(32)
         control = Control(folder, metrics, options.replicas, _launch(options), tell)
         apps = [
-            _Server(_config(Gateway(control, keys, metrics))),
+            _Server(_config(Gateway(control, keys, metrics, traces))),
             _Server(_config(Admin(control, keys, metrics, token))),
         ]
         jobs: list[asyncio.Task[None]] = []

@@ -1,7 +1,15 @@
-"""Engines on a local Ray cluster of three nodes, one of which is lost."""
+"""Engines on a local Ray cluster of three nodes, one of which is lost.
+
+Ray binds to the machine's own address, not to the loopback, so the test runs again in a network namespace of its own,
+where there is nothing but a loopback.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +25,7 @@ from tests.fakes.adapters import register
 from tests.fakes.serving import fake_server
 
 pytestmark = pytest.mark.slow
+INSIDE = "FACTORY_TEST_NAMESPACE"
 ray = pytest.importorskip("ray")
 
 
@@ -24,15 +33,38 @@ ray = pytest.importorskip("ray")
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
+    if not os.environ.get(INSIDE):
+        pytest.skip("only in a network namespace")
+    loopback_up()
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     nodes = Cluster()
-    here = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
+    here = {"object_store_memory": 80 * 2**20}
     nodes.add_node(num_cpus=0, **here)  # the head runs no engine
     for _ in range(3):
         nodes.add_node(num_cpus=1, **here)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     yield nodes
     nodes.shutdown()
+
+
+def loopback_up() -> None:
+    """`ip link set lo up`, as there may be no `ip`."""
+    import fcntl
+    import socket
+    import struct
+
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: IFF_UP, IFF_RUNNING
+
+
+def test_in_a_namespace_of_its_own() -> None:
+    if os.environ.get(INSIDE):
+        pytest.skip("this is the run inside")
+    command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "pytest", "-x", __file__]
+    if not shutil.which("unshare") or subprocess.run([*command[:3], "true"], capture_output=True).returncode:
+        pytest.skip("no network namespaces here")
+    done = subprocess.run(command, env={**os.environ, INSIDE: "1"}, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def hosts_engine(node: Any) -> bool:
