@@ -4,14 +4,20 @@
 FACTORY := .venv/bin/factory
 PYTHON  := .venv/bin/python
 
-.PHONY: quickstart test fast check venv
+.PHONY: quickstart test fast check screenshots venv
 quickstart: venv
 	$(FACTORY) quickstart
 
 test: venv
 	.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	.venv/bin/mypy
+	-sh requirements/browser.sh
 	$(PYTHON) -m pytest
+
+# A picture of every page, at desktop and phone width, into docs/screenshots.
+screenshots: venv
+	-sh requirements/browser.sh
+	$(PYTHON) -m tests.browser.screenshots
 
 # While working: no engine, no browser, no long training.
 fast: venv

@@ -169,7 +169,7 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
                     [second, first], **quiet)  # fmt: skip
         example.input(lambda text: text or gr.skip(), example, question, **quiet)
         asking = [task, mode, first, second, question]
-        runs = [on(answer, asking, [shown, asked], **quiet) for on in (go.click, question.submit)]
+        runs: Any = [on(answer, asking, [shown, asked], **quiet) for on in (go.click, question.submit)]
         stop.click(None, None, None, cancels=runs, **quiet)
         shown.click(vote, asked, [panel, heading, judged, thanks], **quiet)
         send.click(store_it, [judged, wrote, consent], [panel, thanks], **quiet)

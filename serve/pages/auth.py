@@ -68,7 +68,7 @@ class Users:
             raise InputError(f"a password needs at least {SHORTEST} characters")
         salt = secrets.token_hex(16)
         self._change(name, {"role": role, "salt": salt, "hash": _hash(password, salt)})
-        return User(name, role)  # type: ignore[arg-type]
+        return User(name, role)
 
     def set_role(self, name: str, role: str) -> None:
         if role not in ROLES or name not in self.all():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,16 +9,13 @@ import pytest
 
 from serve import rater
 from serve.pages import app as pages
-from tests.browser.people import ARGUMENTS, Person
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from tests.browser.people import ARGUMENTS, Person, chromium
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if path is None:
+    if (path := chromium()) is None:
         pytest.skip("no chromium here: sh requirements/browser.sh installs it on Debian")
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)

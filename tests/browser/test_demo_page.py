@@ -1,4 +1,4 @@
-"""The demo in a real browser, over a FakeEndpoint: promotions show without reload, faults are told in plain words."""
+"""The demo in a real browser, over a FakeGateway: promotions show without reload, faults are told in plain words."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from evals import feedback, tables
+from evals import decisions, feedback, tables
+from evals.gate import Verdict
 from factory.registry import aliases
 from serve import demo
 from serve.pages import app as pages
 from serve.pages.ask import Server
 from tests.browser import world
 from tests.browser.people import Watched
-from tests.fakes import endpoint
+from tests.fakes import gateway
 
 pytestmark = pytest.mark.browser
 Visit = Callable[..., Watched]
@@ -22,7 +23,7 @@ Visit = Callable[..., Watched]
 @pytest.fixture
 def fake() -> Iterator[str]:
     world.registry()
-    with endpoint.running() as url:
+    with gateway.running() as url:
         yield url
 
 
@@ -87,7 +88,23 @@ def test_side_by_side_and_the_registry_view_promotes(visit: Visit) -> None:
     who.page.get_by_role("option", name="digest@v2").click()
     who.page.click("#promote")
     who.page.wait_for_selector("#moved .warn")
-    assert aliases.resolve("digest").name == aliases.resolve("digest@v1").name
+    assert "INCONCLUSIVE" in who.page.inner_text("#moved"), "the gate has not let it pass"
+    one, two = (aliases.resolve(f"digest@v{n}") for n in (1, 2))
+    assert aliases.resolve("digest") == one
+    passed = Verdict(decision="PROMOTE", why="good", labels=200, plan={}, plan_hash="p")
+    decisions.log(tables.open_database(), "digest", two.name, one.name, "rows", "summary", passed)
+    who.page.click("#promote")
+    who.page.wait_for_function("document.querySelector('#moved').textContent.includes('token is not valid')")
+    assert aliases.resolve("digest") == one
+    who.page.fill("#token input", gateway.TOKEN)
+    who.page.click("#promote")
+    who.page.wait_for_function("document.querySelector('#moved').textContent.includes('is live now')")
+    assert aliases.resolve("digest") == two
+    who.page.click("#to-roll-back input")
+    who.page.get_by_role("option", name="digest").click()
+    who.page.click("#rollback")
+    who.page.wait_for_function("document.querySelector('#moved').textContent.includes('back at the version before')")
+    assert aliases.resolve("digest") == one
     assert who.faults == []
 
 

@@ -23,8 +23,8 @@ from serve.pages.auth import Users
 
 MAILS = (
     "From: Lena Novak\nSubject: Design sync\n\nHi all, because of a train strike the design sync moves from Tuesday "
-    "10:00 to Thursday 2:15 pm in room 214. The coffee machine works again. Please send the slide deck to Omar Haddad by "
-    "Wednesday.\nBest, Lena",
+    "10:00 to Thursday 2:15 pm in room 214. The coffee machine works again. Please send the slide deck to Omar Haddad "
+    "by Wednesday.\nBest, Lena",
     "Your parcel from Brightwater (order KD-4821) could not be delivered today because nobody was at home. The courier "
     "tries again on Friday between 9:00 and 11:00. To choose another day, reply by Thursday 6:00 pm.",
     "The login service was down from 9:10 to 9:50 because of an expired certificate. It is up again. No data was lost. "
