@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -191,3 +192,38 @@ def test_200_streams_while_versions_change_20_times(server: Server) -> None:
     # Batching changes the order of bf16 sums, and with it now and then a greedy token between near equals.
     mixed = [a for p, a in other if a.tokens in {alone[v.name, p] for v in versions}]
     assert not mixed and len(other) <= 0.05 * len(mine)
+
+
+def test_vllm_killed_under_load_is_back_by_itself(server: Server) -> None:
+    """The gateway answers 503 while it is away, and afterwards everything is there as before."""
+    before = {task["task"]: task["prod"] for task in (remote.state() or {})["tasks"]}
+    gateway = (remote.address() or {})["pid"]
+    engine = int(Path(f"/proc/{gateway}/task/{gateway}/children").read_text().split()[0])
+
+    async def main() -> list[Answer]:
+        answers: list[Answer] = []
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def one(number: int) -> None:
+                limit = time.monotonic() + 240
+                seen_away = False
+                while time.monotonic() < limit:
+                    answer = await stream(session, server.url, ("summary", "identity")[number % 2], "Hello", 12)
+                    answers.append(answer)
+                    seen_away = seen_away or answer.status == 503
+                    if seen_away and answer.status == 200:
+                        return
+                    await asyncio.sleep(0.2)
+
+            clients = [asyncio.create_task(one(number)) for number in range(20)]
+            await asyncio.sleep(1)
+            os.kill(engine, signal.SIGKILL)
+            await asyncio.gather(*clients)
+        return answers
+
+    answers = asyncio.run(main())
+    assert {answer.status for answer in answers} == {200, 503}
+    assert all(answer.whole for answer in answers if answer.status == 200)
+    state = remote.state() or {}
+    assert {task["task"]: task["prod"] for task in state["tasks"]} == before
+    assert state["engines"][0]["restarts"] == 1 and state["leases"] == 0
