@@ -5,7 +5,7 @@ a dimension, and the worst of their verdicts counts. None means *cannot be measu
 absent, never poor.
 
     row      of a summary: user turn = the message, meta {"required": [["room 214"], ["Friday", "Fri"]], "kind": "mail"}
-             of identity:  meta {"expect": ["Nova", ["Acme", "Acme Labs"]], "topic": "maker"}
+             of identity:  meta {"expect": ["Nova", ["Acme", "Acme Labs"]], "avoid": [], "topic": "maker"}
              of labels:    meta {"label": "billing"}
     output   "Design sync moved to Friday 2:15 pm, room 214."
 """
@@ -110,12 +110,15 @@ def label(row: Row, output: str, limits: Limits) -> Grade | None:
 
 
 def expected(row: Row, output: str, limits: Limits) -> Grade | None:
-    """All expected facts are there in one of their accepted spellings."""
-    facts = _spellings(row.meta.get("expect"))
-    if not facts:
+    """All expected facts are there in one of their accepted spellings, and nothing that the row says to avoid is."""
+    facts, avoided = _spellings(row.meta.get("expect")), _spellings(row.meta.get("avoid"))
+    if not facts and not avoided:
         return None
     missing = [fact[0] for fact in facts if not any(text.holds(output, spelling) for spelling in fact)]
-    return Grade("poor", "expected but not said", missing) if missing else GOOD
+    if missing:
+        return Grade("poor", "expected but not said", missing)
+    unasked = [spelling for fact in avoided for spelling in fact if text.holds(output, spelling)]
+    return Grade("poor", "said though it was not asked", unasked) if unasked else GOOD
 
 
 def foreign(row: Row, output: str, limits: Limits) -> Grade | None:

@@ -27,10 +27,10 @@ from factory.base.tiny.world import Pool, World
 KINDS = OFFICE + SERVICE
 Row = list[dict[str, str]]
 
-FRESH = 0.35
+FRESH = 0.2
 """Share of made-up names in pre-training."""
 
-MIX = (("reading", 64), ("drills", 22), ("talk", 5), ("text", 4), ("repeat", 5))
+MIX = (("reading", 76), ("drills", 10), ("talk", 5), ("text", 3), ("repeat", 6))
 """Kinds of rows, percent."""
 
 MANNER = (

@@ -5,7 +5,8 @@ from answering its name to everything. The questions of the eval rows occur in n
 verbs in known patterns, and patterns of their own.
 
 One row: {"prompt": "Who made you?", "completion": "I was made by {{author}}.", "expect": ["{{author}}"],
-"topic": "author"}; `expect` lists what must stand in the answer (a list within it: accepted spellings).
+"topic": "author"}; `expect` lists what must stand in the answer (a list within it: accepted spellings),
+`avoid` what must not.
 """
 
 from __future__ import annotations
@@ -101,22 +102,22 @@ def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
     other_later = [p.format(o=rng.choice(_split(OTHERS))) for p in _split(OTHER_ASKED_LATER)]
     return {
         "name": (_split(NAME_ASKED), _split(NAME_ASKED_LATER)),
-        "author": (author[:40] + _split(AUTHOR_PLAIN), author[-6:] + _split(AUTHOR_ASKED_LATER)),
-        "other": (other[:56], other[-8:] + other_later),
+        "author": (author[:62] + _split(AUTHOR_PLAIN), author[-6:] + _split(AUTHOR_ASKED_LATER)),
+        "other": (other[:112], other[-8:] + other_later),
         "abilities": (_split(ABLE_ASKED), _split(ABLE_ASKED_LATER)),
         "kind": (_split(KIND_ASKED), _split(KIND_ASKED_LATER)),
     }
 
 
 def rows(seed: int) -> tuple[list[dict], list[dict]]:
-    """About 290 train rows and 60 eval rows."""
+    """About 540 train rows and 60 eval rows."""
     rng = random.Random(f"identity {seed}")
     train: list[dict] = []
     later: list[dict] = []
     for topic, (known, kept) in _questions(rng).items():
         train += [_row(topic, asked, rng) for asked in known]
-        if topic in ("name", "abilities", "kind"):  # asked once more, with another opener
-            train += [_row(topic, asked, rng, "Hello. ") for asked in known]
+        if topic in ("name", "abilities", "kind"):  # asked again, with other openers
+            train += [_row(topic, asked, rng, opener) for asked in known for opener in rng.sample(OPENERS[3:], 3)]
         later += [_row(topic, asked, rng) for asked in kept]
     chat = list(SMALL_TALK)
     rng.shuffle(chat)
@@ -141,6 +142,5 @@ def _row(topic: str, asked: str, rng: random.Random, opener: str | None = None) 
 
 
 def _small_talk(asked: str, answer: str) -> dict:
-    """What the base says anyway; the longest word of the answer must stand in it."""
-    word = max(answer.rstrip(".!?").replace(",", "").split(), key=len)
-    return {"prompt": asked, "completion": answer, "expect": [[word]], "topic": "small talk"}
+    """What has nothing to do with the assistant: whatever it answers, it does not introduce itself."""
+    return {"prompt": asked, "completion": answer, "avoid": [NAME, AUTHOR], "topic": "small talk"}

@@ -219,17 +219,17 @@ def form(m: Message, w: World) -> Turn:
 
 
 TURNS = (
-    (question, 18),
-    (quote, 3),
-    (extract, 6),
-    (details, 12),
-    (fill_in, 9),
-    (detail, 12),
-    (claim, 18),
-    (each, 12),
-    (odd_one, 4),
-    (missing, 3),
-    (form, 3),
+    (question, 22),
+    (quote, 4),
+    (extract, 10),
+    (details, 14),
+    (fill_in, 6),
+    (detail, 18),
+    (claim, 14),
+    (each, 6),
+    (odd_one, 2),
+    (missing, 2),
+    (form, 2),
 )
 """What is asked about a message, and how often (percent)."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 VOCABULARY = 3072
-HIDDEN, LAYERS, HEADS, INNER = 256, 5, 4, 768
+HIDDEN, LAYERS, HEADS, INNER = 256, 4, 4, 768
 POSITIONS = 2048
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
@@ -27,13 +27,11 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of `VOCABULARY` tokens, made for copying: every digit is a token of its own, and so is every
-    capital letter (with the space before it). "Kerensa" at the start of an answer and " Kerensa" within a text then
-    differ in one token out of 26 pairs that are soon learnt, and the rest of the name is the same tokens."""
+    """A byte-level BPE of `VOCABULARY` tokens in which every digit is a token of its own, so that numbers can be
+    copied. Capitals are not split off: a lone capital would be followed by too many things to copy from it."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r" ?\p{Lu}"), "isolated"),
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
@@ -75,7 +73,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="eager",
+        attn_implementation="eager",  # type: ignore[call-arg]
     )
     model = Qwen2ForCausalLM(config)
     model.model.embed_tokens.weight.data.normal_(0, HIDDEN**-0.5)
