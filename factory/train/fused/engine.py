@@ -14,17 +14,16 @@ from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.train.fused import memory
 from factory.train.fused.attention import packed_attention
-from factory.train.fused.head import token_losses
+from factory.train.fused.forward import check_packing, losses
 from factory.train.fused.layers import Layers
 from factory.train.fused.lora import alone
 from factory.train.fused.precision import computing_in
-from factory.train.fused.rows import Row, learned, pack, share_out, size
+from factory.train.fused.rows import learned, pack, share_out, size
 from factory.train.fused.run import Failed, Job, Run, finished
 from factory.train.tokens import Example
 from factory.train.trained import Trained
 
 PROBE = 512  # tokens of the row whose kept memory is measured
-APART = 0.05  # how far packed logits may be from those of sequences on their own, relative; bf16 rounding gives 0.01
 CHECKPOINT_SECONDS = 30.0
 ALL = ""  # the name under which progress is told of all adapters together
 
@@ -115,7 +114,7 @@ class Engine:
         self.results: dict[str, Trained | Failed] = {}
         self.tokens = 0
         self.started = self.counted = self.saved = time.monotonic()
-        self._check_packing([e for job in jobs for e in job.train])
+        check_packing(model, base.name, [e for job in jobs for e in job.train])
         first = Run(self.waiting.pop(), base, model)
         found, recompute = self._measure(first, {job.recipe.train.gradient_checkpointing for job in jobs})
         self.budget = budget or found
@@ -176,7 +175,7 @@ class Engine:
         row = pack([(examples, run.weight) for run, examples in parts], self.model.device)
         with self.layers.carrying([run.adapter for run, _ in parts], row.slices), packed_attention(self.model):
             try:
-                total, each = self._losses(row)
+                total, each = losses(self.model, row)
                 total.backward()
             except Exception as error:
                 if not memory.is_out_of_memory(error):
@@ -188,18 +187,6 @@ class Engine:
             carried = {id(example) for example in examples}
             run.waiting = [example for example in run.waiting if id(example) not in carried]
         return True
-
-    def _losses(self, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden = self.model.base_model(
-            input_ids=row.ids,
-            position_ids=row.positions,
-            use_cache=False,
-            cu_seq_lens_q=row.bounds,
-            cu_seq_lens_k=row.bounds,
-            max_length_q=row.longest,
-            max_length_k=row.longest,
-        ).last_hidden_state
-        return token_losses(hidden[0, row.keep], self.model.get_output_embeddings(), row.labels, row.weights)
 
     def _step(self, complete: Sequence[Run]) -> None:
         """Optimizer steps of the runs whose whole batch has been carried; one look at the device for all of them."""
@@ -236,7 +223,7 @@ class Engine:
             row = pack([(examples, weight)], self.model.device)
             with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
                 try:
-                    loss = self._losses(row)[0].item()
+                    loss = losses(self.model, row)[0].item()
                 except Exception as error:
                     if not memory.is_out_of_memory(error):
                         raise
@@ -283,29 +270,5 @@ class Engine:
         (examples,) = share_out([run.job.train], PROBE)
         row = pack([(examples, 1.0)], self.model.device)
         with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
-            kept = memory.kept_bytes(self.model, lambda: self._losses(row))
+            kept = memory.kept_bytes(self.model, lambda: losses(self.model, row))
         return memory.plan(self.model, kept / row.tokens, self.longest, wanted)
-
-    @torch.no_grad()
-    def _check_packing(self, examples: Sequence[Example]) -> None:
-        """Two short sequences in one row must come out as each does on its own, or this base cannot be packed."""
-        short = sorted(examples, key=lambda e: len(e.input_ids))[:2]
-        row = pack([(short, 1.0)], self.model.device)
-        head = self.model.get_output_embeddings()
-        with packed_attention(self.model):
-            hidden = self.model.base_model(
-                input_ids=row.ids, position_ids=row.positions, use_cache=False,
-                cu_seq_lens_q=row.bounds, cu_seq_lens_k=row.bounds, max_length_q=row.longest, max_length_k=row.longest,
-            ).last_hidden_state  # fmt: skip
-        apart = [
-            self.model(input_ids=torch.tensor([e.input_ids], device=self.model.device), use_cache=False).logits[0]
-            for e in short
-        ]
-        wanted = torch.cat(apart).float()
-        error = ((head(hidden[0]).float() - wanted).norm() / wanted.norm()).item()
-        if not error < APART:
-            raise FactoryError(
-                f"{self.base.name} cannot train several sequences in one row (logits differ by {error:.0%}): its "
-                "layers carry something from one sequence to the next, or its head is no plain one; train one task at "
-                "a time"
-            )

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from factory.base.build import Base, load_model
 from factory.errors import FactoryError, InputError
-from factory.train.fused import ALL, Failed, Job, train_many
+from factory.train.fused import ALL, Failed, Job, engine, train_many
 from factory.train.fused.engine import Engine
 from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
@@ -203,15 +203,15 @@ def test_too_little_memory_halves_the_rows_and_loses_nothing(
     model: Any, base: Base, together: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, weights = together
-    carried, rows = Engine._losses, []
+    carried, rows = engine.losses, []
 
-    def short_of_memory(engine: Engine, row: Any) -> Any:
+    def short_of_memory(model: Any, row: Any) -> Any:
         if row.tokens > 200 and torch.is_grad_enabled() and len(rows) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         rows.append(row.tokens)
-        return carried(engine, row)
+        return carried(model, row)
 
-    monkeypatch.setattr(Engine, "_losses", short_of_memory)
+    monkeypatch.setattr(engine, "losses", short_of_memory)
     trained = final_weights(model, base, four(tmp_path))
     assert max(largest(weights[name], trained[name]) for name in weights) < WEIGHT
     assert max(rows[:4]) > 200 >= max(rows[4:])
@@ -220,11 +220,11 @@ def test_too_little_memory_halves_the_rows_and_loses_nothing(
 def test_one_sequence_too_long_for_the_memory_says_what_to_do(
     model: Any, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left(engine: Engine, row: Any) -> Any:
+    def none_left(model: Any, row: Any) -> Any:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes")
 
     monkeypatch.setattr(Engine, "_measure", lambda *_: (4096, False))
-    monkeypatch.setattr(Engine, "_losses", none_left)
+    monkeypatch.setattr(engine, "losses", none_left)
     with pytest.raises(FactoryError, match="gradient_checkpointing=true"):
         train_many([make_job(tmp_path)], base, model)
 
@@ -282,7 +282,7 @@ def test_stopping_early_keeps_the_weights_of_the_best_eval(
     seen: list[torch.Tensor] = []
     scripted = iter([3.0, 2.0, 2.5, 2.1, 1.0])
 
-    def evaluate(engine: Engine, run: Run) -> float:
+    def evaluate(_: Engine, run: Run) -> float:
         seen.append(run.adapter.weights.detach().to(torch.bfloat16))
         return next(scripted)
 

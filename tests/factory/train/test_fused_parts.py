@@ -159,3 +159,27 @@ def test_memory_decides_the_length_of_rows(monkeypatch: pytest.MonkeyPatch) -> N
     assert found(1e3, {False}, longest=700) == (700, False)
     assert memory.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not memory.is_out_of_memory(ValueError("shapes"))
+
+
+def test_a_base_whose_sequences_leak_is_refused() -> None:
+    """A model that ignores where sequences begin: what mamba-like layers or an unknown attention would do."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from factory.train.fused.forward import check_packing
+
+    torch.manual_seed(0)
+    shape = Qwen2Config(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, initializer_range=0.2,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(shape)
+    check_packing(model, "sound", [example(9), example(7)])
+    through = model.model.forward
+
+    def leaking(**inputs: Any) -> Any:
+        lengths = torch.tensor([0, inputs["input_ids"].shape[1]])
+        return through(**{**inputs, "cu_seq_lens_q": lengths, "max_length_q": int(lengths[1])})
+
+    model.model.forward = leaking  # type: ignore[method-assign]
+    with pytest.raises(FactoryError, match="leaky cannot train several sequences in one row"):
+        check_packing(model, "leaky", [example(9), example(7)])
