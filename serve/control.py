@@ -27,6 +27,7 @@ from factory.registry.aliases import Registry
 from factory.registry.preflight import Refused, own_copy, preflight
 from factory.registry.store import Version
 from serve.catalogue import read_registries, read_versions, size_for
+from serve.engine import EngineError
 from serve.journal import Journal, Traffic
 from serve.metrics import Metrics
 from serve.pool import Launch, Messages, Pool
@@ -61,6 +62,9 @@ class Control:
         await self._read()
         if base:
             self._asked_for.add((await self._pool(base)).base.fingerprint)
+        for registry in self.routes.registries.values():
+            if version := self.routes.versions.get(registry.aliases.get("prod") or ""):
+                await self._start_for(version)
         for task in self.routes.registries:
             await self._follow(task)
         if not self.pools:
@@ -200,6 +204,16 @@ class Control:
                     if sha and not (sha in versions and await self._try(versions[sha])):
                         self._set(registry, **{role: None})
 
+    async def _start_for(self, version: Version) -> None:
+        """The engines for a promoted version's base. EngineError if vLLM does not start; other faults are told."""
+        try:
+            await self._pool(version.facts.base, version.facts.fingerprint)
+        except EngineError:
+            raise
+        except FactoryError as error:
+            self.failed[version.sha] = str(error)
+            self.tell(f"{version.name} cannot be served: {error}")
+
     async def _try(self, version: Version) -> bool:
         """Load a version that nobody is waiting for; if that fails the log says why."""
         if version.sha in self.failed:
@@ -208,6 +222,7 @@ class Control:
             await self._ready(version)
         except FactoryError as error:
             log.error("%s cannot be served: %s", version.name, error)
+            self.tell(f"{version.name} cannot be served: {error}")
             return False
         return True
 

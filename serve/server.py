@@ -147,10 +147,10 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
         raise InputError(
             f"host={options.host} would serve others without keys: make one first (factory key new name=app)"
         )
-    _sweep()
     folder = home("runs", f"serve-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
     with contextlib.ExitStack() as undo:
         undo.enter_context(_only_one())
+        _sweep()
         public = undo.enter_context(contextlib.closing(_listen(options.host, options.port, "port")))
         private = undo.enter_context(contextlib.closing(_listen("127.0.0.1", options.admin_port, "admin_port")))
         for handler in open_logs(folder):
@@ -217,7 +217,9 @@ def _only_one() -> Iterator[None]:
 
 
 def _sweep() -> None:
-    """Remove the private folders of servers that were killed."""
+    """Remove what servers that were killed left behind: private folders, and their links to adapters."""
+    for folder in home("runs").glob("serve-*/adapters"):
+        shutil.rmtree(folder, ignore_errors=True)
     for folder in Path(tempfile.gettempdir()).glob("factory-engine-*"):
         pid = folder.name.split("-")[2]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():

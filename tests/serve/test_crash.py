@@ -151,3 +151,15 @@ def test_a_changed_line_of_the_journal_is_dropped(journal: Path) -> None:
     again = Journal(journal)
     again.close()
     assert again.states["summary"].generation == 1
+
+
+def test_a_version_that_cannot_be_served_is_told_and_the_rest_is_served(place: Path, made_up: Base) -> None:
+    """The base of one version is another build by now: it is named, and the other tasks are there."""
+    register(made_up, "old", 1, fingerprint="0" * 64)
+    register(made_up, "good", 2)
+    with fake_server(place) as running:
+        body = {"messages": [{"role": "user", "content": "x"}]}
+        assert httpx.post(f"{running.url}/v1/chat/completions", json={"model": "good", **body}).status_code == 200
+        assert httpx.post(f"{running.url}/v1/chat/completions", json={"model": "old", **body}).status_code == 404
+        told = {task["task"]: task["why_not"] for task in (remote.state() or {})["tasks"]}
+        assert told["good"] is None and "another build" in told["old"]
