@@ -31,7 +31,7 @@ from factory.registry.preflight import PREFIX, module_shapes
 from serve import remote
 from serve.server import Options, running
 
-CLIENTS, TOKENS, REQUESTS, ROUNDS = 16, 32, 160, 3
+CLIENTS, TOKENS, REQUESTS, ROUNDS = 16, 32, 96, 3
 VERSIONS = 200  # of one task, for the test with more adapters than slots
 TARGETS = {"throughput_ratio": 0.95, "ttft_added_ms": 5, "mixed8": 0.9, "swap_seconds": 1, "swap_p99": 1.2}
 

@@ -90,7 +90,7 @@ def test_engines_are_placed_on_nodes_and_placed_again_when_one_is_lost(
         assert engines() == [True, True] and ask() == 200
         assert (remote.promote("summary@v2") or {})["prod"] == "summary@v2"
         cluster.remove_node(next(filter(hosts_engine, cluster.worker_nodes)), allow_graceful=False)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while all(engines()) and time.monotonic() < deadline:
             assert ask() in (200, 503)
         while not all(engines()) and time.monotonic() < deadline:

@@ -1,0 +1,34 @@
+"""The bench measures what it says, here over a fake engine and with little load."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.base.build import Base
+from serve import bench
+from tests.fakes.serving import fake_server
+
+
+def test_it_measures_everything_and_leaves_nothing(made_up: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def running(options: Any, progress: Any) -> Iterator[str]:
+        with fake_server(Path(os.environ["FACTORY_HOME"])) as fake:
+            yield fake.url
+
+    monkeypatch.setattr(bench, "running", running)
+    monkeypatch.setattr(bench, "prepare", lambda name: made_up)
+    for name, value in {"CLIENTS": 4, "TOKENS": 4, "REQUESTS": 12, "ROUNDS": 1}.items():
+        monkeypatch.setattr(bench, name, value)
+    home = os.environ["FACTORY_HOME"]
+    result = bench.run("tiny", versions=12, soak_minutes=0.05)
+    assert os.environ["FACTORY_HOME"] == home
+    assert result["failed"] == result["leases_left"] == result["engine_restarts"] == 0
+    assert result["gateway"]["throughput_ratio"] > 0 and result["gateway"]["ttft_ms"] > 0
+    assert result["mixed8"]["throughput_ratio"] > 0 and result["swap"]["seconds"] > 0
+    assert result["many"]["failed"] == 0 and result["soak"]["leases_left"] == 0 and result["soak"]["memory_mb"] > 10
