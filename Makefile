@@ -4,7 +4,7 @@
 FACTORY := .venv/bin/factory
 PYTHON  := .venv/bin/python
 
-.PHONY: quickstart test fast check screenshots venv
+.PHONY: quickstart test fast screenshots bench bench-gpu venv
 quickstart: venv
 	$(FACTORY) quickstart
 
@@ -18,6 +18,12 @@ test: venv
 screenshots: venv
 	-sh requirements/browser.sh
 	$(PYTHON) -m tests.browser.screenshots
+
+# What is claimed to be faster, measured here; the GPU part with random models of real shapes.
+bench: venv
+	$(FACTORY) bench
+bench-gpu: venv
+	$(FACTORY) bench only=gpu
 
 # While working: no engine, no browser, no long training.
 fast: venv

@@ -170,6 +170,15 @@ VERBS = {
         "base",
         {"build": "make the embedded base again: build=tiny", "base": "a base to prepare"},
     ),
+    "top": Verb("a live view of the running server", "serve"),
+    "bench": Verb(
+        "measure against what one would otherwise do",
+        "bench",
+        {
+            "only": "training, serving, data, grading, pages or gpu, several with commas",
+            "peers": "llamafactory: install it into a throw-away environment and train the same with it",
+        },
+    ),
     "doctor": Verb("what is missing here, and how to get it", "doctor"),
 }
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from factory import answers
 from factory.base.build import Base, load_model, load_tokenizer, prepare
+from factory.data.build import Built, build
 from factory.data.rows import Row
+from factory.data.steps import Replier
 from factory.errors import FactoryError
 from factory.home import digest, home, write_json
 from factory.recipe import Recipe
@@ -34,6 +36,24 @@ def loaded(name: str) -> Loaded:
     """The base by name, loaded at most once."""
     base = prepare(name)
     return Loaded(base, load_model(base), load_tokenizer(base))
+
+
+def dataset(recipe: Recipe) -> Built:
+    """The task's data set over its base, with the base's own replies among the general rows."""
+    base = prepare(recipe.base)
+
+    def reply(rows: list[Row]) -> list[str]:
+        on = loaded(recipe.base)
+        return answers.answer(on.model, on.tokenizer, rows, recipe.decoding)
+
+    with progress_bar() as bar:
+        line = bar.add_task(f"data {recipe.task}", total=None, text="")
+        return build(
+            recipe,
+            load_tokenizer(base),
+            base=Replier(base.fingerprint, reply),
+            progress=lambda step, rows: bar.update(line, completed=rows, text=step),
+        )
 
 
 def of_version(version: Version) -> Answerer:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
 from typing import Any
+
+from rich.progress import Progress as Bar
+from rich.progress import TaskID
 
 from factory.base.build import load_tokenizer, prepare
 from factory.data import report, scaffold
-from factory.data.build import build
-from factory.data.steps import Progress
 from factory.data.synth import run as make_rows
 from factory.home import shown
 from factory.terminal import out, progress_bar
+from factory.verbs.answering import dataset
 from factory.verbs.train import read_recipes
 
 
@@ -21,19 +22,23 @@ def data(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
     console = out(quiet)
     found = []
     for recipe in read_recipes(arguments["task"], changes):
-        tokenizer = load_tokenizer(prepare(recipe.base))
         if "synth" in arguments:
-            with steps_shown(f"make {arguments['synth']}") as show:
-                made = make_rows(recipe, arguments["synth"], tokenizer, progress=show)
+            with progress_bar() as bar:
+                line = bar.add_task(f"make {arguments['synth']}", total=None, text="")
+                made = make_rows(
+                    recipe,
+                    arguments["synth"],
+                    load_tokenizer(prepare(recipe.base)),
+                    progress=functools.partial(_show, bar, line),
+                )
             console.print(f"{recipe.task}: {made['kept']} of {made['made']} rows kept in {made['file']}", markup=False)
             console.print(f"  dropped: {made['reasons'] or 'none'}; used: {made['usage']}", markup=False)
             found.append(made)
             continue
-        with steps_shown(f"data {recipe.task}") as show:
-            built = build(recipe, tokenizer, progress=show)
+        built = dataset(recipe)
         path, facts = report.write(built)
-        for line in report.lines(built, path):
-            console.print(line, markup=False)
+        for text in report.lines(built, path):
+            console.print(text, markup=False, soft_wrap=True)
         found.append({**facts, "report": str(path)})
     return {"data": found}
 
@@ -48,9 +53,5 @@ def new(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
     return {"task": task, "folder": str(folder)}
 
 
-@contextmanager
-def steps_shown(title: str) -> Iterator[Progress]:
-    """A bar for long sets: the step at work and the rows it has let through."""
-    with progress_bar() as bar:
-        line = bar.add_task(title, total=None, text="")
-        yield lambda step, rows: bar.update(line, completed=rows, text=step)
+def _show(bar: Bar, line: TaskID, step: str, rows: int) -> None:
+    bar.update(line, completed=rows, text=step)

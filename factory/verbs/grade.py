@@ -9,7 +9,7 @@ from evals import judges, matrix, panel, report, show, tables
 from evals import run as runs
 from evals.run import Report, Subject
 from factory import recipe as recipes
-from factory.data.build import build
+from factory.data.build import evals_of_others
 from factory.data.rows import Row
 from factory.errors import InputError
 from factory.home import shown, write_file
@@ -17,7 +17,7 @@ from factory.recipe import Recipe
 from factory.registry import aliases, store
 from factory.registry.store import Version
 from factory.terminal import err, out
-from factory.verbs.answering import loaded, of_base, of_version
+from factory.verbs.answering import dataset, of_base, of_version
 
 OTHERS = 40  # rows of each other task that the matrix takes
 
@@ -26,7 +26,7 @@ def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     """Grade a version on its task's eval rows, decide by the recipe's plan, and leave the report beside it."""
     version = aliases.resolve(arguments["version"])
     recipe = as_recipe(recipes.load(version.task, changes), version)
-    rows = build(recipe, loaded(version.facts.base).tokenizer).eval
+    rows = dataset(recipe).eval
     found = grade_version(recipe, version, rows, arguments.get("against", "prod"))
     console = out(quiet)
     for line in show.lines(found):
@@ -90,12 +90,10 @@ def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row]) -> list[matri
     """The version on every task's rows, and on ordinary requests, against the base."""
     from evals import rubric as rubrics
 
-    tokenizer = loaded(version.facts.base).tokenizer
     sets = {recipe.task: (rubrics.load(recipe.rubric), rows)}
-    for task in recipes.tasks():
-        other = recipes.load(task, {"base": version.facts.base})
-        if task != recipe.task and other.rubric in rubrics.names():
-            sets[task] = (rubrics.load(other.rubric), build(other, tokenizer).eval[:OTHERS])
+    for task, others in evals_of_others(recipe, []).items():
+        if task in recipes.tasks() and (name := recipes.load(task).rubric) in rubrics.names():
+            sets[task] = (rubrics.load(name), others[:OTHERS])
     sets[matrix.GENERAL] = matrix.general()
     return matrix.matrix(recipe.task, of_version(version), of_base(recipe, version.facts.base), sets)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from factory.base.build import load_tokenizer, prepare
-from factory.data.build import build
 from factory.recipe import load
 from factory.terminal import out
+from factory.verbs.answering import dataset
 from factory.verbs.registry import promote
 from factory.verbs.train import train
 from serve.server import Options, running
@@ -47,5 +46,4 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
 
 def _question(task: str, changes: dict[str, str]) -> str:
     """The first eval row's text: one the adapter never trained on."""
-    recipe = load(task, changes)
-    return build(recipe, load_tokenizer(prepare(recipe.base))).eval[0].source
+    return dataset(load(task, changes)).eval[0].source

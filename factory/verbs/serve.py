@@ -8,7 +8,8 @@ from typing import Any
 from factory.errors import InputError
 from factory.registry.follow import following
 from factory.terminal import err, out, table
-from serve import auth, server
+from serve import auth, remote, server
+from serve import top as live
 
 
 def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -47,3 +48,14 @@ def _number(name: str, text: str) -> int:
     if not text.isdecimal():
         raise InputError(f"{name}={text}: must be a whole number")
     return int(text)
+
+
+def top(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """A live view of the running server until Ctrl-C; with `--json` its state once."""
+    if quiet:
+        state = remote.state()
+        if state is None:
+            raise InputError("no server is running here: factory serve")
+        return state
+    live.top()
+    return {}

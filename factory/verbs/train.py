@@ -11,7 +11,8 @@ from evals import rubric as rubrics
 from evals import show
 from evals.scorecard import Scorecard, grade_answers
 from factory import recipe as recipes
-from factory.data.build import Built, build
+from factory.data.build import Built
+from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown
 from factory.recipe import Recipe
@@ -24,7 +25,7 @@ from factory.train.fused.lora import alone
 from factory.train.fused.run import Failed, Job
 from factory.train.sft import Trained
 from factory.train.tokens import encode
-from factory.verbs.answering import Loaded, loaded, of_base
+from factory.verbs.answering import Loaded, dataset, loaded, of_base
 from factory.verbs.grade import gate_of, grade_version
 
 
@@ -70,12 +71,16 @@ def read_recipes(names: str, changes: dict[str, str]) -> list[Recipe]:
 
 def _prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
     """A task's rows as tokens, and a run folder named after everything that decides the result."""
-    built = build(recipe, on.tokenizer)
+    built = dataset(recipe)
     if recipe.kind == "classification" and not recipe.labels:
         recipe = recipe.model_copy(update={"labels": built.manifest["labels"]})
     prompt = recipe.system_prompt()
+
+    def prompted(row: Row) -> Row:
+        return row if row.meta.get("replay") else row.with_system(prompt)
+
     learn, held_out = (
-        [encode(on.tokenizer, row.with_system(prompt), recipe.train.max_length) for row in rows]
+        [encode(on.tokenizer, prompted(row), recipe.train.max_length) for row in rows]
         for rows in (built.train, built.eval)
     )
     inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])

@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -33,14 +33,14 @@ from factory.base.tiny.probes import below_floors, measure
 from factory.base.tiny.shape import END, PAD, START, new_model, train_tokenizer
 from factory.errors import FactoryError
 
-STEPS = 1600
+CYCLES = ((1600, 1.0), (1300, 0.6))
+"""Steps over the corpus and the share of the learning rates they begin with; within a cycle the rates fall to 3 %."""
 COPY_STEPS = 450
 LENGTH, ROWS = 512, 8
 """Tokens of a packed sequence, sequences of a step: 4,096 tokens a step."""
 READ_WEIGHT = 0.5
 """Loss weight of tokens the assistant does not write: most of a mail cannot be foreseen, nor need it be."""
 RATES = {"matrix": 2e-3, "bias": 1e-2, "embedding": 3e-4}
-"""Learning rates; they fall linearly to 3 % of this over the corpus."""
 RAMP = 12_000
 """Rows over which the first lessons give way."""
 TOKENIZER_ROWS = 20_000
@@ -71,10 +71,10 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> Encode:
     return encode
 
 
-def batches(encode: Encode, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+def batches(encode: Encode, seed: int, ramp: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """(ids, weights, positions), each ROWS × LENGTH, without end. Whole rows are packed, longest fit first,
     and positions restart with each row, so that no row sees its neighbour."""
-    stream = (e for e in map(encode, corpus.rows(seed, RAMP)) if len(e[0]) <= LENGTH)
+    stream = (e for e in map(encode, corpus.rows(seed, ramp)) if len(e[0]) <= LENGTH)
     waiting = list(itertools.islice(stream, 64))
     while True:
         lines = []
@@ -120,12 +120,14 @@ def alphabet(vocabulary: int, generator: torch.Generator) -> torch.Tensor:
     return 3 + torch.randperm(vocabulary - 3, generator=generator)[:size]
 
 
-def _optimizer(model: Qwen2ForCausalLM, rates: dict[str, float]) -> torch.optim.AdamW:
-    groups: dict[str, list] = {name: [] for name in rates}
+def _optimizer(model: Qwen2ForCausalLM, factor: float = 1.0) -> torch.optim.AdamW:
+    groups: dict[str, list] = {name: [] for name in RATES}
     for name, p in model.named_parameters():
         groups["embedding" if "embed" in name else "bias" if "bias" in name else "matrix"].append(p)
     return torch.optim.AdamW(
-        [{"params": groups[n], "lr": r, "rate": r} for n, r in rates.items()], betas=(0.9, 0.95), weight_decay=0.0
+        [{"params": groups[n], "lr": r * factor, "rate": r * factor} for n, r in RATES.items()],
+        betas=(0.9, 0.95),
+        weight_decay=0.0,
     )
 
 
@@ -158,7 +160,7 @@ def _guided_copy(
 
 def warm_up(model: Qwen2ForCausalLM, generator: torch.Generator, steps: int, say: Say) -> torch.optim.AdamW:
     """Copying alone: half of the steps with all tokens, then with alphabets of all sizes, at last over longer ways."""
-    optimizer = _optimizer(model, RATES)
+    optimizer = _optimizer(model)
     everything = torch.arange(3, model.config.vocab_size)
     for i in range(1, steps + 1):
         mixed = i > steps // 2 and i % 3
@@ -187,9 +189,14 @@ def train(
     seed: int,
     steps: int,
     say: Say,
+    ramp: int,
+    warm: int,
 ) -> int:
-    """The corpus, with a batch of guided copying every fourth step. Returns the tokens read."""
-    stream, started, tokens, average, copied = batches(encode, seed), time.monotonic(), 0, 0.0, 0.0
+    """The corpus, with a batch of guided copying every fourth step. Returns the tokens read.
+
+    The rates rise over `warm` steps; `ramp` as in `corpus.rows`.
+    """
+    stream, started, tokens, average, copied = batches(encode, seed, ramp), time.monotonic(), 0, 0.0, 0.0
     everything = torch.arange(3, model.config.vocab_size)
     # Compiling needs a C++ compiler and buys a third of the time; the sums are the same without it.
     token_losses = torch.compile(_token_losses, dynamic=False) if shutil.which("g++") else _token_losses
@@ -204,7 +211,7 @@ def train(
             copy_loss, guide = _guided_copy(model, 8, 256, symbols, generator)
             loss = loss + 0.5 * copy_loss + 0.1 * guide
             copied = 0.9 * copied + 0.1 * copy_loss.item() if copied else copy_loss.item()
-        _step(model, optimizer, loss, max(0.03, 1 - i / steps))
+        _step(model, optimizer, loss, max(0.03, 1 - i / steps) * min(1.0, i / max(1, warm)))
         tokens += ids.numel()
         average = said if i == 1 else 0.95 * average + 0.05 * said
         if i % 50 == 0:
@@ -221,7 +228,12 @@ def figures_line(figures: dict[str, float]) -> str:
 
 
 def build(
-    out: Path, *, seed: int = 0, steps: int = STEPS, copy_steps: int = COPY_STEPS, progress: Say | None = None
+    out: Path,
+    *,
+    seed: int = 0,
+    cycles: Sequence[tuple[int, float]] = CYCLES,
+    copy_steps: int = COPY_STEPS,
+    progress: Say | None = None,
 ) -> dict:
     """Train the base and write it to `out` (config, weights in bf16, tokenizer, chat template, figures.json).
 
@@ -239,7 +251,12 @@ def build(
     say(f"{size / 1e6:.2f} M parameters, {len(tokenizer)} tokens in the vocabulary")
     encode = encoder(tokenizer)
     optimizer = warm_up(model, generator, copy_steps, say)
-    tokens = train(model, optimizer, encode, generator, seed + 1, steps, say)
+    tokens = 0
+    for number, (steps, factor) in enumerate(cycles):
+        if number:
+            optimizer = _optimizer(model, factor)
+        ramp, warm = (0, 100) if number else (RAMP, 0)
+        tokens += train(model, optimizer, encode, generator, seed + 1 + number, steps, say, ramp, warm)
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     accuracies = measure(model, encode, 200)
     say("final: " + figures_line(accuracies))
@@ -250,7 +267,7 @@ def build(
         )
     figures = {
         "seed": seed,
-        "steps": steps,
+        "steps": sum(steps for steps, _ in cycles),
         "tokens": tokens,
         "minutes": round((time.monotonic() - started) / 60, 1),
         "parameters": size,

@@ -1,0 +1,100 @@
+"""`factory bench`: everything that this project claims to be faster at, measured in one run on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from factory.errors import InputError
+from factory.home import home, shown, write_json
+from factory.strict import nearest
+from factory.terminal import err, out, table
+
+
+def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Run the parts named by `only`, or all; the result lies in the home as JSON, with a plot of the training part."""
+    wanted = [part.strip() for part in arguments.get("only", ",".join(PARTS)).split(",")]
+    for part in wanted:
+        if part not in PARTS:
+            raise InputError(f"only={part}: no such part of the benchmark{nearest(part, PARTS)}")
+    console = out(quiet)
+    result: dict[str, Any] = {}
+    for part in wanted:
+        err.print(f"[bold]{part}[/]")
+        result[part] = PARTS[part]()
+        rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(result[part])]
+        console.print(table(part, ["", ""], rows))
+    if "peers" in arguments:
+        result["peers"] = _peers(arguments["peers"])
+    if "training" in result:
+        from factory.train.bench.compare import plot
+
+        plot(result["training"], home("bench.png"))
+    write_json(home("bench.json"), result)
+    err.print(f"kept in {shown(home('bench.json'))}")
+    return result
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested figures as dotted keys; lists are left to the JSON."""
+    found: list[tuple[str, Any]] = []
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            found += flat(inner, f"{prefix}{key}.")
+        elif not isinstance(inner, list | tuple):
+            found.append((prefix + key, inner))
+    return found
+
+
+def _training() -> dict[str, Any]:
+    from factory.train.bench import compare
+
+    return compare.run(progress=lambda line: err.print(line))
+
+
+def _serving() -> dict[str, Any]:
+    from serve import bench as serving
+
+    return serving.run()
+
+
+def _data() -> dict[str, Any]:
+    from factory.data import bench as data
+
+    return data.run()
+
+
+def _grading() -> dict[str, Any]:
+    from evals import bench as grading
+
+    return grading.run()
+
+
+def _pages() -> dict[str, Any]:
+    from serve.pages import bench as pages
+
+    return pages.run()
+
+
+def _gpu() -> dict[str, Any]:
+    from factory.train.bench import gpu
+
+    return gpu.run(progress=lambda line: err.print(line))
+
+
+def _peers(name: str) -> dict[str, Any]:
+    if name != "llamafactory":
+        raise InputError(f"peers={name}: only llamafactory can be compared with")
+    from factory.train.bench import peers
+
+    return peers.run(progress=lambda line: err.print(line))
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "training": _training,
+    "serving": _serving,
+    "data": _data,
+    "grading": _grading,
+    "pages": _pages,
+    "gpu": _gpu,
+}
