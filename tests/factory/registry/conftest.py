@@ -28,6 +28,7 @@ Make = Callable[..., Version]
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # a slow disk is not what is tested here
     small_base()
     return tmp_path / "home"
 
