@@ -132,12 +132,12 @@ def drift(heights: list[float]) -> tuple[float | None, tuple[float, float] | Non
     third = len(heights) // 3
     first, last = heights[:third], heights[-third:]
     value = statistics.fmean(last) - statistics.fmean(first)
+    if len({*first}) == len({*last}) == 1:  # nothing varies: the difference is what it is
+        return round(value, 4), (round(value, 4), round(value, 4))
     from scipy.stats import ttest_ind
 
     found = ttest_ind(last, first, equal_var=False).confidence_interval(0.95)
     low, high = float(found.low), float(found.high)
-    if low != low:  # both thirds constant: nothing varies, the difference is what it is
-        low = high = value
     return round(value, 4), (round(low, 4), round(high, 4))
 
 

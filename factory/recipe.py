@@ -18,7 +18,7 @@ Kind = Literal["summary", "identity", "classification", "judge", "general"]
 
 
 class Endpoint(Strict):
-    """An OpenAI-compatible endpoint. `key_env` names the environment variable with its key; prices per million tokens."""
+    """An OpenAI-compatible endpoint. `key_env` names the variable with its key; prices are per million tokens."""
 
     url: str
     model: str

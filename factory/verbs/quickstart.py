@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from factory.recipe import load
-from factory.terminal import out
+from factory.terminal import err, out
 from factory.verbs.answering import dataset
 from factory.verbs.registry import promote
 from factory.verbs.train import train
@@ -22,19 +22,25 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     started = time.monotonic()
     console = out(quiet)
     made = train({"task": ",".join(TASKS)}, changes, quiet)["versions"]
+    asked = {}
     for version in made:
-        promote({"version": version["version"]}, {}, quiet)
+        asked[version["task"]] = version["task"]
+        if version["gate"]["decision"] == "PROMOTE":
+            promote({"version": version["version"]}, {}, quiet)
+        else:
+            asked[version["task"]] = f"{version['task']}@v{version['ordinal']}"
+            err.print(f"[yellow]{version['task']} is not promoted: {version['gate']['why']}[/]")
     questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
-    with running(Options(port=0)) as url:
+    with running(Options(port=0, base=made[0]["base"])) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         console.print(f"[bold]Three adapters on one base, at {url}/v1[/]\n")
         for task in TASKS:
             reply = client.chat.completions.create(
-                model=task, messages=[{"role": "user", "content": questions[task]}], timeout=120
+                model=asked[task], messages=[{"role": "user", "content": questions[task]}], timeout=120
             )
             answers[task] = reply.choices[0].message.content or ""
-            console.print(f'[bold]model="{task}"[/]\n{questions[task]}\n[green]→ {answers[task]}[/]\n')
+            console.print(f'[bold]model="{asked[task]}"[/]\n{questions[task]}\n[green]→ {answers[task]}[/]\n')
     seconds = round(time.monotonic() - started, 1)
     console.print(f"Done in {seconds:.0f} s. To go on:")
     console.print("  factory list                       what there is, with scores")

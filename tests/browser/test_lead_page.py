@@ -10,6 +10,7 @@ import pytest
 from evals import ratings, tables, verdicts
 from evals import rubric as rubrics
 from evals.ratings import Assignment, Plan
+from serve.pages import flow
 from tests.browser import world
 from tests.browser.people import Person
 
@@ -60,7 +61,8 @@ def test_a_lead_adjudicates_and_the_scorecard_changes(person: Callable[..., Pers
     assert lee.faults == []
 
 
-def test_a_lead_opens_work_and_says_who_leads(person: Callable[..., Person]) -> None:
+def test_a_lead_opens_work_and_says_who_leads(person: Callable[..., Person], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "rubric_of", lambda task: RUBRIC)  # the made-up task has no recipe
     world.registry()
     world.users(ann="rater", lee="lead")
     world.qualify("ann")

@@ -1,0 +1,34 @@
+"""What the curves are said to mean."""
+
+from __future__ import annotations
+
+from factory.train.curves import warnings
+
+
+def steps(losses: list[float], evals: dict[int, float] | None = None) -> list[dict[str, float]]:
+    records: list[dict[str, float]] = [{"step": i, "loss": loss} for i, loss in enumerate(losses, 1)]
+    return records + [{"step": step, "eval_loss": loss} for step, loss in (evals or {}).items()]
+
+
+FALLING = [2 * 0.97**i for i in range(60)]
+
+
+def test_good_curves_need_no_words() -> None:
+    assert warnings(steps(FALLING, {20: 1.0, 40: 0.6, 60: 0.5})) == []
+
+
+def test_overfitting_names_the_step() -> None:
+    (said,) = warnings(steps(FALLING, {20: 0.6, 40: 0.8, 60: 1.1}))
+    assert said.startswith("overfitting from step 20: the eval loss rose from 0.600 to 1.100")
+
+
+def test_a_loss_that_never_fell() -> None:
+    (said,) = warnings(steps([2.0] * 40))
+    assert said.startswith("the loss never fell")
+
+
+def test_a_spike_names_the_step() -> None:
+    losses = list(FALLING)
+    losses[30] = 6.0
+    (said,) = warnings(steps(losses))
+    assert said.startswith("the loss spikes at step 31")
