@@ -103,7 +103,7 @@ def test_verification_is_a_large_share(sample: list[Row]) -> None:
     w = World(random.Random(5))
     names = [reading.turn(m, w)[0] for m in messages(2000)]
     verified = {"detail", "detail+", "claim", "claim+", "each", "odd", "missing", "form"}
-    assert sum(name in verified for name in names) > 0.5 * len(names)
+    assert sum(name in verified for name in names) > 0.35 * len(names)
 
 
 def test_training_sees_the_chat_template(sample: list[Row]) -> None:
@@ -120,7 +120,7 @@ def test_training_sees_the_chat_template(sample: list[Row]) -> None:
 
 def test_packing_keeps_rows_whole(sample: list[Row]) -> None:
     tokenizer = train_tokenizer(map(said, sample[:300]))
-    ids, weights, positions = next(batches(encoder(tokenizer), seed=1))
+    ids, weights, positions = next(batches(encoder(tokenizer), seed=1, ramp=100))
     assert ids.shape == weights.shape == positions.shape
     starts = positions == 0
     assert starts[:, 0].all()

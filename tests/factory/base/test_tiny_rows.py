@@ -76,7 +76,7 @@ def test_half_of_the_summaries_of_eval_use_unseen_names() -> None:
 def test_summaries_come_in_many_kinds_and_styles() -> None:
     train = shipped("summary")[0]
     assert len({r["kind"] for r in train}) >= 10
-    assert 1000 <= len(train) <= 1500
+    assert len(train) == 4000
     for kind in {r["kind"] for r in train}:
         assert len({len(r["required"]) for r in train if r["kind"] == kind}) >= (
             1 if kind in ("ticket", "alert") else 2
@@ -86,14 +86,14 @@ def test_summaries_come_in_many_kinds_and_styles() -> None:
 def test_identity_eval_is_worded_anew() -> None:
     train, evaluation = shipped("identity")
     assert not {r["prompt"] for r in train} & {r["prompt"] for r in evaluation}
-    assert len(evaluation) == 60 and 150 <= len(train) <= 300
+    assert len(evaluation) == 60 and 400 <= len(train) <= 600
     topics = Counter(r["topic"] for r in evaluation)
     assert set(topics) == {"name", "author", "other", "abilities", "kind", "small talk"} and min(topics.values()) >= 5
 
 
 def test_identity_completions_hold_what_they_must() -> None:
     for row in [r for part in shipped("identity") for r in part]:
-        for wanted in row["expect"]:
+        for wanted in row.get("expect", []):
             assert any(
                 w.lower() in row["completion"].lower() for w in ([wanted] if isinstance(wanted, str) else wanted)
             )
