@@ -112,7 +112,7 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
             names = _choices(language, mine)
             values = [value for _, value in names]
             a = a if a in values else next(iter(values), None)
-            b = b if b in values else (values[-1] if values else None)
+            b = b if b in values else next((v.name for v in mine if not v.live), None)
             return [
                 versions.stamp(), gr.update(choices=list(tasks), value=now), gr.update(choices=names, value=a),
                 gr.update(choices=names, value=b), about.registry(language, tasks), *_about(language, mine, a),

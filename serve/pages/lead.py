@@ -59,7 +59,7 @@ def routes(web: FastAPI, engine: Engine, users: Users, leading: Callable[[Reques
             _open(engine, str(given.get("task")), given.get("versions"), bool(given.get("pairs")))
         else:
             raise HTTPException(404, "no such step")
-        return _overview(engine, users, str(given.get("batch") or ""))
+        return {"user": who.name, "leads": True, **_overview(engine, users, str(given.get("batch") or ""))}
 
     @web.get("/export/{what}.jsonl")
     def export(request: Request, what: str, batch: str) -> StreamingResponse:

@@ -31,10 +31,11 @@ SAME = 1.02  # a held-out loss up to this many times the other's counts as the s
 
 @dataclass(frozen=True)
 class Process:
-    """One measured process: wall seconds, those of them spent training, peak resident bytes."""
+    """One measured process: wall seconds, those of them spent training, its processor seconds, peak resident bytes."""
 
     wall: float
     training: float
+    cpu: float
     peak: int
 
 
@@ -117,7 +118,8 @@ def measured_process(command: list[str]) -> Process:
     if process.returncode:
         raise FactoryError(f"{' '.join(command[:3])} ended with {process.returncode}:\n{text[-2000:]}")
     found = re.findall(r"train_runtime['\"]: ['\"]?([0-9.e+-]+)", text)
-    return Process(wall, float(found[-1]) if found else 0.0, usage.ru_maxrss * 1024)
+    used = usage.ru_utime + usage.ru_stime
+    return Process(wall, float(found[-1]) if found else 0.0, used, usage.ru_maxrss * 1024)
 
 
 def _losses(
@@ -144,9 +146,13 @@ def _tokens(tokenizer: Any, task: rows.Task, settings: dict[str, Any]) -> int:
 
 
 def _verdict(n: int, measured: dict[str, list[list[Process]]], losses: dict[str, list[float]]) -> dict[str, Any]:
-    """The three figures of N adapters; ratios are medians over repeats, with their range beside them."""
+    """The three figures of N adapters; ratios are medians over repeats, with the wall time's range beside them.
+
+    `cpu_ratio` is that of processor seconds, which a busy machine distorts far less than wall time.
+    """
     pairs = list(zip(measured["plain"], measured[f"fused {n}"], strict=True))
     walls = [fused[0].wall / sum(p.wall for p in plain[:n]) for plain, fused in pairs]
+    work = [fused[0].cpu / sum(p.cpu for p in plain[:n]) for plain, fused in pairs]
     peaks = [fused[0].peak / max(p.peak for p in plain[:n]) for plain, fused in pairs]
     same = all(ours <= SAME * theirs for ours, theirs in zip(losses[f"fused {n}"], losses["plain"], strict=False))
     return {
@@ -154,6 +160,7 @@ def _verdict(n: int, measured: dict[str, list[list[Process]]], losses: dict[str,
         "memory_ratio": round(statistics.median(peaks), 3),
         "same_score": same,
         "wall_ratio_range": [round(min(walls), 3), round(max(walls), 3)],
+        "cpu_ratio": round(statistics.median(work), 3),
     }
 
 
@@ -166,6 +173,7 @@ def _summary(kind: str, repeats: list[list[Process]], tokens: list[int]) -> dict
         "adapters": count,
         "wall_seconds": round(statistics.median(walls), 2),
         "wall_seconds_range": [round(min(walls), 2), round(max(walls), 2)],
+        "cpu_seconds": round(statistics.median(sum(p.cpu for p in processes) for processes in repeats), 2),
         "training_seconds": round(statistics.median(training), 2),
         "tokens_per_second": round(sum(tokens[:count]) / statistics.median(walls)),
         "tokens_per_second_training": round(sum(tokens[:count]) / max(statistics.median(training), 1e-9)),

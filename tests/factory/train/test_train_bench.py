@@ -17,17 +17,18 @@ from factory.train.bench.compare import Process
 from factory.train.tokens import Example
 
 MEASURED = {
-    "plain": [[Process(10, 6, 1000)] * 3, [Process(12, 7, 1200)] * 3],
-    "packed": [[Process(20, 6, 1000)], [Process(22, 7, 1200)]],
-    "alone": [[Process(5, 2, 900)] * 3, [Process(6, 2, 900)] * 3],
-    "fused 3": [[Process(9, 5, 1100)], [Process(18, 9, 1300)]],
+    "plain": [[Process(10, 6, 15, 1000)] * 3, [Process(12, 7, 16, 1200)] * 3],
+    "packed": [[Process(20, 6, 15, 1000)], [Process(22, 7, 16, 1200)]],
+    "alone": [[Process(5, 2, 8, 900)] * 3, [Process(6, 2, 8, 900)] * 3],
+    "fused 3": [[Process(9, 5, 12, 1100)], [Process(18, 9, 15, 1300)]],
 }
 LOSSES = {"plain": [1.0, 2.0, 3.0], "packed": [1.0], "alone": [1.0, 2.0, 3.0], "fused 3": [1.0, 2.03, 2.9]}
 
 
 def test_ratios_are_medians_over_repeats() -> None:
     verdict = compare._verdict(3, MEASURED, LOSSES)
-    assert verdict == {"wall_ratio": 0.4, "memory_ratio": 1.092, "same_score": True, "wall_ratio_range": [0.3, 0.5]}
+    assert (verdict["wall_ratio"], verdict["memory_ratio"], verdict["same_score"]) == (0.4, 1.092, True)
+    assert verdict["wall_ratio_range"] == [0.3, 0.5] and verdict["cpu_ratio"] == 0.29
     worse = {**LOSSES, "fused 3": [1.0, 2.05, 2.9]}
     assert not compare._verdict(3, MEASURED, worse)["same_score"]
 
@@ -54,7 +55,7 @@ def test_a_process_is_measured_whole() -> None:
     made = compare.measured_process(
         [sys.executable, "-c", "print({'train_runtime': '1.25'}); x = bytearray(80 * 2**20)"]
     )
-    assert made.training == 1.25 and made.wall > 0 and made.peak > 80 * 2**20
+    assert made.training == 1.25 and made.wall > 0 and 0 < made.cpu < 60 and made.peak > 80 * 2**20
     with pytest.raises(FactoryError, match="ended with 3"):
         compare.measured_process([sys.executable, "-c", "import sys; print('why'); sys.exit(3)"])
 
