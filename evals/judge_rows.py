@@ -21,6 +21,7 @@ from factory.data.rows import Row
 from factory.home import project, write_file
 
 SEED = 11
+MOST = 1320  # summaries that are asked about
 EVAL_ITEMS = 120
 
 
@@ -111,8 +112,9 @@ def write() -> None:
 
 
 def _summaries(name: str) -> list[Row]:
+    """The first summaries of a file, as many as make a judge in a few minutes."""
     found = []
-    for line in (project() / "adapters" / "summary" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (project() / "adapters" / "summary" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[:MOST]:
         record = json.loads(line)
         turns = {"role": "user", "content": record["document"]}, {"role": "assistant", "content": record["summary"]}
         found.append(Row(turns, {"required": record["required"]}))

@@ -21,7 +21,12 @@ def cards(language: str, answers: Sequence[Answer], tasks: dict[str, list[Known]
     made = [_card(language, i, answer, tasks, done) for i, answer in enumerate(answers)]
     # Screen readers are told the end, not every word on the way.
     return tag(
-        "div", *made, class_=f"answers n{min(len(made), 3)}", aria_live="polite", aria_busy=str(not done).lower()
+        "div",
+        *made,
+        class_=f"answers n{min(len(made), 3)}",
+        aria_live="polite",
+        aria_busy=str(not done).lower(),
+        data_run=f"{answers[0].began:.3f}",
     )
 
 

@@ -50,6 +50,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "rubrics", root / "rubrics")
     (root / "adapters").mkdir()
     shutil.copy(ROOT / "adapters" / "defaults.yaml", root / "adapters" / "defaults.yaml")
+    shutil.copy(ROOT / "adapters" / "general.jsonl", root / "adapters" / "general.jsonl")
     monkeypatch.chdir(root)
     monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "home"))
     return root
