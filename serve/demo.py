@@ -211,12 +211,13 @@ def _wanted(
     language: str, tasks: dict[str, list[Known]], task: str | None, mode: str, a: str | None, b: str | None
 ) -> list[Answer]:
     """The models to ask, each with its title. The base gets the version's prompt too, or the comparison is unfair."""
-    mine = tasks.get(task or "", [])
     if mode == "all":
         return [Answer(name, name) for name, found in tasks.items() if versions.live(found)]
+    mine = tasks.get(task or next(iter(tasks), ""), [])
     version = _chosen(mine, a)
-    if version is None or a is None:
+    if version is None:
         return []
+    a = a or (version.task if version.live else version.name)
     one = Answer(a, a)
     if mode == "base":
         bare = say(language, "bare_base", base=version.base_model)

@@ -12,8 +12,9 @@ from serve.pages import app as pages
 from tests.browser.people import ARGUMENTS, Person, chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
+    """One browser a module: while it is there an event loop runs in this thread, and other tests start their own."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
     if (path := chromium()) is None:
         pytest.skip("no chromium here: sh requirements/browser.sh installs it on Debian")

@@ -55,7 +55,8 @@ def main() -> None:
 
 
 def demo_pages(browser: Any, width: int) -> None:
-    with gateway.running() as url, pages.running(demo.make(demo.Options(Server(f"{url}/v1"), url))) as site:
+    known = dict(zip(world.MAILS, world.SUMMARIES, strict=True))
+    with gateway.running(known) as url, pages.running(demo.make(demo.Options(Server(f"{url}/v1"), url))) as site:
         who = Watched(browser, width, "en-GB")
         who.page.goto(site)
         who.page.wait_for_selector("#first input")

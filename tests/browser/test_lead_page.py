@@ -61,7 +61,6 @@ def test_a_lead_adjudicates_and_the_scorecard_changes(person: Callable[..., Pers
     assert lee.faults == []
 
 
-@pytest.mark.xfail(strict=False, reason="seen failing on a busy machine")
 def test_a_lead_opens_work_and_says_who_leads(person: Callable[..., Person], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "rubric_of", lambda task: RUBRIC)  # the made-up task has no recipe
     world.registry()

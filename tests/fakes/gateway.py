@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -23,8 +23,8 @@ TOKEN = "fake-admin-token"
 BASE = "tiny"
 
 
-def fake_gateway() -> FastAPI:
-    """The application: /v1/models, /v1/chat/completions (streamed), /admin/promote, /admin/rollback."""
+def fake_gateway(known: Mapping[str, str]) -> FastAPI:
+    """Texts in `known` get that answer from every version; others are said back. Serves /v1/models, /v1/chat/completions (streamed), /admin/promote, /admin/rollback."""
     app = FastAPI()
 
     @app.get("/v1/models")
@@ -40,6 +40,8 @@ def fake_gateway() -> FastAPI:
         except FactoryError as error:
             return JSONResponse({"error": {"message": str(error), "type": "invalid_request_error"}}, 404)
         words = f"[{version}] {' '.join(said.split()[:40])}".split(" ")
+        if said in known:
+            words = (" ".join(said.split()[:18]) if model == BASE else known[said]).split(" ")
 
         async def stream() -> AsyncIterator[str]:
             if said.startswith("slow"):
@@ -75,7 +77,7 @@ def _event(value: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
+def running(known: Mapping[str, str] | None = None) -> Iterator[str]:
     """Serve the fake on a free port; gives its address."""
-    with pages.running(fake_gateway()) as url:
+    with pages.running(fake_gateway(known or {})) as url:
         yield url

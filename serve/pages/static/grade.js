@@ -3,7 +3,8 @@ import {h, t} from './dom.js';
 
 const bands = (dimension, i) => i === 0 ? 'poor' : i === dimension.levels.length - 1 ? 'good' : 'average';
 const worst = dimension => dimension.levels[0].name;
-export const title = name => name.replaceAll('_', ' ');
+const upper = text => text.charAt(0).toUpperCase() + text.slice(1);
+export const title = name => upper(name.replaceAll('_', ' '));
 
 // A text with the marked quotes in it. Quotes are found as plain text; where they overlap the first one counts.
 export function passage(text, quotes) {
@@ -114,9 +115,9 @@ export class Grades {
         h('button', {
           type: 'button', role: 'radio', class: `level ${bands(dimension, n)}`, 'data-tip': level.anchor,
           'aria-checked': String(grade.level === level.name), 'aria-label': `${level.name}: ${level.anchor}`,
-          'data-level': level.name, disabled: Boolean(this.answer),
-          onclick: () => { this.active = i; this.set(n + 1); },
-        }, h('span', {class: 'name'}, h('kbd', {}, String(n + 1)), level.name), h('span', {class: 'anchor'}, level.anchor)))),
+          'data-level': level.name, 'aria-disabled': this.answer ? 'true' : null,
+          onclick: () => { if (!this.answer) { this.active = i; this.set(n + 1); } },
+        }, h('span', {class: 'name'}, h('kbd', {}, String(n + 1)), upper(level.name)), h('span', {class: 'anchor'}, level.anchor)))),
       reason || (this.answer && grade.reason ? h('p', {class: 'quiet'}, grade.reason) : null),
       (grade.evidence || []).length > 0 && h('ul', {class: 'quotes', 'aria-label': t('r_marked')}, grade.evidence.map(quote =>
         h('li', {}, h('q', {}, quote), !this.answer && h('button', {type: 'button', class: 'plain', 'aria-label': t('r_unmark'),

@@ -102,7 +102,7 @@ function rules() {
   return [h('p', {class: 'guide'}, rubric.guidelines.trim()), rubric.dimensions.map(dimension => h('section', {class: 'rule'},
     h('h3', {}, title(dimension.name)), h('p', {}, dimension.question),
     h('dl', {}, dimension.levels.map((level, i) => [
-      h('dt', {class: i === 0 ? 'poor' : i === dimension.levels.length - 1 ? 'good' : 'average'}, level.name),
+      h('dt', {class: i === 0 ? 'poor' : i === dimension.levels.length - 1 ? 'good' : 'average'}, title(level.name)),
       h('dd', {}, level.anchor, h('details', {}, h('summary', {}, t('r_example')), h('blockquote', {}, level.example.output),
         h('p', {class: 'quiet'}, level.example.reason)))]))))];
 }
