@@ -11,9 +11,10 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -28,6 +29,7 @@ from factory.home import digest
 
 ATTEMPTS = 3
 Progress = Callable[["Tally"], None]
+Done = TypeVar("Done")
 
 
 @dataclass
@@ -134,12 +136,26 @@ def put(
     generate: Generate | None = None,
     progress: Progress = lambda tally: None,
 ) -> tuple[dict[tuple[str, ...], Grade], Tally]:
-    """Put all questions, `judge.concurrency` at a time. A question without a readable reply is not in the result."""
+    """Put all questions, `judge.concurrency` at a time. A question without a readable reply is not in the result.
+
+    May be called where an event loop runs already (a notebook, a server): the calls then have a thread of their own.
+    """
     run = _Run(judge, name, rubric, engine, version, progress)
     try:
-        return asyncio.run(run.all(questions, generate)), run.tally
+        with _stop_gently(run):
+            return _alone(run.all(questions, generate)), run.tally
     except ExceptionGroup as group:  # one worker's error ends all; the first is the one to tell
         raise group.exceptions[0] from None
+
+
+def _alone(work: Coroutine[Any, Any, Done]) -> Done:
+    """Run a coroutine to its end, whether or not this thread is inside an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class _Run:
@@ -156,7 +172,7 @@ class _Run:
         self.tally.total = len(questions)
         started = time.monotonic()
         keys = {id(q): [self._key(q, attempt) for attempt in range(ATTEMPTS)] for q in questions}
-        with _stop_gently(self), t.quick(self.engine) as connection:
+        with t.quick(self.engine) as connection:
             self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
             self.connection = connection
             asking = Local(generate) if generate else Endpoint(self.judge, self.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -204,6 +205,16 @@ def test_a_function_of_this_process_can_answer(database: sa.Engine) -> None:
     grades, tally = judging.grade(judge, "own", RUBRIC, texts(40), database, generate=generate)  # type: ignore[arg-type]
     assert all(set(found) == {"groundedness"} for found in grades.values())
     assert max(sizes) == 64 and tally.abstained == 3 * 40
+
+
+def test_a_judge_is_asked_from_within_an_event_loop_too(database: sa.Engine) -> None:
+    """A notebook and a page's handler run one; so may whatever ran before in this process."""
+
+    async def notebook() -> judging.Tally:
+        judge = Judge(adapter="judge-summary", form="compact")
+        return judging.grade(judge, "own", RUBRIC, texts(3), database, generate=lambda batch: ["?"] * len(batch))[1]
+
+    assert asyncio.run(notebook()).done == 3 * 4
 
 
 def test_pairwise_asks_in_both_orders(database: sa.Engine, fake_judge: Fake) -> None:
