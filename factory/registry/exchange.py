@@ -216,7 +216,8 @@ def _listed(path: Path, release: Release) -> dict[str, str]:
     plain_file(path, MAX_BESIDE)
     if sha256(path) != release.manifest:
         raise RemoteError(
-            "hash", f"{release.tag}: the manifest is not the one that was pushed; nothing was kept: pull again later"
+            "hash",
+            f"{release.tag}: the manifest there is not the one that was pushed; nothing was kept: pull again later",
         )
     try:
         sizes = {name: int(entry["size"]) for name, entry in json.loads(path.read_text())["files"].items()}
@@ -247,5 +248,5 @@ def _differs(remote: Remote, release: Release, name: str) -> RemoteError:
     return RemoteError(
         "hash",
         f"{remote.place} sent another {name} than that of {release.tag} ({release.sha[:SHORT]}): the hash differs; "
-        "nothing was kept. Pull it again; if it stays so, push that version again from where it was made",
+        "nothing was kept. Pull it again; if it stays so, it is damaged there: push that version to another place",
     )

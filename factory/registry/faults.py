@@ -96,7 +96,7 @@ def _http(error: BaseException) -> tuple[Kind, str, str]:
         return (
             "no revision",
             f"it holds no {name} there",
-            "push the version again, or adopt it if it is a plain adapter",
+            "push that version to another place, or adopt it if it is a plain adapter",
         )
     if status == 401 and "credential" in said.lower():
         return "token", "the token is wrong or has expired", "set HF_TOKEN anew"

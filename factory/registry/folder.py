@@ -1,10 +1,11 @@
 """A task's registry in a folder that fsspec reaches: a shared disk, or a bucket (`s3://`, with the package s3fs).
 
-    versions/<sha>/…            the files of a version: written once, before the catalogue names them
-    registry/00000007.json      the catalogue of generation 7; the highest number counts
+    versions/<sha>-<manifest>/…     the files of a version: written once, before the catalogue names them
+    registry/00000007.json          the catalogue of generation 7; the highest number counts
 
 A new generation is a new file that may be created only once: by a hard link on a disk, by a conditional put in a
-bucket. That is the compare-and-swap; nothing is ever overwritten.
+bucket. That is the compare-and-swap; nothing is ever overwritten. The manifest's hash in a version's folder stands for
+every byte in it, so two who push at once never write into the same one; the folder of the one who lost stays unnamed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from factory.errors import InputError
 from factory.home import sync
 from factory.registry.faults import redacted
 from factory.registry.remote import Catalogue, Lost, Release, RemoteError, State
+from factory.registry.store import SHORT
 
 
 class Folder:
@@ -57,7 +59,7 @@ class Folder:
     ) -> None:
         with _explained(self.place, "push to"):
             for name, path in files.items() if release else ():
-                self._put(path, f"{self.root}/versions/{release.sha}/{name}")  # type: ignore[union-attr]
+                self._put(path, f"{self._at(release)}/{name}")  # type: ignore[arg-type]
             self._create(
                 f"{self.root}/registry/{int(state.at) + 1:08}.json", catalogue.model_dump_json(indent=2).encode()
             )
@@ -69,7 +71,10 @@ class Folder:
         with _explained(self.place, f"download {release.tag} from"):
             for name in names:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                self.fs.get_file(f"{self.root}/versions/{release.sha}/{name}", str(folder / name))
+                self.fs.get_file(f"{self._at(release)}/{name}", str(folder / name))
+
+    def _at(self, release: Release) -> str:
+        return f"{self.root}/versions/{release.sha[:SHORT]}-{release.manifest[:SHORT]}"
 
     def _put(self, source: Path, path: str) -> None:
         """Upload a file whole or not at all; what an interrupted push has sent already stays."""
@@ -141,7 +146,9 @@ def _explained(place: str, doing: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         name = Path(str(error.filename or error)).name
-        raise RemoteError("no revision", f"cannot {doing} {place}: {name} is gone; push the version again") from None
+        raise RemoteError(
+            "no revision", f"cannot {doing} {place}: {name} is gone; put it back, or push the version to another place"
+        ) from None
     except PermissionError:
         raise RemoteError("no access", f"cannot {doing} {place}: no right to do so; check who owns it") from None
     except (OSError, ValueError) as error:

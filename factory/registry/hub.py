@@ -111,7 +111,8 @@ class Hub:
                 found = next((c.commit_id for c in commits if c.title.endswith(release.sha)), None)
             if found is None:
                 raise RemoteError(
-                    "no revision", f"{self.place}: {release.tag} is gone: its tag and its commit are missing"
+                    "no revision",
+                    f"{self.place}: {release.tag} is gone, with its tag and its commit: push it to another place",
                 )
             self._commits[release.sha] = found
         return self._commits[release.sha]

@@ -136,6 +136,7 @@ def fake_hub() -> Iterator[FakeHub]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # header and body leave at once; else each answer waits 40 ms for an acknowledgement
     state: FakeHub
 
     def log_message(self, *_: Any) -> None:

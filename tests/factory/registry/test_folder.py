@@ -46,7 +46,7 @@ def test_another_byte_is_found_and_what_is_missing_is_said(
     place = parse(f"file:{tmp_path}/share/mail@v1")
     version = make(1)
     push(version, open_remote(place), parse(str(place)))
-    path = tmp_path / "share" / "mail" / "versions" / version.sha / "adapter_model.safetensors"
+    (path,) = (tmp_path / "share" / "mail" / "versions").glob("*/adapter_model.safetensors")
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     other_home(tmp_path / "elsewhere", monkeypatch)
@@ -71,12 +71,37 @@ def test_a_bucket_without_its_package_says_what_to_install(monkeypatch: pytest.M
         open_remote(parse("s3://bucket/mail"))
 
 
-def test_ten_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_who_comes_second_gets_the_next_number_and_both_can_be_pulled(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a lost race carry another number than those of the repetition, at the same length."""
+    place = parse(f"file:{tmp_path}/share/mail")
+    slow, quick = make(1), make(2)
+    create = Folder._create
+
+    def overtaken(self: Folder, path: str, data: bytes) -> None:
+        monkeypatch.setattr(Folder, "_create", create)
+        assert push(quick, open_remote(place), place).release.tag == "v1"
+        create(self, path, data)
+
+    monkeypatch.setattr(Folder, "_create", overtaken)
+    assert push(slow, open_remote(place), place).release.tag == "v2"
+    other_home(tmp_path / "elsewhere", monkeypatch)
+    for which, version in (("v1", quick), ("v2", slow)):
+        named = parse(f"{place}@{which}")
+        assert pull(open_remote(named), named).version.sha == version.sha
+
+
+def test_ten_at_once_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with multiprocessing.get_context("fork").Pool(5) as pool:
         made = pool.starmap(_push_one, [(tmp_path, seed) for seed in range(10)])
     catalogue = open_remote(parse(f"file:{tmp_path}/share/mail")).read().catalogue
     assert catalogue is not None and {r.sha for r in catalogue.versions} == set(made)
     assert sorted(r.ordinal for r in catalogue.versions) == list(range(1, 11))
+    other_home(tmp_path / "elsewhere", monkeypatch)
+    for release in catalogue.versions:
+        place = parse(f"file:{tmp_path}/share/mail@{release.tag}")
+        assert pull(open_remote(place), place).version.sha == release.sha
 
 
 def _push_one(folder: Path, seed: int) -> str:
