@@ -69,6 +69,8 @@ VERBS = {
             "admin_port": "default: a free one",
             "base": "serve this base too",
             "replicas": "engines per base, default 1",
+            "engine": "local (default), or ray: a Ray cluster places the engines (RAY_ADDRESS)",
+            "manifests": "print Kubernetes manifests with this image instead of serving",
             "registry": f"follow what prod and canary mean there: hub:<namespace> or {PLACE}",
         },
     ),
@@ -176,6 +178,7 @@ VERBS = {
         "bench",
         {
             "only": "training, serving, data, grading, pages or gpu, several with commas",
+            "soak": "minutes of moderate load on the server after the rest of serving",
             "peers": "llamafactory: install it into a throw-away environment and train the same with it",
         },
     ),

@@ -29,6 +29,7 @@ from factory.recipe import Decoding
 from factory.registry import aliases, store
 from factory.registry.preflight import PREFIX, module_shapes
 from serve import remote
+from serve.process import Size
 from serve.server import Options, running
 
 CLIENTS, TOKENS, REQUESTS, ROUNDS = 16, 32, 96, 3
@@ -59,7 +60,12 @@ class Place:
         return aiohttp.ClientSession(self.url, connector=connector, headers={"authorization": f"Bearer {self.key}"})
 
 
-def run(base: str = "auto", versions: int = VERSIONS, soak_minutes: float = 0) -> dict[str, Any]:
+def run(
+    base: str = "auto",
+    versions: int = VERSIONS,
+    soak_minutes: float = 0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
     """All measurements, in a home of their own. Ratios are ours over the reference; milliseconds where it says so."""
     found = prepare(base)
     with tempfile.TemporaryDirectory() as folder, _home(Path(folder), found):
@@ -68,11 +74,13 @@ def run(base: str = "auto", versions: int = VERSIONS, soak_minutes: float = 0) -
         register_random(found, "t0", 100)
         for number in range(versions):
             register_random(found, "many", 1000 + number)
-        with running(Options(port=0), lambda line: None) as url:
-            return asyncio.run(_measure(Place(url), Path(found.name).name, versions, soak_minutes))
+        with running(Options(port=0), progress) as url:
+            return asyncio.run(_measure(Place(url), Path(found.name).name, versions, soak_minutes, progress))
 
 
-async def _measure(ours: Place, base: str, versions: int, soak_minutes: float) -> dict[str, Any]:
+async def _measure(
+    ours: Place, base: str, versions: int, soak_minutes: float, progress: Callable[[str], None]
+) -> dict[str, Any]:
     direct = _engine()
     first = aliases.resolve("t0@v1").name
     await _load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on
@@ -80,13 +88,16 @@ async def _measure(ours: Place, base: str, versions: int, soak_minutes: float) -
         (await _load(direct, lambda n: first, REQUESTS), await _load(ours, lambda n: "t0", REQUESTS))
         for _ in range(ROUNDS)
     ]
+    progress("gateway against its vLLM: measured; now 8 adapters against one")
     mixed = [
         (await _load(ours, lambda n: "t0", REQUESTS), await _load(ours, lambda n: f"t{n % 8}", REQUESTS))
         for _ in range(ROUNDS)
     ]
+    progress("8 adapters: measured; now swaps under load")
     quiet = [await _load(ours, lambda n: "t0", REQUESTS) for _ in range(ROUNDS)]
     swaps: list[float] = []
     busy = [await _swapping(ours, swaps) for _ in range(ROUNDS)]
+    progress(f"swaps: measured; now {versions} versions on {Size.slots} slots")
     many = await _load(ours, lambda n: f"many@v{n % versions + 1}", 2 * versions) if versions else None
     state = remote.state() or {}
     result: dict[str, Any] = {
@@ -113,7 +124,7 @@ async def _measure(ours: Place, base: str, versions: int, soak_minutes: float) -
     if many:
         result["many"] = {
             "versions": versions,
-            "slots": 8,
+            "slots": Size.slots,
             "failed": many.failed,
             "ttft_p50_ms": round(1000 * median(many.first), 1),
             "ttft_p99_ms": round(1000 * _p99(many.first), 1),

@@ -1,6 +1,6 @@
 """Manifests to run the server on Kubernetes: one pod with the gateway and its engines, a volume for the factory's home.
 
-    factory serve manifests=image:tag | kubectl apply -f -
+    factory serve manifests=image:tag replicas=2 | kubectl apply -f -
 
 One home has one server (the journal has one writer), so the deployment is of one pod that is recreated, not rolled;
 more engines are more GPUs for the pod (`gpus`), or a Ray cluster (`serve/ray.py`, under KubeRay with the same image).

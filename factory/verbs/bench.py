@@ -17,11 +17,12 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     for part in wanted:
         if part not in PARTS:
             raise InputError(f"only={part}: no such part of the benchmark{nearest(part, PARTS)}")
+    minutes = _minutes(arguments.get("soak", "0"))
     console = out(quiet)
     result: dict[str, Any] = {}
     for part in wanted:
         err.print(f"[bold]{part}[/]")
-        result[part] = PARTS[part]()
+        result[part] = _serving(minutes) if part == "serving" else PARTS[part]()
         rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(result[part])]
         console.print(table(part, ["", ""], rows))
     if "peers" in arguments:
@@ -52,10 +53,10 @@ def _training() -> dict[str, Any]:
     return compare.run(progress=lambda line: err.print(line))
 
 
-def _serving() -> dict[str, Any]:
+def _serving(soak_minutes: float = 0) -> dict[str, Any]:
     from serve import bench as serving
 
-    return serving.run()
+    return serving.run(soak_minutes=soak_minutes, progress=lambda line: err.print(line))
 
 
 def _data() -> dict[str, Any]:
@@ -80,6 +81,13 @@ def _gpu() -> dict[str, Any]:
     from factory.train.bench import gpu
 
     return gpu.run(progress=lambda line: err.print(line))
+
+
+def _minutes(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"soak={text}: minutes, as a number") from None
 
 
 def _peers(name: str) -> dict[str, Any]:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import nullcontext
 from typing import Any
 
 from factory.errors import InputError
 from factory.registry.follow import following
 from factory.terminal import err, out, table
-from serve import auth, remote, server
+from serve import auth, kubernetes, remote, server
 from serve import top as live
 
 
 def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
-    """Serve until Ctrl-C or SIGTERM; with `registry=`, what its aliases mean is what they come to mean here."""
-    given: dict[str, Any] = {name: arguments[name] for name in ("host", "base") if name in arguments}
-    given |= {name: _number(name, arguments[name]) for name in ("port", "admin_port", "replicas") if name in arguments}
+    """Serve until Ctrl-C or SIGTERM; with `registry=`, what its aliases mean is what they come to mean here.
+
+    With `manifests=image` nothing is served: the manifests for Kubernetes are printed, with a GPU for each replica.
+    """
+    if image := arguments.get("manifests"):
+        text = kubernetes.manifests(image, _number("replicas", arguments.get("replicas", "1"), 0, 64))
+        if not quiet:
+            print(text, end="")
+        return {"manifests": text}
+    given: dict[str, Any] = {name: arguments[name] for name in ("host", "base", "engine") if name in arguments}
+    if given.get("engine", "local") not in ("local", "ray"):
+        raise InputError(f"engine={given['engine']}: must be local or ray")
+    given |= {name: _number(name, arguments[name], 0, 65535) for name in ("port", "admin_port") if name in arguments}
+    if "replicas" in arguments:
+        given["replicas"] = _number("replicas", arguments["replicas"], 1, 64)
     registry = arguments.get("registry")
     with following(registry, lambda text: err.print(text)) if registry else nullcontext():
         server.serve(server.Options(**given))
@@ -26,10 +39,15 @@ def key(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
     """Make, revoke or list keys; the secret of a new one is shown once and kept nowhere."""
     console = out(quiet)
     name = arguments.get("name", "")
+    if arguments["action"] == "new" and not name:
+        taken = {known.name for known in auth.read_keys(auth.keys_file())}
+        name = next(free for n in itertools.count(1) if (free := f"key-{n}") not in taken)
     if arguments["action"] == "list":
         keys = [k.model_dump(mode="json", exclude={"sha256"}) for k in auth.read_keys(auth.keys_file())]
-        columns = list(keys[0]) if keys else ["name"]
-        console.print(table("", columns, [[str(k[column]) for column in columns] for k in keys]))
+        if keys:
+            console.print(table("", list(keys[0]), [[_shown(value) for value in k.values()] for k in keys]))
+        else:
+            console.print("no keys: the server answers this machine alone; make one: factory key new tasks=…")
         return {"keys": keys}
     if not name:
         raise InputError(f"factory key {arguments['action']} needs name=… (who the key is for)")
@@ -40,13 +58,19 @@ def key(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
     limits: dict[str, Any] = {n: _number(n, arguments[n]) for n in ("rpm", "tpm", "concurrent") if n in arguments}
     limits |= {n: arguments[n].split(",") for n in ("tasks", "admin") if n in arguments}
     secret = auth.new_key(name, **limits)
-    console.print(f"{secret}\nThis is shown once. Callers send it as their API key.")
+    console.print(f"{secret}\nThe key of {name}. This is shown once; callers send it as their API key.")
     return {"name": name, "secret": secret}
 
 
-def _number(name: str, text: str) -> int:
-    if not text.isdecimal():
-        raise InputError(f"{name}={text}: must be a whole number")
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    return "–" if value is None else str(value).removesuffix(".0")
+
+
+def _number(name: str, text: str, least: int = 1, most: int = 10**9) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise InputError(f"{name}={text}: must be a whole number from {least} to {most}")
     return int(text)
 
 
