@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from factory.data.rows import Row
 from factory.recipe import Decoding
 from factory.train.tokens import prompt_ids
@@ -43,6 +41,8 @@ def answer(
 
     Greedy, whatever `decoding.temperature` says: grading wants the same answer every time.
     """
+    import torch
+
     prompts = [prompt_ids(tokenizer, row.turns) for row in rows]
     answers = [""] * len(rows)
     allowed = _only(labels, tokenizer) if labels else None

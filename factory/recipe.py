@@ -239,6 +239,20 @@ def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
     return check(Recipe, layer, shown(path))
 
 
+def load_all(names: str, changes: dict[str, str]) -> list[Recipe]:
+    """The recipes of `summary`, `summary,identity` or `all`, with the errors of all of them at once."""
+    wanted = tasks() if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
+    problems, found = [], []
+    for task in dict.fromkeys(wanted or [names]):
+        try:
+            found.append(load(task, changes))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+    return found
+
+
 def defaults() -> Layer:
     """`adapters/defaults.yaml`: what all recipes share, and the tables of bases and judges."""
     return read_yaml(project() / "adapters" / "defaults.yaml")

@@ -8,20 +8,20 @@ from typing import Any
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
+from factory import recipe as recipes
 from factory.base.build import load_tokenizer, prepare
 from factory.data import report, scaffold
 from factory.data.synth import run as make_rows
 from factory.home import shown
 from factory.terminal import out, progress_bar
 from factory.verbs.answering import dataset
-from factory.verbs.train import read_recipes
 
 
 def data(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Build and report the data set of every task named; with `synth=…` make rows that pass the same steps."""
     console = out(quiet)
     found = []
-    for recipe in read_recipes(arguments["task"], changes):
+    for recipe in recipes.load_all(arguments["task"], changes):
         if "synth" in arguments:
             with progress_bar() as bar:
                 line = bar.add_task(f"make {arguments['synth']}", total=None, text="")

@@ -13,7 +13,7 @@ from evals.scorecard import Scorecard, grade_answers
 from factory import recipe as recipes
 from factory.data.build import Built
 from factory.data.rows import Row
-from factory.errors import FactoryError, InputError
+from factory.errors import FactoryError
 from factory.home import digest, home, shown
 from factory.recipe import Recipe
 from factory.registry import aliases, store
@@ -31,7 +31,7 @@ from factory.verbs.grade import gate_of, grade_version
 
 def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Train every task named, all that share a base at once, and show each against the base."""
-    wanted = read_recipes(arguments["task"], changes)
+    wanted = recipes.load_all(arguments["task"], changes)
     for recipe in wanted:
         rubrics.load(recipe.rubric)
     console = out(quiet)
@@ -53,20 +53,6 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         raise FactoryError("\n".join(failed))
     hidden = {"base_scorecard", "lines"}
     return {"versions": [{k: v for k, v in version.items() if k not in hidden} for version in made]}
-
-
-def read_recipes(names: str, changes: dict[str, str]) -> list[Recipe]:
-    """The recipes of `summary`, `summary,identity` or `all`, with the errors of all of them at once."""
-    tasks = recipes.tasks() if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
-    problems, found = [], []
-    for task in dict.fromkeys(tasks):
-        try:
-            found.append(recipes.load(task, changes))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(*dict.fromkeys(problems))
-    return found
 
 
 def _prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
