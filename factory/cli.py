@@ -72,6 +72,7 @@ VERBS = {
             "engine": "local (default), or ray: a Ray cluster places the engines (RAY_ADDRESS)",
             "manifests": "print Kubernetes manifests with this image instead of serving",
             "registry": f"follow what prod and canary mean there: hub:<namespace> or {PLACE}",
+            "gate": "theirs (default) takes what their gate promoted; own only what was graded here and promoted",
         },
     ),
     "key": Verb(

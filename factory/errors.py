@@ -48,5 +48,5 @@ class GateRefused(FactoryError):
     exit_code = 3
 
     def __init__(self, decision: str, why: str) -> None:
-        self.decision = decision
+        self.decision, self.why = decision, why
         super().__init__(f"{decision}: {why}")

@@ -19,6 +19,10 @@ from factory.strict import Strict, nearest
 Alias = Literal["prod", "canary"]
 
 
+class Moved(FactoryError):
+    """The registry is not any more what the caller decided on."""
+
+
 class Entry(Strict):
     """One version of a task, in the order in which they came."""
 
@@ -75,12 +79,12 @@ def point(version: Version, alias: Alias = "prod", *, expected: int | None = Non
     """Let `alias` mean this version.
 
     `expected` is the generation the caller decided on (compare-and-swap); if another one came first nothing changes and
-    a FactoryError says so.
+    Moved says so.
     """
 
     def change(now: Registry) -> Registry:
         if expected is not None and now.generation != expected:
-            raise FactoryError(f"{version.task} was changed by someone else meanwhile: look at it again and repeat")
+            raise Moved(f"{version.task} was changed by someone else meanwhile: look at it again and repeat")
         if not now.entry(version.sha):
             raise InputError(f"{version.name} is not registered")
         if now.aliases.get(alias) == version.sha:
@@ -110,9 +114,9 @@ def resolve(name: str) -> Version:
     registry = read(task)
     which = which or "prod"
     if not registry.versions:
-        raise InputError(
-            f"{task!r} has no version yet{nearest(task, registered())}; make one: factory train task={task}"
-        )
+        close = nearest(task, registered())
+        todo = close if "did you mean" in close else f"; make one: factory train task={task}"
+        raise InputError(f"{task!r} has no version yet{todo}")
     if match := re.fullmatch(r"v(\d+)", which):
         found = {e.sha for e in registry.versions if e.ordinal == int(match[1])}
     elif re.fullmatch(r"[0-9a-f]{6,64}", which):

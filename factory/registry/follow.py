@@ -1,23 +1,25 @@
 """A machine that serves what a registry elsewhere says: it looks, pulls, checks, and lets `prod` and `canary` mean here
 what they mean there. The server follows the local registry anyway, so nobody has to tell it.
 
-An alias moves only with the gate's decision PROMOTE beside it; a local policy may ask for its own decision instead.
-What cannot be pulled, fails a check or was refused leaves the version before in place, and is said once. If the
-registry elsewhere is away, what is here goes on being served; that is said once, and again when it is back.
+An alias moves only with the gate's decision PROMOTE beside it; a local policy may ask for one of its own instead.
+What cannot be pulled, fails a check or was refused leaves the version before in place, and is said once. What may be
+right at the next look is tried again then: a decision of one's own, a Hub that is away (what is here goes on being
+served, and it is said when it is back), and a few times bytes that were not those of the version.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases
-from factory.registry.aliases import Alias
-from factory.registry.exchange import pull
+from factory.registry.aliases import Alias, Moved
+from factory.registry.exchange import Pulled, pull
 from factory.registry.places import remotes
 from factory.registry.remote import Place, Pointer, Remote, RemoteError, parse
 from factory.registry.store import Version
@@ -25,10 +27,11 @@ from factory.registry.store import Version
 log = logging.getLogger("factory.follow")
 EVERY = 30.0  # seconds between two looks
 FIRST = 15.0  # seconds that a server waits for the first look before it serves what is here
+WRONG = 5  # times that a version is downloaded although other bytes came for it; each costs its whole size
 AWAY_SAID = ", serving what is here"
 FOLLOWED: tuple[Alias, ...] = ("prod", "canary")
 Tell = Callable[[str], None]
-Gate = Callable[[Version, Alias], str]  # a decision of this machine's own: PROMOTE, REJECT or INCONCLUSIVE
+Gate = Callable[[Version], None]  # this machine's own policy: raises GateRefused with what it lacks
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Follower:
     gate: Gate | None = None
     seen: dict[tuple[str, str], Pointer] = field(default_factory=dict)  # (place, alias) → what was last acted on
     said: dict[str, str] = field(default_factory=dict)  # place → the trouble last told
+    wrong: Counter[str] = field(default_factory=Counter)  # hash → how often other bytes came for it
 
     def look(self) -> list[Version]:
         """Take in what is new there; the versions that an alias means here from now on."""
@@ -78,7 +82,7 @@ class Follower:
                 version = self._take(remote, alias)
             except FactoryError as error:
                 trouble = error
-                if isinstance(error, RemoteError) and error.away:
+                if self._passing(error, pointer):
                     continue
             else:
                 moved += [version] if version else []
@@ -97,13 +101,21 @@ class Follower:
         now = aliases.read(version.task)
         if now.aliases.get(alias) == version.sha:
             return None
-        decision = self.gate(version, alias) if self.gate else (pulled.gate or {}).get("decision", "")
-        if decision != "PROMOTE":
-            why = "no gate's decision came with it" if not decision else "by the gate"
-            raise GateRefused(decision or "INCONCLUSIVE", f"{alias} of {place} is not taken over: {why}")
+        try:
+            (self.gate or _travelled(pulled))(version)
+        except GateRefused as error:
+            raise GateRefused(error.decision, f"{alias} of {remote.place} is not taken over: {error.why}") from None
         aliases.point(version, alias, expected=now.generation)
         self.tell(f"{alias} of {version.task} is {aliases.label(version)} now, from {remote.place}")
         return version
+
+    def _passing(self, error: FactoryError, pointer: Pointer) -> bool:
+        """Whether the same pointer may be taken over at a later look."""
+        if isinstance(error, RemoteError) and error.kind == "hash":
+            self.wrong[pointer.sha] += 1
+            return self.wrong[pointer.sha] < WRONG
+        own = isinstance(error, GateRefused) and self.gate is not None
+        return own or isinstance(error, Moved) or (isinstance(error, RemoteError) and error.away)
 
     def _trouble(self, place: str, error: FactoryError) -> None:
         away = isinstance(error, RemoteError) and error.away
@@ -115,6 +127,18 @@ class Follower:
     def _well(self, place: str) -> None:
         if AWAY_SAID in self.said.pop(place, ""):
             self.tell(f"{place} is back")
+
+
+def _travelled(pulled: Pulled) -> Gate:
+    """The policy of those who have none of their own: the decision that came with the alias."""
+
+    def gate(version: Version) -> None:
+        came = pulled.gate or {}
+        if came.get("decision") != "PROMOTE":
+            why = came.get("why") or "no gate's decision came with it"
+            raise GateRefused(came.get("decision") or "INCONCLUSIVE", why)
+
+    return gate
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from evals import report as reports
 from evals import rubric as rubrics
 from evals.gate import Verdict
 from evals.run import Report
-from factory.errors import FactoryError, InputError
+from factory.errors import FactoryError, GateRefused, InputError
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.places import open_remote, remotes
@@ -88,8 +88,18 @@ def listing(registry: str, task: str, quiet: bool) -> dict[str, Any]:
         columns = ["version", "is", "good", "poor", "hash", "place"]
         console.print(table("", columns, [_row(version) for version in found]))
     else:
-        console.print(f"no versions at {registry}; push one: factory push task=… to={registry}")
+        console.print(f"no versions at {registry}; push one: factory push task=… to={_one_below(registry)}")
     return {"versions": found}
+
+
+def own_gate(version: Version) -> None:
+    """The policy `gate=own` of a server that follows a registry: GateRefused unless this machine's gate promoted the version
+    against what is in production here. A decision that came with a pull does not count."""
+    engine = tables.open_database()
+    run, now = decisions.latest(engine, version.name), aliases.read(version.task).aliases.get("prod")
+    if run and not run["plan"]:  # as `_take_over_decision` logs it
+        raise GateRefused("INCONCLUSIVE", f"it was graded elsewhere only: factory grade version={version.name}")
+    decisions.allow(engine, version.name, store.get(now).name if now else "")
 
 
 def _wanted(arguments: dict[str, str]) -> tuple[list[Version], dict[str, Pointer]]:
@@ -171,6 +181,12 @@ def _row(version: dict[str, Any]) -> list[str]:
         version["version"].partition("@")[2],
         version["place"],
     ]
+
+
+def _one_below(registry: str) -> str:
+    """A place that one can push to: a namespace of the Hub holds repositories, and no versions by itself."""
+    place = parse(registry)
+    return f"{place}/<repo>" if place.scheme == "hub" and "/" not in place.path else str(place)
 
 
 def _flag(arguments: dict[str, str], name: str, default: bool) -> bool:

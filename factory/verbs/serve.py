@@ -9,6 +9,7 @@ from typing import Any
 from factory.errors import InputError
 from factory.registry.follow import following
 from factory.terminal import err, out, table
+from factory.verbs.hub import own_gate
 from serve import auth, kubernetes, remote, server
 from serve import top as live
 
@@ -30,7 +31,10 @@ def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     if "replicas" in arguments:
         given["replicas"] = _number("replicas", arguments["replicas"], 1, 64)
     registry = arguments.get("registry")
-    with following(registry, lambda text: err.print(text)) if registry else nullcontext():
+    policy = arguments.get("gate", "theirs")
+    if policy not in ("theirs", "own") or ("gate" in arguments and not registry):
+        raise InputError(f"gate={policy}: must be theirs or own, beside registry=…")
+    with following(registry, err.print, own_gate if policy == "own" else None) if registry else nullcontext():
         server.serve(server.Options(**given))
     return {"stopped": True}
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from evals import decisions, tables
+from evals.gate import Verdict
 from factory.registry import aliases
 from factory.registry.exchange import point, push
-from factory.registry.follow import Follower, following
+from factory.registry.follow import WRONG, Follower, following
 from factory.registry.places import open_remote
 from factory.registry.remote import Pointer, parse
 from factory.registry.store import Version
+from factory.verbs.hub import _take_over_decision, own_gate
 from tests.factory.registry.conftest import Make, other_home
 from tests.fakes.fake_hub import FakeHub
 
@@ -64,18 +68,24 @@ def test_it_takes_over_what_was_proven_and_nothing_else(hub: FakeHub, versions: 
     assert not follower.look() and live() == versions[2].sha  # an operator's rollback here is left alone
 
 
-def test_a_policy_of_ones_own_decides(hub: FakeHub, versions: list[Version]) -> None:
-    asked: list[str] = []
+def test_a_policy_of_ones_own_decides_whenever_it_can(hub: FakeHub, versions: list[Version]) -> None:
+    """Their PROMOTE is not enough for `gate=own`: the version comes, and is taken once this machine's gate says so."""
+    said: list[str] = []
+    follower = Follower(PLACE, said.append, own_gate)
+    for _ in range(2):
+        assert not follower.look() and live() is None
+    assert sum("was never graded: factory grade version=" in text for text in said) == 1
+    _take_over_decision(versions[0], PLACE)
+    assert not follower.look() and "graded elsewhere only: factory grade version=" in said[-1]
+    decide(versions[0], "REJECT")
+    assert not follower.look() and "REJECT: prod of hub:team/mail is not taken over: for the test" in said[-1]
+    decide(versions[0], "PROMOTE")
+    assert [v.sha for v in follower.look()] == [versions[0].sha] == [live()]
 
-    def gate(version: Version, alias: str) -> str:
-        asked.append(f"{alias} {version.sha}")
-        return "INCONCLUSIVE"
 
-    assert not Follower(PLACE, lambda text: None, gate).look()
-    assert asked == [f"prod {versions[0].sha}"] and live() is None
-    assert [v.sha for v in Follower(PLACE, lambda text: None, lambda version, alias: "PROMOTE").look()] == [
-        versions[0].sha
-    ]
+def decide(version: Version, decision: Literal["PROMOTE", "REJECT"]) -> None:
+    verdict = Verdict(decision=decision, why="for the test", labels=0, plan={}, plan_hash="a plan")
+    decisions.log(tables.open_database(), version.task, version.name, "", "", "", verdict)
 
 
 @pytest.mark.parametrize("fault", ["drop", 503, 429])
@@ -102,7 +112,20 @@ def test_wrong_bytes_leave_the_version_before(hub: FakeHub, versions: list[Versi
     follower.look()
     move(versions[1], PROVEN)
     hub.fault("GET .*safetensors", "wrong", times=99)
-    assert not follower.look() and live() == versions[0].sha and "the hash differs" in said[-1]
+    for _ in range(2):
+        assert not follower.look() and live() == versions[0].sha
+    assert sum("the hash differs" in text for text in said) == 1
+    hub.faults.clear()
+    assert [v.sha for v in follower.look()] == [versions[1].sha]
+
+
+def test_wrong_bytes_are_not_fetched_for_ever(hub: FakeHub, versions: list[Version]) -> None:
+    follower = Follower(PLACE, lambda text: None)
+    hub.fault("GET .*safetensors", "wrong", times=10**6)
+    for _ in range(WRONG):
+        assert not follower.look()
+    seen = len(hub.requests)
+    assert not follower.look() and not any("resolve" in r and "safetensors" in r for r in hub.requests[seen:])
 
 
 def test_it_follows_a_namespace_in_the_background(hub: FakeHub, versions: list[Version]) -> None:
