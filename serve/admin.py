@@ -12,6 +12,7 @@ Tokens are the keys of `serve/keys.json` that have `admin` scopes, and one that 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -26,6 +27,7 @@ from serve.auth import Keys
 from serve.control import Control
 from serve.engine import EngineError
 from serve.metrics import Metrics
+from serve.pool import Replica
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply_json
 
 log = logging.getLogger("serve.admin")
@@ -66,7 +68,7 @@ class Admin:
         if scope["method"] != method:
             raise Refusal(405, f"{path} takes {method}", code="method_not_allowed")
         if method == "GET":
-            return state(self.control, self.metrics)
+            return await state(self.control, self.metrics)
         order = _order(await read_body(receive), needs)
         try:
             result = await self._do(path, order)
@@ -104,8 +106,10 @@ class Admin:
         return key.name
 
 
-def state(control: Control, metrics: Metrics) -> dict[str, Any]:
+async def state(control: Control, metrics: Metrics) -> dict[str, Any]:
     """Everything that `factory top` shows. Times in seconds; what was not measured is null."""
+    ready = [replica for replica in _replicas(control) if replica.ready]
+    held = dict(zip(ready, await asyncio.gather(*(replica.engine.resident() for replica in ready)), strict=True))
     routes = control.routes
     return {
         "engines": [
@@ -116,6 +120,7 @@ def state(control: Control, metrics: Metrics) -> dict[str, Any]:
                 "running": replica.admission.running,
                 "waiting": replica.admission.waiting(),
                 "adapters": len(pool.wanted),
+                "resident": held.get(replica),
                 "restarts": replica.restarts,
             }
             for pool in control.pools.values()
@@ -135,7 +140,7 @@ def state(control: Control, metrics: Metrics) -> dict[str, Any]:
     }
 
 
-def _replicas(control: Control) -> list[Any]:
+def _replicas(control: Control) -> list[Replica]:
     return [replica for pool in control.pools.values() for replica in pool.replicas]
 
 

@@ -81,7 +81,7 @@ def run(
 async def _measure(
     ours: Place, base: str, versions: int, soak_minutes: float, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    direct = _engine()
+    direct = engine()
     first = aliases.resolve("t0@v1").name
     await _load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on
     pairs = [
@@ -116,7 +116,7 @@ async def _measure(
         },
         "failed": sum(r.failed for r in [*(r for p in (*pairs, *mixed) for r in p), *quiet, *busy]),
         "leases_left": state.get("leases"),
-        "engine_restarts": sum(engine["restarts"] for engine in state.get("engines", [])),
+        "engine_restarts": sum(e["restarts"] for e in state.get("engines", [])),
         "base": base,
         "cores": os.cpu_count(),
         "targets": TARGETS,
@@ -250,7 +250,7 @@ def _home(folder: Path, base: Base) -> Iterator[None]:
             os.environ["FACTORY_HOME"] = before
 
 
-def _engine() -> Place:
+def engine() -> Place:
     """The server's own vLLM: its process is the server's child, and its owner may read its key and its socket."""
     server = (remote.address() or {})["pid"]
     child = Path(f"/proc/{server}/task/{server}/children").read_text().split()[0]

@@ -119,18 +119,18 @@ class Engine:
         self.loaded.discard(name)
         await self._ask("unload", {"name": name})
 
-    async def pin(self, name: str) -> None:
-        await self._ask("pin", {"name": name})
+    async def resident(self) -> int | None:
+        """How many adapters the engine holds in memory now; None if it does not say so at once."""
+        try:
+            return sum((await self._ask("adapters", limit=2.0))["adapters"].values())
+        except EngineError:
+            return None
 
-    async def adapters(self) -> dict[str, bool]:
-        """The loaded names, and whether the engine holds each in memory now."""
-        return dict((await self._ask("adapters"))["adapters"])
-
-    async def _ask(self, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def _ask(self, what: str, body: dict[str, Any] | None = None, limit: float = 120.0) -> dict[str, Any]:
         method = "POST" if body else "GET"
         try:
             async with self.session.request(
-                method, f"/v1/factory/{what}", json=body, timeout=aiohttp.ClientTimeout(total=120)
+                method, f"/v1/factory/{what}", json=body, timeout=aiohttp.ClientTimeout(total=limit)
             ) as reply:
                 answer = await reply.json()
                 if reply.status != 200:

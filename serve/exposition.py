@@ -16,10 +16,10 @@ from serve.metrics import Metrics
 
 async def exposition(control: Control, metrics: Metrics) -> bytes:
     """The whole text. What an engine that is away would have said is left out."""
-    for fingerprint_pool in control.pools.values():
-        metrics.ready.labels(fingerprint_pool.name).set(len(fingerprint_pool.ready()))
-        metrics.resident.labels(fingerprint_pool.name).set(len(fingerprint_pool.wanted))
-        metrics.restarts.labels(fingerprint_pool.name).set(sum(r.restarts for r in fingerprint_pool.replicas))
+    for pool in control.pools.values():
+        metrics.ready.labels(pool.name).set(len(pool.ready()))
+        metrics.loaded.labels(pool.name).set(len(pool.wanted))
+        metrics.restarts.labels(pool.name).set(sum(r.restarts for r in pool.replicas))
     for task, traffic in control.routes.traffic.items():
         metrics.canary.labels(task).set(traffic.share)
         doors = [replica.admission for pool in control.pools.values() for replica in pool.replicas]
@@ -31,6 +31,11 @@ async def exposition(control: Control, metrics: Metrics) -> bytes:
         if replica.ready
     ]
     texts = await asyncio.gather(*(_own(engine) for _, engine in replicas))
+    held = await asyncio.gather(*(engine.resident() for _, engine in replicas))
+    metrics.resident.clear()
+    for (name, _), count in zip(replicas, held, strict=True):
+        if count is not None:
+            metrics.resident.labels(name).set(count)
     joined = CollectorRegistry()
     joined.register(_Joined([(name, text) for (name, _), text in zip(replicas, texts, strict=True)]))
     return generate_latest(metrics.registry) + generate_latest(joined)

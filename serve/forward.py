@@ -68,6 +68,7 @@ async def forward(engine: Engine, call: Call, target: Target, request: dict[str,
                 if cut == 1:
                     continue
                 events, rest = rest[:cut], rest[cut:]
+                done.completion += events.count(b"\n\n")  # about a token each; the usage at the end tells exactly
                 if b'"choices":[]' in events:
                     events = _take_usage(events, done, keep_usage)
                 await send({"type": "http.response.body", "body": events.replace(mine, theirs), "more_body": True})

@@ -93,7 +93,9 @@ class Gateway:
 
     async def _generate(self, caller: Caller, receive: Receive, call: Call) -> None:
         asked, done = parse(await read_body(receive), call.path), call.done
-        target = self.control.routes.resolve(asked["model"], str(asked.get("user") or caller.name or call.tag))
+        target = self.control.routes.resolve(
+            asked["model"], str(asked.get("user") or caller.name or call.tag["x-request-id"])
+        )
         done.task, done.key = target.task, caller.name
         done.version = target.version.sha[:SHORT] if target.version else "base"
         caller.check(target.task)

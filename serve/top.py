@@ -47,18 +47,25 @@ def view(state: dict[str, Any]) -> Group:
             f"{task['running']}+{task['waiting']}",
         )
     engines = Table(title="engines", title_justify="left", expand=True)
-    for name in ("base", "replica", "state", "running", "waiting", "adapters", "restarts"):
+    for name in ("base", "replica", "state", "running", "waiting", "in memory", "restarts"):
         engines.add_column(name, justify="left" if name in ("base", "state") else "right")
     for engine in state["engines"]:
         engines.add_row(
             engine["base"],
             str(engine["replica"]),
             Text("ready", "green") if engine["ready"] else Text("restarting", "red"),
-            *(str(engine[name]) for name in ("running", "waiting", "adapters", "restarts")),
+            *(str(engine[name]) for name in ("running", "waiting")),
+            f"{'–' if engine['resident'] is None else engine['resident']} of {engine['adapters']}",
+            str(engine["restarts"]),
         )
     reasons = [Text(f"{task['task']}: {task['why_not']}", "red") for task in state["tasks"] if task["why_not"]]
     return Group(
-        tasks, engines, *reasons, Text("Ctrl-C ends; medians of the last 30 s; queue is running+waiting", "dim")
+        tasks,
+        engines,
+        *reasons,
+        Text(
+            "Ctrl-C ends; medians of the last 30 s; queue is running+waiting; in memory: of the loaded adapters", "dim"
+        ),
     )
 
 

@@ -62,10 +62,15 @@ async def generate(request: Request) -> Response:
     model = asked["model"]
     if model != base and model not in loaded:
         return _error(404, f"The model `{model}` does not exist.")
-    if asked.get("temperature") is not None and not isinstance(asked["temperature"], int | float):
-        return _error(400, "temperature must be a number")
-    choice = (asked.get("structured_outputs") or {}).get("choice")
-    words = [choice[0]] if choice else [f"{model}:{i} " for i in range(asked.get("max_tokens") or 8)]
+    for name, least, most in (("temperature", 0, 2), ("max_tokens", 1, 10_000), ("max_completion_tokens", 1, 10_000)):
+        value = asked.get(name)
+        if value is not None and not (isinstance(value, int | float) and least <= value <= most):
+            return _error(400, f"{name} must be a number from {least} to {most}")
+    structure = asked.get("structured_outputs") or {}
+    if not isinstance(structure, dict):
+        return _error(400, "structured_outputs must be an object")
+    length = asked.get("max_completion_tokens") or asked.get("max_tokens") or 8
+    words = [structure["choice"][0]] if structure.get("choice") else [f"{model}:{i} " for i in range(int(length))]
     usage = {"prompt_tokens": 5, "completion_tokens": len(words), "total_tokens": 5 + len(words)}
     frame = {"id": "x", "object": "chat.completion", "created": int(time.time()), "model": model}
     if not asked.get("stream"):

@@ -1,6 +1,8 @@
 """The real server over fake engines (`tests/fakes/engine.py`) and made-up bases: up in a second, for tests of the rest.
 
-`python -m tests.fakes.serving '{"port": 0}'` is `python -m serve.server` with these two replaced.
+`python -m tests.fakes.serving '{"port": 0}'` is `python -m serve.server` with these two replaced. FAKE_PATIENCE is how
+many seconds a client may take to send its headers, or its body; FAKE_OPENED a file that gets the path of every file
+that the server's process opens once it serves.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from safetensors.numpy import save_file
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.home import digest, home, write_json
-from serve import boot, control, process, server
+from serve import boot, control, guard, process, replies, server
 from serve.bench import lora_config
 
 LAYERS, WIDTH = 2, 32
@@ -61,6 +63,7 @@ class Fake:
 
     url: str
     process: subprocess.Popen[str]
+    home: Path
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -87,7 +90,7 @@ def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
         answer = json.loads(child.stdout.readline() or '{"error": "it ended at once"}')
         if "error" in answer:
             raise RuntimeError(answer["error"])
-        yield Fake(answer["url"], child)
+        yield Fake(answer["url"], child, folder)
     finally:
         child.terminate()
         child.wait()
@@ -98,7 +101,22 @@ def main() -> int:
     process.MODULE = "tests.fakes.engine"
     process.cuda = lambda: False
     control.prepare = found_base
+    if patience := os.environ.get("FAKE_PATIENCE"):
+        guard.HEADER_LIMIT = replies.BODY_LIMIT = float(patience)
+    if opened := os.environ.get("FAKE_OPENED"):
+        _note_opened(opened)
     return server.main()
+
+
+def _note_opened(path: str) -> None:
+    """Write down what this process opens, as Python's audit events tell it."""
+    notes = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def hook(event: str, words: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(words[0], str | bytes):
+            os.write(notes, os.fsencode(os.path.abspath(words[0])) + b"\n")
+
+    sys.addaudithook(hook)
 
 
 if __name__ == "__main__":

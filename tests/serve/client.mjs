@@ -22,5 +22,6 @@ try {
 const models = [];
 for await (const one of client.models.list()) models.push(one.id);
 console.log(JSON.stringify({
-  whole: whole.choices[0].message.content, model: whole.model, streamed: text, usage, missing, models,
+  whole: whole.choices[0].message.content, model: whole.model, counted: whole.usage.completion_tokens,
+  streamed: text, usage, missing, models,
 }));

@@ -32,9 +32,24 @@ def made_up(place: Path) -> Base:
 @pytest.fixture
 def fake(place: Path, made_up: Base) -> Iterator[Fake]:
     """`summary` with three versions, `identity` and `classification` with one, over a fake engine."""
-    for seed in (1, 2, 3):
-        register(made_up, "summary", seed, kind="summary")
-    register(made_up, "identity", 4, kind="identity", prompt="")
-    register(made_up, "classification", 5, kind="classification", labels=LABELS)
+    register_three(made_up)
     with fake_server(place) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake]:
+    """The same once for a module, for tests that leave it as they found it."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACTORY_HOME", str(folder))
+        register_three(fake_base())
+        with fake_server(folder) as running:
+            yield running
+
+
+def register_three(base: Base) -> None:
+    for seed in (1, 2, 3):
+        register(base, "summary", seed, kind="summary")
+    register(base, "identity", 4, kind="identity", prompt="")
+    register(base, "classification", 5, kind="classification", labels=LABELS)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 
@@ -62,3 +67,42 @@ async def stream(session: aiohttp.ClientSession, url: str, model: str, prompt: s
             return answer
     except (aiohttp.ClientError, OSError):
         return Answer(model, 0, started=started)
+
+
+async def through_a_kill(url: str, models: tuple[str, ...], pid: int, clients: int) -> list[Answer]:
+    """Each client asks until it was sent away once and answered again; `pid` is killed as soon as all have begun."""
+    answers: list[Answer] = []
+    limit = time.monotonic() + 240
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def one(number: int) -> None:
+            away = False
+            while time.monotonic() < limit:
+                answers.append(await stream(session, url, models[number % len(models)], "Hello", 24))
+                away = away or answers[-1].status != 200
+                if away and answers[-1].status == 200:
+                    return
+                await asyncio.sleep(0.05)
+            raise AssertionError(f"client {number}: {answers[-1]}")
+
+        work = [asyncio.create_task(one(number)) for number in range(clients)]
+        while len(answers) < clients and time.monotonic() < limit:
+            await asyncio.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(*work)
+    return answers
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> bool:
+    """Whether the condition comes true within a time that only a server at fault needs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -6,9 +6,7 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,11 @@ import pytest
 
 from factory.registry import aliases
 from serve import remote
+from serve.bench import engine
 from tests.conftest import Server
 from tests.fakes.adapters import register
-from tests.serve.load import Answer, stream
+from tests.serve.hostile import attack
+from tests.serve.load import Answer, children, stream, through_a_kill, until
 
 pytestmark = pytest.mark.slow
 USER: list[Any] = [{"role": "user", "content": "Hello Ana, the parcel will arrive on Friday."}]
@@ -40,6 +40,7 @@ def client(server: Server) -> openai.OpenAI:
 
 
 def test_the_python_client_whole_and_streamed(server: Server, client: openai.OpenAI) -> None:
+    _seen_once(server)
     ask: Any = {"model": "summary", "messages": USER, "max_tokens": 8, "temperature": 0}
     whole = client.chat.completions.with_raw_response.create(**ask)
     assert whole.headers["x-adapter-version"] == server.tasks["summary"][0].name
@@ -47,7 +48,7 @@ def test_the_python_client_whole_and_streamed(server: Server, client: openai.Ope
     chunks = list(client.chat.completions.create(**ask, stream=True, stream_options={"include_usage": True}))
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
     assert answer.model == "summary" and text == answer.choices[0].message.content
-    assert chunks[-1].usage == answer.usage or chunks[-1].usage.completion_tokens == 8
+    assert chunks[-1].usage.completion_tokens == answer.usage.completion_tokens
     completion = client.completions.create(model="summary", prompt="Hello", max_tokens=4, temperature=0)
     assert completion.choices[0].text is not None and completion.model == "summary"
     assert "summary@v2" in [model.id for model in client.models.list()]
@@ -76,11 +77,16 @@ def test_what_vllm_can_do_goes_through(client: openai.OpenAI) -> None:
             ask(**wrong)
 
 
+def _seen_once(server: Server) -> None:
+    """Ask before answers are compared: the first time a prompt is computed whole, later its cached part is not, and the
+    other order of the sums may tip a random adapter to another token."""
+    body = {"model": "summary", "messages": USER, "max_tokens": 8, "temperature": 0}
+    assert httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120).status_code == 200
+
+
 def _until_known(server: Server, name: str) -> None:
     """Wait until the server has seen that this version is registered: it looks twice a second."""
-    deadline = time.monotonic() + 20
-    while httpx.get(f"{server.url}/v1/models/{name}").status_code != 200 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    assert until(lambda: httpx.get(f"{server.url}/v1/models/{name}").status_code == 200)
 
 
 def _is_json(text: str, finish: str) -> None:
@@ -118,17 +124,17 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.xfail(
-    strict=False, reason="the stream came in 2 pieces and not 8 with the tiny base; the expectation is being looked at"
-)
 def test_the_node_client(server: Server, node: Path) -> None:
+    """The same answer whole and streamed, as long as the model makes it: a random adapter may end after two tokens."""
+    _seen_once(server)
     done = subprocess.run(
         ["node", "client.mjs", server.url, "summary"], cwd=node, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["whole"] == answer["streamed"] and answer["model"] == "summary"
-    assert answer["usage"]["completion_tokens"] == 8 and answer["missing"] == 404 and "summary" in answer["models"]
+    assert 1 <= answer["usage"]["completion_tokens"] == answer["counted"] <= 8
+    assert answer["missing"] == 404 and {"tiny", "summary", "summary@v2"} <= {*answer["models"]}
 
 
 def test_a_broken_adapter_reaches_no_engine(server: Server) -> None:
@@ -144,6 +150,91 @@ def test_a_broken_adapter_reaches_no_engine(server: Server) -> None:
     reply = httpx.post(f"{server.url}/v1/chat/completions", json={"model": "broken@v1", "messages": USER}, timeout=30)
     assert reply.status_code == 404 and "not finite" in reply.json()["error"]["message"]
     assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_200_hostile_requests_leave_it_up(server: Server) -> None:
+    """vLLM itself sees those that the gateway lets through."""
+    before = (remote.state() or {})["engines"][0]["restarts"]
+    statuses = attack(server.url, 200, seed=8)
+    assert set(statuses) <= {200, 400, 404, 405}, statuses
+    state = remote.state() or {}
+    assert state["leases"] == 0 and state["engines"][0]["restarts"] == before
+    assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_a_caller_that_hangs_up_ends_the_generation(server: Server) -> None:
+    """Told by the tokens that vLLM makes while it writes a second answer of the same length: one's worth, not two's."""
+
+    def made() -> float:
+        text = httpx.get(f"{server.url}/metrics", timeout=60).text
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith("vllm:generation_tokens_total{")
+        )
+
+    body = {"model": "summary", "messages": USER, "max_tokens": 200, "ignore_eos": True}
+    before = made()
+    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json={**body, "stream": True}, timeout=120) as reply:
+        next(reply.iter_lines())
+    assert httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=300).status_code == 200
+    assert 200 <= made() - before < 300
+
+
+def test_the_plugin_loads_pins_lists_and_removes(server: Server) -> None:
+    version = register(server.base, "plugged", 21)
+    name = version.name
+
+    async def main() -> list[Any]:
+        said: list[Any] = []
+        async with engine().session() as session:
+
+            async def ask(what: str, **body: str) -> None:
+                method = "POST" if body else "GET"
+                async with session.request(method, f"/v1/factory/{what}", json=body or None) as reply:
+                    answer = await reply.json()
+                    said.append(answer["adapters"].get(name) if "adapters" in answer else (reply.status, answer))
+
+            for _ in range(2):
+                await ask("load", name=name, path=str(version.folder))
+            await ask("pin", name=name)
+            await ask("adapters")
+            await ask("unload", name=name)
+            await ask("pin", name=name)
+            await ask("adapters")
+            await ask("load", name=name, path="/nowhere")
+            async with session.post("/v1/load_lora_adapter", json={"lora_name": "x", "lora_path": "/tmp"}) as reply:
+                said.append(reply.status)
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(engine().socket)) as stranger:
+            for path in ("/health", "/v1/models", "/v1/factory/adapters", "/metrics"):
+                async with stranger.get(f"http://engine{path}") as reply:
+                    said.append(reply.status)
+        return said
+
+    said = asyncio.run(main())
+    assert said[:2] == [(200, {"loaded": name, "new": True}), (200, {"loaded": name, "new": False})]
+    assert said[2] == (200, {"pinned": True}) and said[3] is True
+    assert said[4] == (200, {"unloaded": name, "was": True}) and said[5][0] == 404 and said[6] is None
+    assert said[7][0] == 422 and said[8] == 404
+    assert said[9:] == [401] * 4  # not even its health without the key
+
+
+def test_more_versions_than_slots_all_answer(server: Server) -> None:
+    """The bench asks 200 versions; here it is 24 for 8 slots, 16 at a time."""
+    for seed in range(24):
+        register(server.base, "many", 100 + seed)
+    _until_known(server, "many@v24")
+    before = (remote.state() or {})["engines"][0]["restarts"]
+
+    async def main() -> list[Answer]:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=16)) as session:
+            asked = (stream(session, server.url, f"many@v{n % 24 + 1}", "Hello", 4) for n in range(48))
+            return list(await asyncio.gather(*asked))
+
+    answers = asyncio.run(main())
+    assert all(a.status == 200 and a.whole for a in answers), [a for a in answers if a.status != 200]
+    assert len({a.version for a in answers}) == 24
+    assert (remote.state() or {})["engines"][0]["restarts"] == before
 
 
 def test_200_streams_while_versions_change_20_times(server: Server) -> None:
@@ -200,31 +291,8 @@ def test_200_streams_while_versions_change_20_times(server: Server) -> None:
 def test_vllm_killed_under_load_is_back_by_itself(server: Server) -> None:
     """The gateway answers 503 while it is away, and afterwards everything is there as before."""
     before = {task["task"]: task["prod"] for task in (remote.state() or {})["tasks"]}
-    gateway = (remote.address() or {})["pid"]
-    engine = int(Path(f"/proc/{gateway}/task/{gateway}/children").read_text().split()[0])
-
-    async def main() -> list[Answer]:
-        answers: list[Answer] = []
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-
-            async def one(number: int) -> None:
-                limit = time.monotonic() + 240
-                seen_away = False
-                while time.monotonic() < limit:
-                    answer = await stream(session, server.url, ("summary", "identity")[number % 2], "Hello", 12)
-                    answers.append(answer)
-                    seen_away = seen_away or answer.status == 503
-                    if seen_away and answer.status == 200:
-                        return
-                    await asyncio.sleep(0.2)
-
-            clients = [asyncio.create_task(one(number)) for number in range(20)]
-            await asyncio.sleep(1)
-            os.kill(engine, signal.SIGKILL)
-            await asyncio.gather(*clients)
-        return answers
-
-    answers = asyncio.run(main())
+    victim = children((remote.address() or {})["pid"])[0]
+    answers = asyncio.run(through_a_kill(server.url, ("summary", "identity"), victim, 20))
     assert {answer.status for answer in answers} == {200, 503}
     assert all(answer.whole for answer in answers if answer.status == 200)
     state = remote.state() or {}

@@ -14,8 +14,7 @@ from factory.base.build import Base
 from serve import remote
 from tests.fakes.adapters import register
 from tests.fakes.serving import fake_server
-from tests.serve.load import Answer, stream
-from tests.serve.test_crash import children
+from tests.serve.load import Answer, children, stream, until
 
 
 def test_two_replicas_share_the_work_and_one_may_die(place: Path, made_up: Base) -> None:
@@ -52,7 +51,5 @@ def test_two_replicas_share_the_work_and_one_may_die(place: Path, made_up: Base)
         assert len(broken) <= 12  # only streams that had begun on the engine that died; everything later was served
         assert all(a.status == 200 for a in answers[-6:])
         assert (remote.promote("summary@v2") or {})["prod"] == "summary@v2"
-        deadline = time.monotonic() + 15
-        while not all(e["ready"] for e in (remote.state() or {})["engines"]) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert [(e["ready"], e["adapters"]) for e in (remote.state() or {})["engines"]] == [(True, 8)] * 2
+        state = lambda: [(e["ready"], e["adapters"]) for e in (remote.state() or {})["engines"]]  # noqa: E731
+        assert until(lambda: state() == [(True, 8)] * 2), state()

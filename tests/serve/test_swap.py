@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +14,7 @@ from factory.registry import aliases
 from serve import remote
 from tests.fakes.adapters import register
 from tests.fakes.serving import Fake, fake_base, fake_server
-from tests.serve.load import Answer, stream
+from tests.serve.load import Answer, stream, until
 
 MODELS = ("summary", "identity", "classification")
 
@@ -67,10 +66,7 @@ def test_what_is_no_longer_needed_is_unloaded_and_what_was_before_stays(fake: Fa
     assert loaded() == 3
     assert (remote.promote("summary@v2") or {})["previous"] == "summary@v1"
     assert (remote.promote("summary@v3") or {})["previous"] == "summary@v2"
-    deadline = time.monotonic() + 10
-    while loaded() != 4 and time.monotonic() < deadline:  # v3 live, v2 for the way back, and the two other tasks
-        time.sleep(0.1)
-    assert loaded() == 4
+    assert until(lambda: loaded() == 4)  # v3 live, v2 for the way back, and the two other tasks
     assert (remote.rollback("summary") or {})["prod"] == "summary@v2"
 
 
@@ -86,10 +82,7 @@ def test_a_promotion_decided_on_an_old_state_changes_nothing(fake: Fake) -> None
 
 def test_a_promotion_made_elsewhere_is_followed(fake: Fake) -> None:
     aliases.point(aliases.resolve("summary@v2"))
-    deadline = time.monotonic() + 10
-    while (remote.state() or {})["tasks"][2]["prod"] != "summary@v2" and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert (remote.state() or {})["tasks"][2]["prod"] == "summary@v2"
+    assert until(lambda: (remote.state() or {})["tasks"][2]["prod"] == "summary@v2")
 
 
 def test_a_canary_gets_its_share_of_callers_and_each_caller_always_the_same(fake: Fake) -> None:
@@ -132,10 +125,7 @@ def test_a_promotion_to_another_base_starts_its_engine_and_ends_the_old_one(plac
         assert answers[0].version != answers[-1].version
         assert sorted(e["base"] for e in (remote.state() or {})["engines"]) == ["small", "tiny"]
         remote.promote("summary@v3")
-        deadline = time.monotonic() + 20
-        while len((remote.state() or {})["engines"]) > 1 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert [e["base"] for e in (remote.state() or {})["engines"]] == ["small"]
+        assert until(lambda: [e["base"] for e in (remote.state() or {})["engines"]] == ["small"])
 
 
 def test_the_shadow_answers_for_the_record_only(fake: Fake, place: Path) -> None:
@@ -147,9 +137,7 @@ def test_the_shadow_answers_for_the_record_only(fake: Fake, place: Path) -> None
 
     answer = asyncio.run(ask())
     record = place / "serve" / "shadow" / "summary.jsonl"
-    deadline = time.monotonic() + 10
-    while not record.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert until(record.exists)
     sha = aliases.read("summary").versions[2].sha[:12]
     assert f'"shadow": "summary@{sha}"' in record.read_text() and sha not in answer.version
     remote.shadow("summary", "")

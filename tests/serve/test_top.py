@@ -16,5 +16,7 @@ def test_it_shows_tasks_versions_shares_and_engines(fake: Fake) -> None:
     assert state is not None
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(view(state))
-    (row,) = [line for line in console.export_text().splitlines() if "summary" in line]
+    (row,) = [line for line in console.export_text(clear=False).splitlines() if "summary" in line]
     assert [cell.strip() for cell in row.strip("│").split("│")][:4] == ["summary", "v2", "v1", "v3 10%"]
+    (engine,) = [line for line in console.export_text(clear=False).splitlines() if "ready" in line]
+    assert "4 of 4" in engine

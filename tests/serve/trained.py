@@ -1,0 +1,45 @@
+"""Adapters that have learned something, for tests in which random weights would answer too much by chance.
+
+Random adapters write gibberish, where the two best tokens are often as likely as each other and the last bit decides.
+A few hundred rows of the shipped tasks are enough for answers that a model is sure of.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from factory import recipe as recipes
+from factory.base.build import Base, load_model, load_tokenizer
+from factory.data.build import build
+from factory.data.rows import Row
+from factory.registry import aliases, store
+from factory.registry.store import Version
+from factory.train.fused.engine import train_many
+from factory.train.fused.run import Failed, Job
+from factory.train.tokens import encode
+
+TASKS = ("summary", "identity", "classification")
+ROWS, EPOCHS = 160, 3
+
+
+def train(base: Base, folder: Path, prefix: str) -> dict[str, tuple[Version, list[Row]]]:
+    """Each shipped task, learned for a moment over `base` and registered as `<prefix><task>`, with its eval rows."""
+    tokenizer = load_tokenizer(base)
+    found, jobs = {}, []
+    for task in TASKS:
+        recipe = recipes.load(task, {"base": base.name, "train.epochs": str(EPOCHS), "train.evals": "1"})
+        built = build(recipe, tokenizer)
+        prompt = recipe.system_prompt()
+        learn = [encode(tokenizer, row.with_system(prompt), recipe.train.max_length) for row in built.train[:ROWS]]
+        jobs.append(Job(task, recipe, learn, [], folder / task))
+        found[task] = (recipe, built.eval)
+    made: dict[str, Any] = {}
+    for job, result in zip(jobs, train_many(jobs, base, load_model(base)), strict=True):
+        assert not isinstance(result, Failed), result
+        recipe, rows = found[job.name]
+        facts = store.facts_of(recipe, base).model_copy(update={"task": prefix + job.name})
+        version = store.add(result.adapter, facts)
+        aliases.register(version)
+        made[job.name] = (version, rows)
+    return made
