@@ -48,7 +48,14 @@ def gather(
     """
     base_id, revision = base_of(version)
     recipe = store.noted(version, "recipe") or {}
+    card = _card(version.task, recipe)
     notes = {name: _public(name, store.noted(version, name), with_data) for name in NOTES}
+    if notes["data"]:
+        notes["data"] |= {
+            "license": card.data_license or None,
+            "datasets": card.datasets,
+            "sha256": _row_hashes(version),
+        }
     entry = aliases.read(version.task).entry(version.sha)
     curves = Path((store.noted(version, "run") or {}).get("folder", "none")) / "curves.png"
     dossier = Dossier(
@@ -57,7 +64,7 @@ def gather(
         place=place,
         base_id=base_id,
         base_revision=revision,
-        card=_card(version.task, recipe),
+        card=card,
         description=recipe.get("description", ""),
         train=recipe.get("train", {}),
         scorecard=notes["scorecard"],
@@ -175,9 +182,18 @@ def _unplaced(value: Any) -> Any:
     return value
 
 
+def _row_hashes(version: Version) -> dict[str, str]:
+    """sha256 of the built rows as far as they are here: who gets them another way can see that they are the same."""
+    folder = _data_folder(version)
+    return {name: sha256(folder / name) for name in ROWS if (folder / name).is_file()}
+
+
+def _data_folder(version: Version) -> Path:
+    return home("data", str((store.noted(version, "data") or {}).get("hash", "none")))
+
+
 def _rows(version: Version) -> Files:
-    data = store.noted(version, "data") or {}
-    folder = home("data", str(data.get("hash", "none")))
+    folder = _data_folder(version)
     if not all((folder / name).is_file() for name in ROWS):
         raise InputError(f"with_data=true: the data set of {version.name} is not on this machine; push without it")
     return {f"{OWN_FOLDER}data/{name}": folder / name for name in ROWS}

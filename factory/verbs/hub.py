@@ -93,7 +93,7 @@ def listing(registry: str, task: str, quiet: bool) -> dict[str, Any]:
 
 
 def own_gate(version: Version) -> None:
-    """The policy `gate=own` of a server that follows a registry: GateRefused unless this machine's gate promoted the version
+    """The policy `gate=own` of a server that follows: GateRefused unless this machine's gate promoted the version
     against what is in production here. A decision that came with a pull does not count."""
     engine = tables.open_database()
     run, now = decisions.latest(engine, version.name), aliases.read(version.task).aliases.get("prod")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from factory.errors import FactoryError, InputError
+from factory.home import home
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.hub import Hub
@@ -62,16 +64,34 @@ def test_what_stands_there_is_for_strangers_and_holds_no_rows(hub: FakeHub, make
         "files": [{"file": "/home/me/mails.jsonl"}],
         "closest": ["a private message"],
     }
+    built = home("data", "d" * 64)
+    built.mkdir()
+    for name in ("train.jsonl", "eval.jsonl"):
+        (built / name).write_text('{"prompt": "a private message"}\n')
+    recipe = {"card": {"data_license": "cc-by-4.0", "datasets": ["team/mails"]}}
     (tmp_path / "curves.png").write_bytes(b"\x89PNG of the losses")
-    send(make(1, scorecard=CARD, data=data, run={"folder": str(tmp_path)}))
+    version = make(1, scorecard=CARD, data=data, recipe=recipe, run={"folder": str(tmp_path)})
+    remote = send(version)
     files = {name: blob.data for name, blob in hub.repos["team/mail"].at("main").files.items()}  # type: ignore[union-attr]
     config = json.loads(files[CONFIG])
     assert (config["base_model_name_or_path"], config["revision"]) == ("team/small", "a" * 40)
     manifest = json.loads(files["factory/manifest.json"])
     assert manifest["base"] == {"id": "team/small", "revision": "a" * 40, "fingerprint": "f" * 64}
     assert files["factory/curves.png"] == b"\x89PNG of the losses" and b"](factory/curves.png)" in files["README.md"]
+    about = json.loads(files["factory/data.json"])
+    assert (about["hash"], about["rows"], about["license"], about["datasets"]) == (
+        "d" * 64,
+        rows,
+        "cc-by-4.0",
+        ["team/mails"],
+    )
+    assert about["sha256"]["train.jsonl"] == hashlib.sha256((built / "train.jsonl").read_bytes()).hexdigest()
     everything = b"".join(files.values())
     assert b"private message" not in everything and b"/home/me" not in everything and b"mails.jsonl" in everything
+    push(make(2, data=data), remote, PLACE, with_data=True)
+    assert (
+        hub.repos["team/mail"].at("v2").files["factory/data/train.jsonl"].data == (built / "train.jsonl").read_bytes()
+    )  # type: ignore[union-attr]
 
 
 def test_pushing_again_does_nothing(hub: FakeHub, make: Make) -> None:
