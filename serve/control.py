@@ -24,7 +24,7 @@ from factory.errors import FactoryError, InputError
 from factory.home import home
 from factory.registry import aliases, store
 from factory.registry.aliases import Registry
-from factory.registry.preflight import Refused, own_copy, preflight
+from factory.registry.preflight import TASK, Refused, own_copy, preflight
 from factory.registry.store import Version
 from serve.catalogue import read_registries, read_versions, size_for
 from serve.engine import EngineError
@@ -102,7 +102,7 @@ class Control:
         Errors: InputError for a name that is not there, Refused by the preflight, EngineError if it cannot be loaded,
         FactoryError if someone else changed the task meanwhile. In each of these cases nothing has changed.
         """
-        version = await asyncio.to_thread(aliases.resolve, name)
+        version = await asyncio.to_thread(_named, name)
         async with self._lock("task", version.task):
             expected = aliases.read(version.task).generation if expected is None else expected
             await self._read()
@@ -119,7 +119,7 @@ class Control:
 
     async def rollback(self, task: str) -> dict[str, Any]:
         """Let the task mean what it meant before; that version is still loaded."""
-        async with self._lock("task", task):
+        async with self._lock("task", _task(task)):
             registry = aliases.read(task)
             if not registry.history:
                 raise InputError(f"{task} has no earlier version to go back to")
@@ -130,10 +130,10 @@ class Control:
 
     async def shadow(self, task: str, name: str) -> dict[str, Any]:
         """Send a copy of the task's requests to the version `name`, for the record only; an empty name ends that."""
-        version = await asyncio.to_thread(aliases.resolve, name) if name else None
+        version = await asyncio.to_thread(_named, name) if name else None
         if version and version.task != task:
             raise InputError(f"{version.name} is no version of {task}")
-        async with self._lock("task", task):
+        async with self._lock("task", _task(task)):
             if version:
                 await self._ready(version)
             self._set(aliases.read(task), shadow=version.sha if version else None)
@@ -141,7 +141,7 @@ class Control:
 
     async def load(self, name: str) -> dict[str, Any]:
         """Load a version that no alias means yet, so that its first caller need not wait."""
-        version = await asyncio.to_thread(aliases.resolve, name)
+        version = await asyncio.to_thread(_named, name)
         await self._read()
         await self._ready(version)
         return self.describe(version.task)
@@ -322,6 +322,21 @@ class Control:
 
     def _lock(self, kind: str, name: str) -> asyncio.Lock:
         return self._locks.setdefault((kind, name), asyncio.Lock())
+
+
+def _named(name: str) -> Version:
+    """The version `name`. Neither the name nor what lies in the store may lead to files outside the registry."""
+    task = _task(name.partition("@")[0])
+    version = aliases.resolve(name)
+    if version.task != task:
+        raise Refused(f"{name} says that it is a version of {version.task[:80]!r}")
+    return version
+
+
+def _task(task: str) -> str:
+    if not TASK.fullmatch(task):
+        raise InputError(f"{task[:80]!r} is no task's name: lower-case letters, digits, - and _")
+    return task
 
 
 def golden(version: Version) -> list[Messages]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from factory.base.build import Base
+from factory.errors import InputError
 from factory.home import digest, home, write_json
 from factory.registry import aliases, store
 from factory.registry.aliases import Entry, Registry
@@ -26,6 +28,7 @@ from serve.bench import random_weights
 from tests.fakes.adapters import config, facts, register
 from tests.fakes.serving import fake_base, fake_server
 
+ROOT = Path(__file__).parents[2]
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
 Q1 = "base_model.model.model.layers.1.self_attn.q_proj.lora_{}.weight"
 
@@ -216,8 +219,15 @@ def test_sound_adapters_pass(place: Path, made_up: Base) -> None:
         preflight(register(fake_base("small"), "summary", 1), made_up, 16)
 
 
-def test_the_server_stays_up_and_refuses_them_all(place: Path, made_up: Base) -> None:
-    """All of them in one registry: a caller gets 404, a promotion is refused, everything else goes on."""
+def test_the_server_stays_up_and_refuses_them_all(
+    place: Path, made_up: Base, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All of them in one registry: a caller gets 404, a promotion is refused, everything else goes on, and the server
+    opens nothing outside its home but what Python itself needs."""
+    opened = tmp_path / "opened"
+    monkeypatch.setenv("FAKE_OPENED", str(opened))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "own"))
+    (tmp_path / "own").mkdir()
     register(made_up, "good", 9)
     tasks = {}
     for number, (case, (spoil, _)) in enumerate(HOSTILE.items()):
@@ -232,10 +242,19 @@ def test_the_server_stays_up_and_refuses_them_all(place: Path, made_up: Base) ->
             with pytest.raises(Exception, match=r".+"):
                 remote.promote(f"{task}@v1")
             assert "prod" not in aliases.read(task).aliases
+        for name in ("../../etc/passwd@v1", "/etc/passwd", "good@../../x", "t0\n@v1"):
+            with pytest.raises(InputError):
+                remote.promote(name)
+            with pytest.raises(InputError):
+                remote.rollback(name)
         assert client.post("/v1/chat/completions", json={"model": "good", **ask}).status_code == 200
         assert client.get("/health").status_code == 200
         state = remote.state() or {}
         assert state["engines"][0]["restarts"] == 0 and state["engines"][0]["adapters"] == 1
+    fine = (f"{place}/", f"{tmp_path}/own/", sys.base_prefix, sys.prefix, str(ROOT), "/proc/", "/dev/null")
+    paths = set(opened.read_text().splitlines())
+    assert any(path.startswith(str(place)) for path in paths)
+    assert not [path for path in paths if not path.startswith(fine)]
 
 
 def _as(folder: Path, base: Base, spoil: Callable[[Path, Base], None], task: str) -> None:

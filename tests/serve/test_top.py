@@ -19,4 +19,4 @@ def test_it_shows_tasks_versions_shares_and_engines(fake: Fake) -> None:
     (row,) = [line for line in console.export_text(clear=False).splitlines() if "summary" in line]
     assert [cell.strip() for cell in row.strip("│").split("│")][:4] == ["summary", "v2", "v1", "v3 10%"]
     (engine,) = [line for line in console.export_text(clear=False).splitlines() if "ready" in line]
-    assert "4 of 4" in engine
+    assert "5 of 5" in engine
