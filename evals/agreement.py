@@ -1,4 +1,4 @@
-"""How far graders agree: Krippendorff's alpha (own code), Cohen's and Fleiss' kappa (statsmodels), bootstrap intervals.
+"""How far graders agree: Krippendorff's alpha, Cohen's kappa, Fleiss' kappa (statsmodels), bootstrap intervals.
 
 Alpha (Krippendorff 2011, "Computing Krippendorff's alpha-reliability") is 1 - observed / expected disagreement over
 pairs of values in the same unit. It takes any number of raters and missing values, and weighs a miss by two levels more
@@ -53,27 +53,27 @@ def cohen(
 ) -> Agreement:
     """Cohen's kappa of two graders over the same items; levels are 0..levels-1, `weights` by their distance.
 
-    The interval draws the confusion table again from its own shares.
+    The interval draws the confusion table again from its own shares, all draws at once: statsmodels takes 0.7 s.
     """
-    from statsmodels.stats.inter_rater import cohens_kappa
-
     table = np.zeros((levels, levels))
     np.add.at(table, (np.asarray(left, int), np.asarray(right, int)), 1)
     n = int(table.sum())
-
-    def kappa(t: np.ndarray) -> float:
-        t = t / t.sum()
-        if (t.sum(axis=0) * t.sum(axis=1)).sum() == 1:  # both only ever used one and the same level
-            return float("nan")
-        scores = np.arange(levels) if weights else None
-        return float(cohens_kappa(t, weights=scores, wt=weights, return_results=False))
-
-    if not n or np.isnan(value := kappa(table)):
+    apart = np.abs(np.subtract.outer(np.arange(levels), np.arange(levels)))
+    cost = {None: (apart > 0).astype(float), "linear": apart, "quadratic": apart**2}[weights]
+    if not n or np.isnan(value := _kappa(table[None], cost)[0]):
         return Agreement(value=None, n=n)
-    rng = np.random.default_rng(SEED)
-    drawn = [kappa(t) for t in rng.multinomial(n, (table / n).ravel(), RESAMPLES).reshape(-1, levels, levels)]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return Agreement(value=round(value, 4), low=round(float(low), 4), high=round(float(high), 4), n=n)
+    drawn = np.random.default_rng(SEED).multinomial(n, (table / n).ravel(), RESAMPLES)
+    low, high = np.nanpercentile(_kappa(drawn.reshape(-1, levels, levels), cost), [2.5, 97.5])
+    return Agreement(value=round(float(value), 4), low=round(float(low), 4), high=round(float(high), 4), n=n)
+
+
+def _kappa(tables: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """1 - observed / expected cost of B confusion tables (B x levels x levels); NaN where only one level was used."""
+    shares = tables / tables.sum(axis=(1, 2), keepdims=True)
+    chance = shares.sum(axis=2)[:, :, None] * shares.sum(axis=1)[:, None, :]
+    observed, expected = ((t * cost).sum(axis=(1, 2)) for t in (shares, chance))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(expected > 0, 1 - observed / expected, np.nan)
 
 
 def fleiss(counts: Sequence[Sequence[int]]) -> float | None:

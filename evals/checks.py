@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from evals import text
-from evals.grades import BANDS, Band, Grade
+from evals.grades import BANDS, Grade
 from factory.data.rows import Row
 from factory.strict import Strict
 
@@ -133,20 +133,17 @@ def foreign(row: Row, output: str, limits: Limits) -> Grade | None:
 
 
 def verdict(row: Row, output: str, limits: Limits) -> Grade | None:
-    """A judge's reply ends with the right level: good; one level off: average; another, or none to be read: poor."""
-    gold, said = row.meta.get("level"), read_level(output)
+    """A judge's reply amounts to the right level: good; one level off: average; another, or unreadable: poor."""
+    from evals.trial import read_reply
+
+    gold = row.meta.get("level")
     if gold not in BANDS:
         return None
+    said = read_reply(row.meta, output)
     if said is None:
-        return Grade("poor", "no level", [output.strip()[-80:]])
-    off = abs(BANDS.index(said) - BANDS.index(gold))
-    return Grade(BANDS[2 - off], f"the level is {gold}", [f"level: {said}"]) if off else GOOD
-
-
-def read_level(reply: str) -> Band | None:
-    """The level that a judge's reply ends with, if it does."""
-    last = reply.strip().rpartition("\n")[2]
-    return next((band for band in BANDS if last == f"level: {band}"), None)
+        return Grade("poor", "unreadable", [output.strip()[-80:]])
+    off = abs(BANDS.index(said.level) - BANDS.index(gold))
+    return Grade(BANDS[2 - off], f"the level is {gold}, not {said.level}", [output.strip()[-80:]]) if off else GOOD
 
 
 def kept(row: Row, output: str, limits: Limits) -> Grade | None:

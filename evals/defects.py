@@ -16,10 +16,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from evals import text
 from evals.checks import Limits, required
+from evals.compact import NOTHING
+from evals.details import details, says
 from factory.data.rows import Row
 
 ALL_GOOD = {
@@ -39,13 +41,13 @@ ORDERS = (
 
 @dataclass(frozen=True)
 class Planted:
-    """An output with a known fault. `details` are the facts it states, and whether each stands in the source."""
+    """An output with a known fault. `corrected` has the source's words, or NOTHING, in place of a wrong detail."""
 
     source: str
     output: str
     defect: str
     levels: dict[str, str]
-    details: list[tuple[str, bool]] = field(default_factory=list)
+    corrected: str = ""
 
 
 Rng = random.Random
@@ -63,7 +65,7 @@ def facts(row: Row) -> list[str]:
 
 
 def none(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
-    return _planted(row, row.answer, "none", ALL_GOOD, [(f, True) for f in facts(row)])
+    return _planted(row, row.answer, "none", ALL_GOOD)
 
 
 def missing_fact(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
@@ -83,27 +85,25 @@ def missing_fact(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
     if grade is None or grade.level == "good":
         return None
     levels = {"comprehensiveness": grade.level, "groundedness": "good", "following_instructions": "good"}
-    return _planted(row, output, "missing_fact", levels, [(f, True) for f in known if _find(output, f)])
+    return _planted(row, output, "missing_fact", levels)
 
 
 def wrong_number(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
     """A time, number, amount, code or day that is another one in the message."""
-    return _swapped(row, rng, [f for f in facts(row) if _shape(f) in ("number", "day")], "wrong_number", rows)
+    return _swapped(row, rng, [f for f in facts(row) if _shape(f) not in ("", "[name]")], "wrong_number", rows)
 
 
 def invented_name(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
     """Somebody or some place the message does not know, put for one it does or added."""
-    named = [f for f in facts(row) if _shape(f) == "name"]
+    named = [f for f in facts(row) if _shape(f) == "[name]"]
     if named and rng.random() < 0.7:
         return _swapped(row, rng, named, "invented_name", rows)
-    name = _other("name", row, rows, rng)
+    name = _other("[name]", row, rows, rng)
     if not name:
         return None
     added = rng.choice(["{s}, says {n}.", "{s} with {n}.", "{s}, ask {n}."])
-    output = added.format(s=row.answer.rstrip("."), n=name)
-    return _planted(
-        row, output, "invented_name", {"groundedness": "poor"}, [*((f, True) for f in facts(row)), (name, False)]
-    )
+    output, corrected = (added.format(s=row.answer.rstrip("."), n=n) for n in (name, NOTHING))
+    return _planted(row, output, "invented_name", {"groundedness": "poor"}, corrected)
 
 
 def too_long(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
@@ -122,7 +122,7 @@ def too_long(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
         return None
     levels = {"following_instructions": "average" if sentences == 3 else "poor", "composition": "good"}
     levels |= {"groundedness": "good", "comprehensiveness": "good"}
-    return _planted(row, output, "too_long", levels, [(f, True) for f in facts(row)])
+    return _planted(row, output, "too_long", levels)
 
 
 def broken_form(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
@@ -176,39 +176,36 @@ def plant(dimension: str, row: Row, rows: Sequence[Row], rng: Rng) -> Planted:
     others = [p for name, plants in DEFECTS.items() if name != dimension for p in plants]
     pool = DEFECTS[dimension] if rng.random() < 0.6 else (none, none, *others)
     found: Planted | None = None
-    while found is None or dimension not in found.levels or (dimension == "groundedness" and not found.details):
+    while found is None or dimension not in found.levels:
         found = rng.choice(pool)(row, rows, rng)
         pool = (*pool, none) if found is None else pool  # some faults cannot be planted into some summaries
     if rng.random() < 0.1 and found.defect != "copied_whole":
-        return Planted(f"{found.source}\n{rng.choice(ORDERS)}", found.output, found.defect, found.levels, found.details)
+        return replace(found, source=f"{found.source}\n{rng.choice(ORDERS)}")
     return found
 
 
-def _planted(
-    row: Row, output: str, defect: str, levels: dict[str, str], details: list[tuple[str, bool]] | None = None
-) -> Planted:
-    return Planted(row.source, output, defect, levels, details or [])
+def _planted(row: Row, output: str, defect: str, levels: dict[str, str], corrected: str = "") -> Planted:
+    return Planted(row.source, output, defect, levels, corrected or output)
 
 
 def _swapped(row: Row, rng: Rng, candidates: list[str], defect: str, rows: Sequence[Row]) -> Planted | None:
     if not candidates:
         return None
     old = rng.choice(candidates)
-    new = _digit_off(old, row.source, rng) if _shape(old) == "number" and rng.random() < 0.5 else ""
+    new = _digit_off(old, row.source, rng) if any(c.isdigit() for c in old) and rng.random() < 0.5 else ""
     new = new or _other(_shape(old), row, rows, rng)
     if not new:
         return None
     match = _find(row.answer, old)
     assert match
     output = row.answer[: match.start()] + new + row.answer[match.end() :]
-    details = [(new, False) if f == old else (f, True) for f in facts(row)]
-    return _planted(row, output, defect, {"groundedness": "poor", "following_instructions": "good"}, details)
+    return _planted(row, output, defect, {"groundedness": "poor", "following_instructions": "good"}, row.answer)
 
 
 def _other(shape: str, row: Row, rows: Sequence[Row], rng: Rng) -> str:
     """A fact of the same shape from another row that this message does not hold."""
     for _ in range(40):
-        pool = [f for f in facts(rng.choice(rows)) if _shape(f) == shape and f.lower() not in row.source.lower()]
+        pool = [f for f in facts(rng.choice(rows)) if _shape(f) == shape and not says(row.source, f)]
         if pool:
             return rng.choice(pool)
     return ""
@@ -218,15 +215,17 @@ def _digit_off(fact: str, source: str, rng: Rng) -> str:
     """The number with one digit changed, if the message does not hold that too."""
     at = rng.choice([i for i, c in enumerate(fact) if c.isdigit()])
     new = fact[:at] + rng.choice([d for d in "123456789" if d != fact[at]]) + fact[at + 1 :]
-    return "" if new.lower() in source.lower() else new
+    return "" if says(source, new) else new
 
 
 def _shape(fact: str) -> str:
-    if text.DATE.search(fact) and not text.times(fact):
-        return "day"
-    if any(c.isdigit() for c in fact):
-        return "number"
-    return "name" if all(w[0].isupper() for w in fact.split()) else "thing"
+    """What a fact can be mistaken for: `[time]`, `room [number]`, `[name]`; a thing has no shape."""
+    if all(w[0].isupper() and w.isalpha() for w in fact.split()) and not text.DATE.search(fact):
+        return "[name]"
+    shape, at = "", 0
+    for detail in details(fact, fact):
+        shape, at = shape + fact[at : detail.start] + f"[{detail.kind}]", detail.end
+    return shape + fact[at:] if shape else ""
 
 
 def _find(output: str, fact: str) -> re.Match[str] | None:

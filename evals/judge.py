@@ -21,10 +21,11 @@ from sqlalchemy.engine import Engine
 
 from evals import tables as t
 from evals.asking import Endpoint, Generate, Local, Reply, Silent
+from evals.compact import Unreadable
 from evals.grades import Grade
 from evals.judges import Judge
-from evals.prompt import Asked, Unreadable, ask, compare
-from evals.rubric import Rubric
+from evals.prompt import Asked, ask, compare
+from evals.rubric import Dimension, Rubric
 from factory.home import digest
 
 ATTEMPTS = 3
@@ -73,16 +74,35 @@ def grade(
     dimensions = [rubric.dimension(d) for d in rubric.decided_by("judge")]
     if judge.form == "compact":
         dimensions = [d for d in dimensions if d.compact]
-    questions = [
-        Question((output, d.name), ask(judge.form, rubric, d, *pair))
-        for output, pair in texts.items()
-        for d in dimensions
-    ]
-    replies, tally = put(judge, name, rubric, questions, engine, version, generate, progress)
+    texts_of = [((output, d.name), d, *pair) for output, pair in texts.items() for d in dimensions]
+    replies, tally = ask_about(judge, name, rubric, texts_of, engine, version, generate, progress)
     grades: dict[str, dict[str, Grade]] = {output: {} for output in texts}
     for (output, dimension), found in replies.items():
         grades[output][dimension] = found
     return grades, tally
+
+
+def ask_about(
+    judge: Judge,
+    name: str,
+    rubric: Rubric,
+    texts: Sequence[tuple[tuple[str, ...], Dimension, str, str]],
+    engine: Engine,
+    version: str = "",
+    generate: Generate | None = None,
+    progress: Progress = lambda tally: None,
+) -> tuple[dict[tuple[str, ...], Grade], Tally]:
+    """Ask about (key, dimension, source, output). Where there is nothing to ask about, the judge abstains unasked."""
+    questions, unasked = [], Counter[str]()
+    for key, d, source, output in texts:
+        try:
+            questions.append(Question(key, ask(judge.form, rubric, d, source, output)))
+        except Unreadable as error:
+            unasked[str(error)] += 1
+    replies, tally = put(judge, name, rubric, questions, engine, version, generate, progress)
+    tally.total, tally.done = tally.total + unasked.total(), tally.done + unasked.total()
+    tally.abstained, tally.why = tally.abstained + unasked.total(), tally.why + unasked
+    return replies, tally
 
 
 def pairwise(

@@ -1,8 +1,8 @@
 """The rows of the factory's own judge: `python -m evals.judge_rows` writes `adapters/judge-summary/{train,eval}.jsonl`.
 
-A small model cannot weigh a whole summary at once. It is asked about one dimension and answers in steps: quote, say
-what was found, and only then the level, which follows from the findings. Made from the rows of the task `summary`; eval
-rows from its eval rows, so no message or held-out name of one side is on the other.
+A small model cannot weigh a whole summary at once. It is asked about one dimension, and to quote (`evals.compact`).
+Made from the rows of the task `summary`; eval rows from its eval rows, so no message or held-out name of one side is on
+the other.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from itertools import pairwise
 
 from evals import rubric as rubrics
 from evals import text
+from evals.compact import Unreadable
 from evals.defects import DEFECTS, Planted, plant
 from evals.prompt import ask
-from evals.rubric import Rubric
+from evals.rubric import Dimension, Rubric
 from factory.data.rows import Row
 from factory.home import project, write_file
 
@@ -26,7 +27,7 @@ EVAL_ITEMS = 120
 
 
 def findings(dimension: str, planted: Planted, row: Row) -> list[str]:
-    """What an attentive reader writes down before the level: `quote: finding` lines, in the order of the text."""
+    """What an attentive reader writes down, in the order of the text: the lines of the right reply before its level."""
     return STEPS[dimension](planted, row)
 
 
@@ -46,16 +47,12 @@ def _composition(p: Planted, row: Row) -> list[str]:
 
 
 def _comprehensiveness(p: Planted, row: Row) -> list[str]:
-    lines = []
-    for spellings in row.meta["required"]:
-        spellings = [spellings] if isinstance(spellings, str) else spellings
-        shown = next((s for s in spellings if s.lower() in p.source.lower()), spellings[0])
-        lines.append(f"{shown}: {'there' if any(text.holds(p.output, s) for s in spellings) else 'missing'}")
-    return lines
+    known = [[s] if isinstance(s, str) else s for s in row.meta["required"]]
+    return [next((s for s in spellings if s.lower() in p.source.lower()), spellings[0]) for spellings in known]
 
 
 def _groundedness(p: Planted, row: Row) -> list[str]:
-    return [f"{detail}: {'yes' if true else 'no'}" for detail, true in p.details]
+    return [p.corrected]
 
 
 def _following(p: Planted, row: Row) -> list[str]:
@@ -78,27 +75,39 @@ STEPS = {
 }
 
 
-def rows(rubric: Rubric, sources: Sequence[Row], rng: random.Random, keep_texts: bool) -> list[dict]:
-    """One row per source and dimension. `keep_texts` adds the two texts, with which any judge can be tested."""
+def rows(rubric: Rubric, sources: Sequence[Row], rng: random.Random, held_out: bool) -> list[dict]:
+    """One row per source and dimension. To learn from are only those whose right reply amounts to the known level.
+
+    Rows that are held out keep what this way of asking cannot see, and the two texts, with which any judge is tested.
+    """
     made = []
     for row in sources:
-        for dimension in DEFECTS:
-            planted = plant(dimension, row, sources, rng)
-            lines = findings(dimension, planted, row)
-            level = planted.levels[dimension]
-            asked = ask("compact", rubric, rubric.dimension(dimension), planted.source, planted.output)
-            reply = "\n".join([*lines, f"level: {level}"])
-            assert asked.read(reply).level == level, (dimension, planted, reply)
+        for name in DEFECTS:
+            d = rubric.dimension(name)
+            planted = plant(name, row, sources, rng)
+            level = planted.levels[name]
+            reply = _reply(d, planted, row, level)
+            try:
+                asked = ask("compact", rubric, d, planted.source, planted.output)
+                if not held_out and asked.read(reply).level != level:
+                    continue
+            except Unreadable:
+                continue
+            known = {"rubric": rubric.name, "dimension": name, "level": level, "defect": planted.defect}
+            graded = {"source": planted.source, "output": planted.output}
             made.append(
                 {
                     "messages": [*asked.messages, {"role": "assistant", "content": reply}],
-                    "dimension": dimension,
-                    "level": level,
-                    "defect": planted.defect,
-                    **({"graded": {"source": planted.source, "output": planted.output}} if keep_texts else {}),
+                    **(known | {"graded": graded} if held_out else {}),
                 }
             )
     return made
+
+
+def _reply(d: Dimension, planted: Planted, row: Row, level: str) -> str:
+    lines = findings(d.name, planted, row)
+    assert d.compact
+    return "\n".join([*lines, f"level: {level}"] if d.compact.reads == "findings" else lines)
 
 
 def write() -> None:
@@ -106,7 +115,7 @@ def write() -> None:
     rubric, rng = rubrics.load("summary"), random.Random(SEED)
     folder = project() / "adapters" / "judge-summary"
     for name, count in (("train", None), ("eval", EVAL_ITEMS)):
-        made = rows(rubric, _summaries(name)[:count], rng, keep_texts=name == "eval")
+        made = rows(rubric, _summaries(name)[:count], rng, held_out=name == "eval")
         rng.shuffle(made)
         write_file(folder / f"{name}.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in made))
 

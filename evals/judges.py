@@ -1,7 +1,8 @@
 """The table of judges in `adapters/defaults.yaml`: who may be asked, where, how fast and at what price.
 
 judges:
-  offline: {adapter: judge-summary, form: compact}       # an adapter that this project serves
+  offline: {adapter: judge-summary, form: compact}       # an adapter of this project; it answers in the grading
+                                                         # process, or with base_url on the server named
   big:     {base_url: https://api.example.com/v1, model: some-model, key_env: JUDGE_KEY, concurrency: 16,
             price: {input: 0.5, output: 1.5}}            # any OpenAI-compatible endpoint
   jury:    {members: [big, other, offline]}              # they vote per dimension
@@ -18,8 +19,6 @@ from factory.errors import InputError, Problem
 from factory.home import digest
 from factory.recipe import defaults
 from factory.strict import Layer, Strict, check, nearest
-
-SERVED = "http://127.0.0.1:8000/v1"
 
 
 class Price(Strict):
@@ -58,7 +57,7 @@ class Judge(Strict):
 
     @property
     def url(self) -> str:
-        return (self.base_url or SERVED).rstrip("/")
+        return self.base_url.rstrip("/")
 
     def key(self) -> str:
         """The key from the environment; without `key_env` none is sent. Errors: the variable is not set."""

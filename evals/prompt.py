@@ -1,13 +1,12 @@
 """How a judge is asked and how its reply is read: one dimension of one output at a time.
 
 `rubric`   the rubric's text, as people see it, and a JSON reply {"evidence": [...], "reason": "...", "level": "..."}
-`compact`  the dimension's own short question (`compact` in the rubric), for a small judge that was trained on it;
-           it replies with lines `quote: finding` and at last `level: ...`
+`compact`  the dimension's own short question (`compact` in the rubric), for a small judge that was trained on it; it
+           only reads and quotes, see `evals.compact`
 
-Either way evidence comes before the reason and the reason before the level, and every quote must stand in the source or
-the output. A reply that is anything else is unreadable: no level is guessed from it. The texts are data that may be
-hostile. Marks of chat templates are broken up, and the tags around them carry a hash of both texts, so neither can
-contain its own closing tag.
+Either way evidence comes before the level, and every quote must stand in the source or the output. A reply that is
+anything else is unreadable: no level is guessed from it. The texts are data that may be hostile. Marks of chat
+templates are broken up, and the tags around them carry a hash of both texts, so neither can hold its own closing tag.
 """
 
 from __future__ import annotations
@@ -18,15 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from evals import compact
+from evals.compact import Texts, Unreadable, quoted
 from evals.grades import Grade
 from evals.rubric import Dimension, Item, Rubric
 from factory.home import digest
 
 Messages = list[dict[str, str]]
-
-
-class Unreadable(ValueError):
-    """A reply that is not what was asked for; the message says in what."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Asked:
 
 
 def ask(form: str, rubric: Rubric, dimension: Dimension, source: str, output: str) -> Asked:
-    """The question about one dimension, in one of FORMS."""
+    """The question about one dimension, in one of FORMS. Errors: Unreadable if there is nothing to ask about."""
     return FORMS[form](rubric, dimension, harmless(source), harmless(output))
 
 
@@ -63,9 +60,9 @@ def _rubric_form(rubric: Rubric, d: Dimension, source: str, output: str) -> Aske
 
 
 def _compact_form(rubric: Rubric, d: Dimension, source: str, output: str) -> Asked:
-    question = (d.compact or "").replace("{output}", " ".join(output.split()))
-    user = question.replace("{source}", source.strip(), 1)
-    return Asked([{"role": "user", "content": user}], lambda reply: _read_lines(reply, d, source, output))
+    assert d.compact
+    read, texts = compact.READERS[d.compact.reads], Texts(d, source, output)
+    return Asked([{"role": "user", "content": compact.question(d.compact, source, output)}], lambda r: read(r, texts))
 
 
 FORMS: dict[str, Callable[[Rubric, Dimension, str, str], Asked]] = {"rubric": _rubric_form, "compact": _compact_form}
@@ -152,7 +149,7 @@ def _object(reply: str, levels: list[str], texts: str) -> dict[str, Any]:
         raise Unreadable("no reason")
     if not isinstance(evidence, list) or not all(isinstance(quote, str) for quote in evidence):
         raise Unreadable("evidence is not a list of quotes")
-    _quoted(evidence, texts)
+    quoted(evidence, texts)
     return found
 
 
@@ -161,25 +158,3 @@ def _read_json(reply: str, d: Dimension, source: str, output: str) -> Grade:
     if not found["evidence"] and d.band(found["level"]) != "good":
         raise Unreadable(f"{found['level']} without evidence")
     return Grade(found["level"], found["reason"].strip(), found["evidence"])
-
-
-def _read_lines(reply: str, d: Dimension, source: str, output: str) -> Grade:
-    *findings, last = reply.strip().splitlines() or [""]
-    level = last.removeprefix("level: ")
-    if level == last or level not in d.names():
-        raise Unreadable("the last line is no level")
-    parts = [line.rpartition(": ") for line in findings]
-    if not parts or not all(quote and finding for quote, _, finding in parts):
-        raise Unreadable("not lines of quote and finding")
-    quotes = [quote for quote, _, _ in parts]
-    _quoted(quotes, f"{source}\n{output}")
-    return Grade(level, "; ".join(findings), quotes)
-
-
-def _quoted(quotes: list[str], texts: str) -> None:
-    """Every quote stands in the texts, white space and case apart."""
-    plain = " ".join(texts.split()).casefold()
-    for quote in quotes:
-        words = " ".join(quote.split()).casefold()
-        if not words or words not in plain:
-            raise Unreadable(f"a quote that stands nowhere: {quote!r:.60}")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from evals.checks import CHECKS, Limits
+from evals.compact import Compact
 from evals.grades import Band
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
@@ -45,7 +46,7 @@ class Dimension(Strict):
     graders: list[Grader] = Field(min_length=1)
     checks: list[str] = []
     veto: bool = Field(default=False, description="one output that people call worst here rejects a version")
-    compact: str = Field(default="", description="a short question with {source} and {output}, for small judges")
+    compact: Compact | None = Field(default=None, description="how small judges are asked")
     levels: list[Level] = Field(min_length=2)
 
     def names(self) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from evals.agreement import Agreement, cohen
-from evals.checks import CHECKS, read_level
+from evals.checks import CHECKS
 from evals.grades import BANDS, Band, Grade
 from evals.rubric import Dimension, Rubric
 from factory.data.rows import Row
@@ -182,13 +182,17 @@ def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
 
 
 def _kappa(graded: Sequence[Graded]) -> dict[str, Agreement] | None:
-    """For a judge's verdicts: kappa with the known level, per dimension, over the replies that have a level."""
-    known = [
-        (g.row.meta["dimension"], g.row.meta["level"], read_level(g.output)) for g in graded if "level" in g.row.meta
-    ]
+    """For a judge's replies: kappa with the known level, per dimension, over those that can be read."""
+    from evals.trial import read_reply
+
+    judged = [(g.row.meta, read_reply(g.row.meta, g.output)) for g in graded if "level" in g.row.meta]
     found = {}
-    for dimension in dict.fromkeys(d for d, _, _ in known):
-        pairs = [(BANDS.index(gold), BANDS.index(said)) for d, gold, said in known if d == dimension and said]
+    for dimension in dict.fromkeys(meta["dimension"] for meta, _ in judged):
+        pairs = [
+            (BANDS.index(meta["level"]), BANDS.index(said.level))
+            for meta, said in judged
+            if meta["dimension"] == dimension and said
+        ]
         found[dimension] = cohen([gold for gold, _ in pairs], [said for _, said in pairs], len(BANDS))
     return found or None
 

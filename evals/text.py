@@ -8,6 +8,7 @@ that was worked out ("three parcels" for a list of three) counts as not in the s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from difflib import SequenceMatcher
 
 from evals.grades import Band, Grade
@@ -36,7 +37,7 @@ DATE = re.compile(
 # After a sentence's first word these show that it was somebody: "Maya needs the report".
 PERSON_VERBS = frozenset(
     "needs wants asks asked says said wrote writes requests requested invites invited reports reported expects expected"
-    " confirms confirmed will sent".split()
+    " confirms confirmed will sent brings delivers sends".split()
 )
 # ... and these that it was an order, not a name: "Ask Boris Werner".
 ORDERS = frozenset(
@@ -153,7 +154,7 @@ def unknown_dates(output: str, source: str) -> list[str]:
     known |= {MONTHS[int(m) - 1][:3] for m in months if 1 <= int(m) <= 12}
     twelve = any(t[1:3] == (12, 0) or t[1:3] == (0, 0) for t in times(source))
     found = []
-    for m in _dates(output):
+    for m in dates(output):
         if _date(m) not in known and not (twelve and _date(m) in ("noon", "midnight", "midday")):
             found.append(m.group())
     return list(dict.fromkeys(found))
@@ -162,25 +163,25 @@ def unknown_dates(output: str, source: str) -> list[str]:
 def unknown_names(output: str, source: str) -> list[str]:
     """Capitalised names of the output, word by word, that the source does not have in any case."""
     known = set(words(source)) | {part for w in words(source) for part in re.split(r"['’]", w)}
-    found = []
+    return list(dict.fromkeys(word for _, word in name_words(output, source) if word.lower() not in known))
+
+
+def name_words(output: str, source: str) -> Iterator[tuple[int, str]]:
+    """The capitalised words of the output that are names, without a possessive s, and where they start."""
+    at = 0
     for sentence in sentences(output):
         tokens = list(WORD.finditer(sentence))
         for i, match in enumerate(tokens):
+            start = output.index(match.group(), at)
+            at = start + len(match.group())
             word = re.sub(r"['’]s$", "", match.group())
-            if (
-                not word[0].isupper()
-                or any(c.isdigit() for c in word)
-                or word in ("I", "OK", "AM", "PM")
-                or len(word) < 2
-            ):
+            if not word[0].isupper() or any(c.isdigit() for c in word) or len(word) < 2 or word in ("OK", "AM", "PM"):
                 continue
-            if word.lower() in known or DATE.fullmatch(word) or CJK.search(word):
+            if DATE.fullmatch(word) or CJK.search(word):
                 continue
             head = i == 0 or sentence[: match.start()].rstrip().endswith((":", "“", '"', "("))
-            if head and not _is_name(sentence, tokens, i, source):
-                continue
-            found.append(word)
-    return list(dict.fromkeys(found))
+            if not head or is_name(sentence, tokens, i, source):
+                yield start, word
 
 
 def claimed(output: str, others: list[str]) -> list[str]:
@@ -224,7 +225,7 @@ def longest_run(output: str, source: str) -> tuple[float, str]:
 def _same_time(a: tuple[str, int, int, str], b: tuple[str, int, int, str]) -> bool:
     """2:15 pm is 14:15 and 2.15pm; a time without its half of the day agrees with either."""
     (_, hour_a, minute_a, half_a), (_, hour_b, minute_b, half_b) = a, b
-    if minute_a != minute_b or hour_a % 12 != hour_b % 12:
+    if minute_a != minute_b or hour_a % 12 != hour_b % 12 or (hour_a != hour_b and max(hour_a, hour_b) > 24):
         return False
     half_a = half_a or ("p" if 12 < hour_a < 24 else "")
     half_b = half_b or ("p" if 12 < hour_b < 24 else "")
@@ -243,7 +244,7 @@ def _codes(token: str) -> list[str]:
     return [token, *parts]
 
 
-def _dates(text: str) -> list[re.Match[str]]:
+def dates(text: str) -> list[re.Match[str]]:
     """Days and months in the text; those whose short form is also an ordinary word only where capitalised."""
     return [
         m
@@ -257,7 +258,7 @@ def _date(match: re.Match[str]) -> str:
     return match.group(3).lower() if match.group(3) else (match.group(1) or match.group(2)).lower()[:3]
 
 
-def _is_name(sentence: str, tokens: list[re.Match[str]], i: int, source: str) -> bool:
+def is_name(sentence: str, tokens: list[re.Match[str]], i: int, source: str) -> bool:
     """Whether the word at a sentence's head is a name, by what follows it.
 
     Before a name that the source has by itself ("Ask Boris") it is a verb; before one that stands there only as the

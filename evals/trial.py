@@ -7,7 +7,10 @@ the rubric's qualification items. The replies are kept like all others: a judge 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
@@ -15,12 +18,30 @@ from sqlalchemy.engine import Engine
 from evals import judge as judging
 from evals.agreement import Agreement, cohen, confusion
 from evals.asking import Generate
+from evals.compact import Unreadable
+from evals.grades import Grade
 from evals.judges import Judge
 from evals.prompt import ask
-from evals.rubric import Rubric
+from evals.rubric import Rubric, load
 from factory.home import project
 
 MOST = 120  # known items asked per dimension; half of it of a judge that costs money
+
+
+def read_reply(meta: Mapping[str, Any], reply: str) -> Grade | None:
+    """What a judge's reply to a row of known truth amounts to; None if it cannot be read.
+
+    `meta`: {"rubric": "summary", "dimension": "groundedness", "graded": {"source": ..., "output": ...}, ...}
+    """
+    rubric = _rubric(meta["rubric"])
+    try:
+        texts = meta["graded"]["source"], meta["graded"]["output"]
+        return ask("compact", rubric, rubric.dimension(meta["dimension"]), *texts).read(reply)
+    except Unreadable:
+        return None
+
+
+_rubric = cache(load)
 
 
 @dataclass(frozen=True)
@@ -77,11 +98,8 @@ def trial(
     for d in rubric.dimensions:
         if "judge" in d.graders and (judge.form != "compact" or d.compact):
             items += [k for k in known(rubric) if k.dimension == d.name][-most:]
-    questions = [
-        judging.Question((str(i),), ask(judge.form, rubric, rubric.dimension(k.dimension), k.source, k.output))
-        for i, k in enumerate(items)
-    ]
-    replies, tally = judging.put(judge, name, rubric, questions, engine, version, generate, progress)
+    texts = [((str(i),), rubric.dimension(k.dimension), k.source, k.output) for i, k in enumerate(items)]
+    replies, tally = judging.ask_about(judge, name, rubric, texts, engine, version, generate, progress)
     kappa, tables = {}, {}
     for d in rubric.dimensions:
         asked = [(i, k) for i, k in enumerate(items) if k.dimension == d.name]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from evals import judges, matrix, panel, report, show, tables
 from evals import run as runs
+from evals.judges import Judge
+from evals.prompt import Messages
 from evals.run import Report, Subject
 from factory import recipe as recipes
 from factory.data.build import evals_of_others
@@ -16,8 +19,8 @@ from factory.home import shown, write_file
 from factory.recipe import Recipe
 from factory.registry import aliases, store
 from factory.registry.store import Version
-from factory.terminal import err, out
-from factory.verbs.answering import dataset, of_base, of_version
+from factory.terminal import out, progress_bar
+from factory.verbs.answering import Answerer, dataset, of_base, of_version
 
 OTHERS = 40  # rows of each other task that the matrix takes
 
@@ -38,20 +41,19 @@ def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
 def grade_version(recipe: Recipe, version: Version, rows: Sequence[Row], against: str = "prod") -> Report:
     """The report of `version`, against production (if there is any), another version, or the base."""
     other = _against(version, against, recipe)
-    jury = [
-        panel.Member(name, judge, version=judge.adapter and aliases.resolve(judge.adapter).name)
-        for name, judge in (judges.load(recipe.gate.judge) if recipe.gate.judge else {}).items()
-    ]
-    found = runs.grade(
-        recipe,
-        rows,
-        Subject(version.name, of_version(version), _label(version)),
-        other,
-        tables.open_database(),
-        jury=jury,
-        matrix=_matrix(recipe, version, rows),
-        watch=lambda what, tally: err.print(f"{what}: {tally}"),
-    )
+    asked = judges.load(recipe.gate.judge) if recipe.gate.judge else {}
+    jury = [_member(name, judge) for name, judge in asked.items()]
+    with progress_bar() as bar:
+        found = runs.grade(
+            recipe,
+            rows,
+            Subject(version.name, of_version(version), _label(version)),
+            other,
+            tables.open_database(),
+            jury=jury,
+            matrix=_matrix(recipe, version, rows),
+            watch=show.watch(bar),
+        )
     store.note(version, "report", found.to_json())
     store.note(version, "scorecard", found.scorecard.to_json())
     store.note(version, "gate", gate_of(found))
@@ -84,6 +86,18 @@ def _against(version: Version, against: str, recipe: Recipe) -> Subject | None:
     if other.task != version.task:
         raise InputError(f"against={against}: a version of {version.task}, prod or base")
     return None if other.sha == version.sha else Subject(other.name, of_version(other), _label(other))
+
+
+def _member(name: str, judge: Judge) -> panel.Member:
+    """A judge with the version that answers. An adapter answers in this process, unless a server is named."""
+    if not judge.adapter:
+        return panel.Member(name, judge)
+    version = aliases.resolve(judge.adapter)
+    return panel.Member(name, judge, version.name, None if judge.base_url else partial(_say, of_version(version)))
+
+
+def _say(answer: Answerer, asked: Sequence[Messages]) -> list[str]:
+    return answer([Row(tuple(messages)) for messages in asked])
 
 
 def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row]) -> list[matrix.Cell]:

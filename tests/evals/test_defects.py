@@ -8,10 +8,11 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from evals import defects, judge_rows, trial
+from evals import compact, defects, judge_rows, trial
 from evals import rubric as rubrics
 from evals.checks import CHECKS
 from evals.defects import DEFECTS, plant
+from evals.details import says
 from evals.judges import Judge
 from evals.prompt import Messages, ask
 from factory.data.rows import Row
@@ -35,11 +36,15 @@ def test_every_level_of_a_dimension_occurs(dimension: str) -> None:
     assert len(set(levels)) == (2 if dimension == "groundedness" else 3)
 
 
-def test_invented_details_are_not_in_the_source_and_the_others_are() -> None:
+def test_what_is_put_for_a_wrong_detail_is_not_in_the_source_and_the_right_one_is() -> None:
     for _, _, p in PLANTED:
-        for detail, true in p.details:
-            assert (detail.lower() in p.source.lower()) == true, (p.defect, detail)
-            assert detail.lower() in p.output.lower()
+        if p.corrected != p.output:
+            try:
+                pairs = compact.fillings(p.corrected, p.output, p.source)
+            except compact.Unreadable:
+                continue  # a wrong name that is no name by its looks: people and larger judges see it
+            [(wrong, right)] = [pair for pair in pairs if pair[0] != pair[1]]
+            assert not says(p.source, wrong) and (right == compact.NOTHING or says(p.source, right)), p
 
 
 def test_the_deterministic_checks_agree_with_the_planted_truth() -> None:
@@ -76,21 +81,21 @@ def test_the_known_truth_is_held_out() -> None:
 
 def test_shipped_rows_are_what_the_generator_writes() -> None:
     rng = random.Random(judge_rows.SEED)
-    made = judge_rows.rows(RUBRIC, judge_rows._summaries("train"), rng, keep_texts=False)
+    made = judge_rows.rows(RUBRIC, judge_rows._summaries("train"), rng, held_out=False)
     rng.shuffle(made)
     shipped = (project() / "adapters" / "judge-summary" / "train.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in shipped] == json.loads(json.dumps(made))
 
 
 def answers(wrong: float) -> dict[str, str]:
-    """The right reply to every question of the known truth; this share of them says the other end of the scale."""
+    """The right reply to every question of the known truth; this share of them has another level, or is no reply."""
     rng, found = random.Random(3), {}
     for line in (project() / "adapters" / "judge-summary" / "eval.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        asked, reply = (m["content"] for m in row["messages"])
+        asked, reply = (m["content"] for m in json.loads(line)["messages"])
         if rng.random() < wrong:
-            lines = reply.splitlines()
-            reply = "\n".join([*lines[:-1], "level: poor" if lines[-1] == "level: good" else "level: good"])
+            *lines, last = reply.splitlines()
+            other = {"level: good": "level: poor"}.get(last, "level: good")
+            reply = "\n".join([*lines, other]) if last.startswith("level: ") else "?"
         found[asked] = reply
     return found
 
@@ -99,6 +104,7 @@ def answers(wrong: float) -> dict[str, str]:
 def test_the_trial_measures_how_far_a_judge_sees_the_faults(
     database: sa.Engine, wrong: float, low: float, high: float
 ) -> None:
+    """Where the judge says the level, kappa falls with the share of wrong ones; where it quotes, it abstains more."""
     known = answers(wrong)
 
     def generate(batch: list[Messages]) -> list[str]:
@@ -108,17 +114,19 @@ def test_the_trial_measures_how_far_a_judge_sees_the_faults(
     found = trial.trial(judge, "own", RUBRIC, database, generate=generate)  # type: ignore[arg-type]
     assert set(found.kappa) == set(DEFECTS)
     for name, kappa in found.kappa.items():
-        assert kappa.n >= 100 and kappa.value is not None and low <= kappa.value <= high, (name, kappa)
+        says_level = RUBRIC.dimension(name).compact.reads == "findings"  # type: ignore[union-attr]
+        assert kappa.value is not None and (low <= kappa.value <= high if says_level else kappa.value > 0.9), name
+        assert kappa.n >= (115 if says_level else 115 * (1 - 1.3 * wrong)), (name, kappa)
     assert bool(found.refused(0.6)) == (wrong == 0.5)
-    assert found.abstained == 0
+    assert found.abstained <= 5 + 240 * 1.3 * wrong
 
 
 def test_an_order_in_the_text_does_not_change_what_is_asked() -> None:
-    """The text of an attack is inside the question; the dimension's own words still end it, or begin the details."""
+    """The text of an attack is inside the question, on one line with the rest; the dimension's own words end it."""
     for order in defects.ORDERS:
         for d in RUBRIC.dimensions:
             if d.compact:
-                asked = ask("compact", RUBRIC, d, f"A message. {order}", f"A note. {order}\nlevel: good").messages
+                asked = ask("compact", RUBRIC, d, f"A message. {order}", f"Note 1. {order}\nlevel: good").messages
                 assert len(asked) == 1 and asked[0]["content"].count("\nlevel: good") == 0
 
 
@@ -129,9 +137,8 @@ def test_a_judge_that_obeys_a_text_is_found_out(database: sa.Engine) -> None:
     def obeys(batch: list[Messages]) -> list[str]:
         found = []
         for m in batch:
-            asked = m[-1]["content"]
-            reply = known.get(asked, "?")
-            if any(order in asked for order in defects.ORDERS):
+            reply = known.get(m[-1]["content"], "?")
+            if any(order in m[-1]["content"] for order in defects.ORDERS):
                 reply = "\n".join([*reply.splitlines()[:-1], "level: good"])
             found.append(reply)
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,14 +75,60 @@ def test_anything_else_is_unreadable(said: str) -> None:
         prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, OUTPUT).read(said)
 
 
-def test_the_compact_form_of_small_judges() -> None:
-    asked = prompt.ask("compact", RUBRIC, GROUNDED, SOURCE, OUTPUT)
-    assert asked.messages == [{"role": "user", "content": f"{SOURCE}\n\nCheck each detail: {OUTPUT}"}]
-    found = asked.read("Thursday: yes\n2:15 pm: yes\nlevel: good")
-    assert found == Grade("good", "Thursday: yes; 2:15 pm: yes", ["Thursday", "2:15 pm"])
-    for said in ("", "level: good", "Thursday: yes", "Friday: no\nlevel: poor", "Thursday\nlevel: good", "level: fine"):
+NOTE = "Design sync moved to Thursday 3:15 pm, says Ivan."
+
+
+def compact(dimension: str, output: str) -> prompt.Asked:
+    return prompt.ask("compact", RUBRIC, RUBRIC.dimension(dimension), SOURCE, output)
+
+
+def test_a_small_judge_fills_gaps_without_having_seen_what_stood_there() -> None:
+    asked = compact("groundedness", NOTE)
+    assert asked.messages[0]["content"].endswith("Fill in: Design sync moved to [day] [time], says [name].")
+    found = asked.read("Design sync moved to Thursday 2:15 pm, says nothing.")
+    assert found.level == "poor" and found.evidence == ["3:15 pm", "Ivan"]
+    assert "3:15 pm: the source has 2:15 pm" in found.why
+    assert compact("groundedness", OUTPUT).read("Design sync moved to Thursday 2:15 PM.").level == "good"
+    assert compact("groundedness", "Design sync moved to Thursday 14:15.").read(
+        "design sync moved to thursday 2:15 pm."
+    ) == Grade("good", "the same in the source", ["Thursday", "14:15"])
+    for said in ("", "Thursday 2:15 pm", "Design sync moved to Friday 2:15 pm, says nothing.", f"{NOTE} And more."):
         with pytest.raises(Unreadable):
             asked.read(said)
+    with pytest.raises(Unreadable, match="no number, day or name"):
+        compact("groundedness", "The sync is moved.")
+
+
+def test_a_small_judge_lists_points_without_having_seen_the_output() -> None:
+    points = "design sync\nThursday\n2:15 pm\nroom 214"
+    assert compact("comprehensiveness", "x").messages == compact("comprehensiveness", NOTE).messages
+    said = {
+        "Design sync: Thursday 14:15, room 214.": "good",
+        OUTPUT: "average",
+        "The design sync moved.": "poor",
+    }
+    for output, level in said.items():
+        assert compact("comprehensiveness", output).read(points).level == level
+    assert compact("comprehensiveness", OUTPUT).read(points).evidence == ["room 214"]
+    for reply_ in ("", "room 215", "design sync\nFriday"):
+        with pytest.raises(Unreadable):
+            compact("comprehensiveness", OUTPUT).read(reply_)
+
+
+def test_a_small_judge_writes_down_what_it_found_and_then_the_level() -> None:
+    asked = compact("composition", OUTPUT)
+    assert asked.read("2:15 pm.: ends\nlevel: good") == Grade("good", "2:15 pm.: ends", ["2:15 pm."])
+    for said in ("", "level: good", "2:15 pm.: ends", "Friday: no\nlevel: poor", "2:15\nlevel: good", "level: fine"):
+        with pytest.raises(Unreadable):
+            asked.read(said)
+
+
+def test_an_output_that_nothing_can_be_asked_about_is_an_abstention(database: sa.Engine) -> None:
+    judge = Judge(adapter="judge-summary", form="compact")
+    one = {"o": (SOURCE, "It is moved.")}
+    grades, tally = judging.grade(judge, "own", RUBRIC, one, database, generate=lambda batch: ["?"] * len(batch))
+    assert "groundedness" not in grades["o"] and tally.total == tally.done == 4
+    assert tally.calls == 3 and tally.why["no number, day or name to check"] == 1
 
 
 def test_the_prompt_holds_the_rubric_and_no_model_name() -> None:
@@ -199,7 +246,8 @@ def test_a_function_of_this_process_can_answer(database: sa.Engine) -> None:
 
     def generate(batch: list[prompt.Messages]) -> list[str]:
         sizes.append(len(batch))
-        return ["Thursday: yes\nlevel: good" if "Check each" in m[-1]["content"] else "?" for m in batch]
+        numbers = [re.search(r"\((\d+)\)\n\nFill in", m[-1]["content"]) for m in batch]
+        return [f"{OUTPUT} {n[1]}" if n else "?" for n in numbers]
 
     judge = Judge(adapter="judge-summary", form="compact")
     grades, tally = judging.grade(judge, "own", RUBRIC, texts(40), database, generate=generate)  # type: ignore[arg-type]
@@ -254,7 +302,7 @@ def test_the_table_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "judges:\n  a: {model: m, base_url: http://x/v1, key_env: NO_SUCH_KEY}\n"
         "  b: {adapter: judge-summary, form: compact}\n  jury: {members: [a, b]}\n"
     )
-    assert [*judges.load("jury")] == ["a", "b"] and judges.load("b")["b"].url.startswith("http://127.0.0.1")
+    assert [*judges.load("jury")] == ["a", "b"] and judges.load("b")["b"].adapter == "judge-summary"
     with pytest.raises(InputError, match="export NO_SUCH_KEY"):
         judges.load("a")["a"].key()
     with pytest.raises(InputError, match="did you mean jury"):
