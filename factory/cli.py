@@ -51,7 +51,14 @@ VERBS = {
         ("task",),
     ),
     "train": Verb(
-        "data → train → grade → register; several tasks over one base", "train", {"task": TASK}, True, ("task",)
+        "data → train → grade → register; several tasks over one base",
+        "train",
+        {
+            "task": TASK,
+            "sweep": "lora.r:8,16 train.lr:1e-4,3e-4 and the like: variants of the one task, the best is kept",
+        },
+        True,
+        ("task",),
     ),
     "grade": Verb(
         "a version's scorecard beside another's, and the gate's verdict",
@@ -80,7 +87,7 @@ VERBS = {
         "serve",
         {
             "name": "who the key is for",
-            "tasks": "tasks the key may use, with commas; left out: all",
+            "tasks": "tasks the key may use, with commas; left out: all, or none for a key with admin",
             "rpm": "requests a minute",
             "tpm": "tokens a minute",
             "concurrent": "requests at once",
@@ -239,6 +246,9 @@ def parse(words: list[str]) -> tuple[str, Verb, dict[str, str], dict[str, str]]:
         if word.startswith("-"):
             key = key.lstrip("-").replace("-", "_")
             raise InputError(f"{word}: write {key}={value or '…'}, without dashes")
+        if not equals and ":" in key and "sweep" in arguments:
+            arguments["sweep"] += f" {key}"  # the shell takes the words of a sweep apart
+            continue
         if not equals:
             raise InputError(
                 f"{word!r} is no key=value{f'; did you mean {verb.needs[0]}={word}?' if verb.needs else ''}"

@@ -33,6 +33,7 @@ from serve.process import Size
 from serve.server import Options, running
 
 CLIENTS, TOKENS, REQUESTS, ROUNDS = 16, 32, 96, 3
+SWAPPED, PAUSE = 4, 1.0  # versions that take turns, and seconds between two swaps
 VERSIONS = 200  # of one task, for the test with more adapters than slots
 TARGETS = {"throughput_ratio": 0.95, "ttft_added_ms": 5, "mixed8": 0.9, "swap_seconds": 1, "swap_p99": 1.2}
 
@@ -71,7 +72,8 @@ def run(
     with tempfile.TemporaryDirectory() as folder, _home(Path(folder), found):
         for number in range(8):
             register_random(found, f"t{number}", number)
-        register_random(found, "t0", 100)
+        for number in range(1, SWAPPED):
+            register_random(found, "t0", 100 + number)
         for number in range(versions):
             register_random(found, "many", 1000 + number)
         with running(Options(port=0), progress) as url:
@@ -169,15 +171,13 @@ async def _load(place: Place, model: Callable[[int], str], requests: int) -> Run
 
 
 async def _swapping(place: Place, swaps: list[float]) -> Run:
-    """The load on t0 while t0 goes back and forth between two versions."""
+    """The load on t0 while its versions take turns; one that comes back was unloaded, so each swap loads one."""
     load = asyncio.create_task(_load(place, lambda n: "t0", REQUESTS))
-    number = 0
     while not load.done():
-        number += 1
         began = time.perf_counter()
-        await asyncio.to_thread(remote.promote, f"t0@v{1 + number % 2}")
+        await asyncio.to_thread(remote.promote, f"t0@v{1 + (len(swaps) + 1) % SWAPPED}")
         swaps.append(time.perf_counter() - began)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(PAUSE)
     return await load
 
 

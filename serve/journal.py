@@ -10,6 +10,7 @@ know (the canary's share, the shadow, what is kept loaded for a way back) and up
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -53,11 +54,17 @@ class Journal:
         self._compact()
 
     def record(self, state: Traffic) -> None:
-        """Append a state; when this returns it is on the disk."""
+        """Append a state; when this returns it is on the disk. OSError if it cannot be, and then it is not half there."""
         if self.states.get(state.task) == state:
             return
-        os.write(self._file, _line(state))
-        os.fsync(self._file)
+        line, end = _line(state), os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, end)  # else the next line would be glued to this one's beginning
+            raise
         self.states[state.task] = state
         self._lines += 1
         if self._lines > COMPACT:

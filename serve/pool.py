@@ -127,6 +127,8 @@ class Pool:
                     replica.ready = True
                 except EngineError as error:
                     log.error("%s", error)
+                except Exception:  # whatever it is, it may pass, and nobody else would try again
+                    log.exception("the engine for %s cannot be started; trying again", self.name)
             replica.restarts += 1
             log.info("the engine for %s is back with %d adapters", self.name, len(self.wanted))
 

@@ -60,6 +60,7 @@ class Process:
 
     async def start(self) -> None:
         """Start it; it answers some time later."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # something may have tidied /tmp up
         self.socket.unlink(missing_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         listen = {"uds": str(self.socket)}

@@ -61,6 +61,8 @@ def key(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
         return {"revoked": name}
     limits: dict[str, Any] = {n: _number(n, arguments[n]) for n in ("rpm", "tpm", "concurrent") if n in arguments}
     limits |= {n: arguments[n].split(",") for n in ("tasks", "admin") if n in arguments}
+    if "admin" in limits:
+        limits.setdefault("tasks", [])  # who manages need not ask
     secret = auth.new_key(name, **limits)
     console.print(f"{secret}\nThe key of {name}. This is shown once; callers send it as their API key.")
     return {"name": name, "secret": secret}
@@ -68,7 +70,7 @@ def key(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
 
 def _shown(value: object) -> str:
     if isinstance(value, list):
-        return ",".join(value)
+        value = ",".join(value) or None
     return "–" if value is None else str(value).removesuffix(".0")
 
 

@@ -123,6 +123,22 @@ def test_a_changed_line_of_the_journal_is_dropped(journal: Path) -> None:
     assert again.states["summary"].generation == 1
 
 
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Journal(journal)
+    written.record(Traffic(task="summary", generation=1, prod="a" * 64))
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda file, data: write(file, data[:20]))
+        with pytest.raises(OSError, match="No space"):
+            written.record(Traffic(task="summary", generation=2, prod="b" * 64))
+    assert written.states["summary"].generation == 1
+    written.record(Traffic(task="summary", generation=3, prod="c" * 64))
+    written.close()
+    again = Journal(journal)
+    again.close()
+    assert again.states["summary"].generation == 3
+
+
 def test_a_version_that_cannot_be_served_is_told_and_the_rest_is_served(place: Path, made_up: Base) -> None:
     """The base of one version is another build by now: it is named, and the other tasks are there."""
     register(made_up, "old", 1, fingerprint="0" * 64)
