@@ -148,7 +148,10 @@ async def _load(place: Place, model: Callable[[int], str], requests: int) -> Run
         for number in numbers:
             body = {
                 "model": model(number),
-                "messages": [{"role": "user", "content": f"Message {number}: the meeting moves to Friday at noon."}],
+                "messages": [  # with a system message the gateway adds none, so the engine gets the same either way
+                    {"role": "system", "content": "Answer briefly."},
+                    {"role": "user", "content": f"Message {number}: the meeting moves to Friday at noon."},
+                ],
                 "max_tokens": TOKENS,
                 "temperature": 0,
                 "ignore_eos": True,

@@ -54,7 +54,7 @@ class Journal:
         self._compact()
 
     def record(self, state: Traffic) -> None:
-        """Append a state; when this returns it is on the disk. OSError if it cannot be, and then it is not half there."""
+        """Append a state; when this returns it is on the disk. OSError if there is no room, and then nothing is there."""
         if self.states.get(state.task) == state:
             return
         line, end = _line(state), os.fstat(self._file).st_size
