@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from evals import judges, matrix, panel, report, show, tables
+from sqlalchemy.engine import Engine
+
+from evals import answers, judges, matrix, panel, report, show, tables
 from evals import run as runs
 from evals.judges import Judge
 from evals.prompt import Messages
@@ -43,15 +45,17 @@ def grade_version(recipe: Recipe, version: Version, rows: Sequence[Row], against
     other = _against(version, against, recipe)
     asked = judges.load(recipe.gate.judge) if recipe.gate.judge else {}
     jury = [_member(name, judge) for name, judge in asked.items()]
+    engine = tables.open_database()
+    said = _remembering(version, engine)
     with progress_bar() as bar:
         found = runs.grade(
             recipe,
             rows,
-            Subject(version.name, of_version(version), _label(version)),
+            Subject(version.name, said, _label(version)),
             other,
-            tables.open_database(),
+            engine,
             jury=jury,
-            matrix=_matrix(recipe, version, rows),
+            matrix=_matrix(recipe, version, rows, said),
             watch=show.watch(bar),
         )
     store.note(version, "report", found.to_json())
@@ -100,7 +104,20 @@ def _say(answer: Answerer, asked: Sequence[Messages]) -> list[str]:
     return answer([Row(tuple(messages)) for messages in asked])
 
 
-def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row]) -> list[matrix.Cell]:
+def _remembering(version: Version, engine: Engine) -> Answerer:
+    """The version's answers; those in the ratings database, and those given once, are not asked for again."""
+    known, answer = answers.stored(engine, version.name), of_version(version)
+
+    def ask(rows: Sequence[Row]) -> list[str]:
+        new = [row for row in rows if row.key() not in known]
+        if new:
+            known.update(zip((row.key() for row in new), answer(new), strict=True))
+        return [known[row.key()] for row in rows]
+
+    return ask
+
+
+def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row], said: Answerer) -> list[matrix.Cell]:
     """The version on every task's rows, and on ordinary requests, against the base."""
     from evals import rubric as rubrics
 
@@ -109,7 +126,7 @@ def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row]) -> list[matri
         if task in recipes.tasks() and (name := recipes.load(task).rubric) in rubrics.names():
             sets[task] = (rubrics.load(name), others[:OTHERS])
     sets[matrix.GENERAL] = matrix.general()
-    return matrix.matrix(recipe.task, of_version(version), of_base(recipe, version.facts.base), sets)
+    return matrix.matrix(recipe.task, said, of_base(recipe, version.facts.base), sets)
 
 
 def _earlier(version: Version) -> list[Report]:
