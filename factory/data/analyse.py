@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from factory.data.build import Built, reason
+from factory.data.build import Built
 from factory.data.decontaminate import asked
+from factory.data.manifest import reason
 from factory.data.mix import stratum
 from factory.data.rows import Dropped, Row, clip
 from factory.data.words import words
 
-CLUSTERED, DRAWN = 20_000, 700  # rows that are clustered at most, and points that are drawn of them
+CLUSTERED, DRAWN = 5_000, 700  # rows that are clustered at most, and points that are drawn of them
 SAMPLES, SAMPLES_PER_STEP = 12, 6
 
 
@@ -62,7 +63,8 @@ def histogram(values: np.ndarray, limit: int) -> dict[str, Any]:
 
 def balance(built: Built) -> list[dict[str, Any]]:
     """Rows of each label (or kind) in train and eval, the largest first; nothing where rows have neither."""
-    train, held_out = (Counter(map(stratum, rows)) for rows in (built.train, built.eval))
+    own = [row for row in built.train if not row.meta.get("replay")]
+    train, held_out = (Counter(map(stratum, rows)) for rows in (own, built.eval))
     names = sorted({*train, *held_out} - {""}, key=lambda name: (-train[name], name))
     return [{"name": name, "train": train[name], "eval": held_out[name]} for name in names]
 
@@ -85,7 +87,7 @@ def sources(built: Built) -> list[dict[str, Any]]:
 def clusters(rows: list[Row]) -> dict[str, Any]:
     """TF-IDF → SVD → k-means over the questions: sizes, the words that set a cluster apart, the rows at its centre."""
     if len(rows) < 20:
-        return {"groups": [], "points": []}
+        return {"rows": len(rows), "groups": [], "points": []}
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
@@ -99,7 +101,7 @@ def clusters(rows: list[Row]) -> dict[str, Any]:
     )
     matrix = tfidf.fit_transform(texts)
     if matrix.shape[1] < 3:
-        return {"groups": [], "points": []}
+        return {"rows": len(rows), "groups": [], "points": []}
     rank = min(50, matrix.shape[1] - 1, len(rows) - 1)
     reduced = normalize(TruncatedSVD(rank, random_state=0).fit_transform(matrix))
     k = int(np.clip(len(rows) // 40, 2, 10))
@@ -127,10 +129,10 @@ def clusters(rows: list[Row]) -> dict[str, Any]:
         )
     order = {group["id"]: i for i, group in enumerate(groups)}
     flat = TruncatedSVD(2, random_state=0).fit_transform(reduced - reduced.mean(0))
-    flat /= np.abs(flat).max() or 1.0
+    flat = np.clip(flat / (np.percentile(np.abs(flat), 99) or 1.0), -1, 1)  # one far row must not crowd the others
     shown = random.Random(0).sample(range(len(rows)), min(DRAWN, len(rows)))
     points = [[round(float(flat[i, 0]), 3), round(float(flat[i, 1]), 3), order[int(model.labels_[i])]] for i in shown]
-    return {"groups": [{**group, "id": order[group["id"]]} for group in groups], "points": points}
+    return {"rows": len(rows), "groups": [{**group, "id": order[group["id"]]} for group in groups], "points": points}
 
 
 def sample(row: Row) -> dict[str, Any]:

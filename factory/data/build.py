@@ -18,21 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from factory.data.decontaminate import decontaminate
-from factory.data.dedup import exact, near, question_hash, semantic
+from factory.data.dedup import exact, near, semantic
 from factory.data.filters import count_tokens, rules
 from factory.data.load import Read, load
+from factory.data.manifest import manifest
 from factory.data.mix import mix, split
 from factory.data.quality import quality
 from factory.data.read import find, fingerprint, records
-from factory.data.rows import Dropped, Row
-from factory.data.steps import Count, Progress, Replier, Step, Work, chain, quiet
+from factory.data.rows import Dropped, Row, one_line
+from factory.data.steps import Progress, Replier, Step, Work, chain, quiet
 from factory.errors import FactoryError, InputError, Problem
 from factory.home import digest, home, locked, project, write_folder
 from factory.recipe import Recipe, tasks
 from factory.recipe import load as load_recipe
 
-VERSION = 1  # of the steps: raise it when the same input gives another result
-FEW = 100  # rows below which a task is warned (METHODS: 100 to 100,000 rows for one task)
+VERSION = 2  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
     "rules": rules,
@@ -93,14 +93,14 @@ def build(
         if not folder.exists():
             labels = frozenset(recipe.labels)
             work = Work(recipe, tokenizer, recipe.system_prompt(), labels, progress, base, dict(others), notes=notes)
-            train, evals, manifest = run(work)
-            manifest = {"hash": key, "task": recipe.task, "version": VERSION, "made": time.time(), **manifest}
+            train, evals, told = run(work)
+            told = {"hash": key, "task": recipe.task, "version": VERSION, "made": time.time(), **told}
 
             def fill(to: Path) -> None:
                 _write_lines(to / "train.jsonl", (row.as_json() for row in train))
                 _write_lines(to / "eval.jsonl", (row.as_json() for row in evals))
                 _write_lines(to / "dropped.jsonl", (asdict(row) for row in work.dropped))
-                (to / "manifest.json").write_text(_line(manifest), encoding="utf-8")
+                (to / "manifest.json").write_text(_line(told), encoding="utf-8")
 
             write_folder(folder, fill)
     return Built.read(folder)
@@ -113,6 +113,7 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
     if files := eval_files(recipe):
         loaded = load(files, recipe.data, recipe.folder, "data.eval", work.dropped, read)
         work.evals = {**work.evals, recipe.task: list(_sound(loaded, work))}
+        work.rename(0, "eval")
         if not work.evals[recipe.task]:
             raise InputError(
                 Problem("no eval row is left; see its labels and answers", ", ".join(files), key="data.eval")
@@ -127,7 +128,7 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
         why = "; ".join(f"{n} {reason}" for reason, n in reasons)
         raise InputError(Problem(f"no row is left to train on ({why})", key="data.train"))
     evals = work.evals[recipe.task]
-    return train, evals, _manifest(work, train, evals, read, eval_read, funnel)
+    return train, evals, manifest(work, train, evals, read, eval_read, funnel)
 
 
 def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
@@ -171,6 +172,8 @@ def evals_of_others(recipe: Recipe, notes: list[str]) -> dict[str, list[Row]]:
                 found[task] = list(load(files, other.data, other.folder, "data.eval", [], []))
             elif folder := latest(task):
                 found[task] = Built.read(folder).eval
+            else:
+                notes.append(f"not checked against {task}: it has no eval rows before its data set is built")
         except FactoryError as error:
             notes.append(f"not checked against the eval rows of {task}: {str(error).splitlines()[0]}")
     return found
@@ -196,7 +199,7 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
         if not row.answer.strip():
             work.drop(row, "eval", "the answer is empty")
         elif work.labels and row.answer not in work.labels:
-            work.drop(row, "eval", "the label is outside the set")
+            work.drop(row, "eval", f"the label is outside the set: {one_line(row.answer, 60)}")
         else:
             held.append(row)
     for row, fault in count_tokens(held, work.tokenizer, work.prompt):
@@ -226,71 +229,6 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
             "others": {task: digest([row.key() for row in rows]) for task, rows in others.items()},
         }
     )
-
-
-def _manifest(
-    work: Work, train: list[Row], evals: list[Row], read: list[Read], eval_read: list[Read], funnel: list[Count]
-) -> dict[str, Any]:
-    recipe, limit = work.recipe, work.recipe.train.max_length
-    labels = recipe.labels
-    if recipe.kind == "classification" and not labels:
-        labels = sorted({row.answer for row in [*train, *evals] if not row.meta.get("replay")})
-        work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
-    if labels and (unseen := sorted({row.answer for row in evals} - {row.answer for row in train})):
-        work.notes.append(f"labels without a training row: {', '.join(unseen[:10])}")
-    if len(train) < FEW:
-        work.notes.append(f"only {len(train)} training rows: below {FEW} an adapter seldom learns more than a style")
-    if unused := sum((r.unused for r in read), Counter()):
-        work.notes.append("keys kept beside the rows, not trained on: " + ", ".join(sorted(unused)))
-    reasons: dict[str, Counter[str]] = {}
-    for row in work.dropped:
-        reasons.setdefault(row.step, Counter())[reason(row)] += 1
-    lost = [max(0, sum(row.tokens) + 1 - limit) for row in train]
-    return {
-        "files": [
-            vars(r) | {"for": use, "unused": dict(r.unused)}
-            for use, group in (("train", read), ("eval", eval_read))
-            for r in group
-        ],
-        "rows": {"train": len(train), "eval": len(evals), "split": len(work.split), "dropped": len(work.dropped)},
-        "funnel": [{"step": c.step, "in": c.rows_in, "kept": c.kept, "seconds": round(c.seconds, 3)} for c in funnel],
-        "reasons": {step: dict(found.most_common()) for step, found in reasons.items()},
-        "tokens": {
-            "prompt": sum(row.tokens[0] for row in train),
-            "answer": sum(row.tokens[1] for row in train),
-            "max_length": limit,
-            "truncated_rows": sum(n > 0 for n in lost),
-            "lost": sum(lost),
-        },
-        "labels": labels,
-        "conflicts": {"count": len(work.conflicts), "shown": work.conflicts[:50]},
-        "leaks": _leaks(work),
-        "closest": work.closest,
-        "notes": work.notes,
-        "usage": work.usage,
-    }
-
-
-def _leaks(work: Work) -> dict[str, int]:
-    """For each task, how many of its eval rows have their question among the training rows, by normalised text."""
-    found = {
-        task: sum(question_hash(row) in work.questions for row in rows)
-        for task, rows in work.evals.items()
-        if rows is not work.split
-    }
-    return {task: n for task, n in found.items() if n}
-
-
-def reason(row: Dropped) -> str:
-    """The kind of a reason, without the row, number or byte that it names."""
-    copies = {"exact": "the same as an earlier row", "near": "nearly the same as an earlier row"}
-    copies["semantic"] = "means the same as an earlier row"
-    if row.step in copies:
-        return copies[row.step]
-    text = row.reason.split(": ")[0]
-    if " of the words of " in text:
-        return "most words of" + text.split(" of the words of", 1)[1]
-    return "a byte is not of the file's encoding" if text.startswith("byte 0x") else text.split(" (column ")[0]
 
 
 def _rows(path: Path) -> list[Row]:

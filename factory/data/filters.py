@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from factory.data.rows import Row
+from factory.data.rows import Row, one_line
 from factory.data.steps import Work
 from factory.data.words import normal, words
 from factory.errors import InputError, Problem
@@ -64,7 +64,7 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
     if row.meta.get("replay"):
         return ""
     if work.labels and answer not in work.labels:
-        return "the label is outside the set"
+        return f"the label is outside the set: {one_line(answer, 60)}"
     if data.require == "json" and not _is_json(answer):
         return "the answer is not JSON"
     if required and not required.fullmatch(answer):
@@ -111,7 +111,7 @@ def count_tokens(rows: list[Row], tokenizer: Any, prompt: str) -> Iterator[tuple
     if not rendered:
         return
     texts = [text for _, text in rendered] + [row.answer for row, _ in rendered]
-    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
     for (row, _), before, answer in zip(rendered, lengths, lengths[len(rendered) :], strict=False):
         yield replace(row, tokens=(before, answer)), ""
 

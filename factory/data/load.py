@@ -101,7 +101,7 @@ def _file(name: str, data: Data, dropped: list[Dropped], read: list[Read]) -> It
         raise InputError(*faults[:SHOWN], *more)
     if not info.kept:
         raise InputError(
-            Problem(f"none of its {info.rows} rows can be used; {first}" if first else "holds no rows", info.file)
+            Problem(f"not one row of {info.rows} can be used; {first}" if first else "holds no rows", info.file)
         )
 
 
@@ -133,12 +133,18 @@ def _renamed(value: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
 
 def _format(record: Record, value: dict[str, Any], columns: dict[str, str], info: Read) -> str:
     """The one format the row fits. An ambiguous row or a file of two formats is an error; a row of none is a Fault."""
-    found = candidates({key: value[key] for key in columns} if columns else value)
+    found = candidates(value)
+    if columns:  # named columns are of the format; if that leaves several, they alone decide
+        found = [name for name in found if columns.keys() <= FORMATS[name].known]
+        if len(found) != 1:
+            found = candidates({key: value[key] for key in columns}) or found
     if len(found) > 1:
         raise InputError(_unclear(record, f"fits the formats {' and '.join(found)}", found))
     if not found:
         has = ", ".join(list(value)[:8]) or "none"
-        raise Fault(f"its keys ({has}) are of no known format")
+        raise Fault(
+            f"its keys ({has}) are of no known format: name them, as in data.columns.prompt={next(iter(value), '…')}"
+        )
     if info.format and found[0] != info.format:
         raise InputError(
             _unclear(record, f"is {found[0]}, the rows before it are {info.format}", [info.format, *found])

@@ -14,7 +14,7 @@ from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
 from factory.data.decontaminate import asked, decontaminate
 from factory.data.dedup import BANDS, PERMUTATIONS, SEED
 from factory.data.filters import count_tokens, rules
-from factory.data.load import Read, load
+from factory.data.load import load
 from factory.data.rows import Row
 from factory.data.steps import Work
 from factory.data.words import jaccard, shingles, words
@@ -123,13 +123,13 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
         if replay.share and n:
             work.notes.append("no general rows are mixed in: data.replay.files names none")
         return
-    read: list[Read] = []
     data = work.recipe.data.model_copy(update={"format": "", "columns": {}})
-    loaded = load(replay.files, data, work.recipe.folder, "data.replay.files", work.dropped, read)
+    loaded = load(replay.files, data, work.recipe.folder, "data.replay.files", work.dropped, [])
     marked = (replace(row, meta={**row.meta, "replay": True}) for row in loaded)
-    closest = work.closest
+    closest, since = work.closest, len(work.dropped)
     pool = list(decontaminate(rules(marked, work), work))
     work.closest = closest
+    work.rename(since, "replay")
     wanted = round(n * replay.share / (1 - replay.share))
     if wanted > len(pool):
         work.notes.append(f"only {len(pool)} general rows for the {wanted} that data.replay.share asks for")
@@ -147,6 +147,6 @@ def _in_its_own_words(rows: list[Row], work: Work) -> Iterator[Row]:
     ]
     for row, fault in count_tokens(answered, work.tokenizer, work.prompt):
         if fault or not row.answer:
-            work.drop(row, "mix", fault or "the base has no answer to it")
+            work.drop(row, "replay", fault or "the base has no answer to it")
         else:
             yield row

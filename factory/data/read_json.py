@@ -26,6 +26,8 @@ def _record(file: str, line: int, text: str, value: Any) -> Record:
     fault = undecodable(text)
     if not fault and not isinstance(value, dict):
         fault = f"is {named(value)}, not an object"
+    if not fault and len(text) > MAX_LINE:
+        fault = f"is longer than {MAX_LINE:,} characters"
     if not fault and _ESCAPED_SURROGATE.search(text):
         try:
             fault = (

@@ -48,12 +48,11 @@ def _table(file: str, lines: list[str], delimiter: str) -> Iterator[Record]:
             return
         except csv.Error as error:
             restarts += 1
-            end = start + 1 if restarts < 100 else len(lines)
-            fault = (
-                f"the quotes do not match: {error}"
-                if end == start + 1
-                else "too many broken quotes; the rest is unread"
-            )
+            end, fault = start + 1, f"the quotes do not match: {error}"
+            if "field larger" in str(error):
+                fault = f"a field is longer than {MAX_LINE:,} characters, or its quote is never closed"
+            if restarts == 100:
+                end, fault = len(lines), "too many broken quotes: the rest is unread"
             if not header:
                 raise InputError(Problem(f"the header cannot be read: {error}", file, start + 1)) from None
             yield Record(file, start + 1, None, fault, printable("".join(lines[start:end]).rstrip("\r\n")))

@@ -43,14 +43,16 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
     rows, tokens = m["rows"], m["tokens"]
     read = m["funnel"][0]
     seconds = sum(step["seconds"] for step in m["funnel"])
+    general = f" ({rows['replay']:,} of them general)" if rows["replay"] else ""
     found = [
-        f"{m['task']}: {rows['train']:,} rows to train on, {rows['eval']:,} to grade on; "
+        f"{m['task']}: {rows['train']:,} rows to train on{general}, {rows['eval']:,} to grade on; "
         f"{rows['dropped']:,} dropped of {read['in']:,} read, in {seconds:.1f} s"
     ]
     for entry in (entry for entry in m["files"] if entry["for"] == "train"):
         twice = f", {entry['duplicates']:,} to the letter twice" if entry["duplicates"] else ""
         found.append(f"  {entry['file']}: {entry['rows']:,} rows, {entry['format']}{twice}")
     for step, why in m["reasons"].items():
+        step = {"eval": "eval rows", "replay": "general rows"}.get(step, step)
         told = ", ".join(f"{n:,} {what}" for what, n in list(why.items())[:3])
         found.append(f"  {step:<14}-{sum(why.values()):,}: {told}{', …' if len(why) > 3 else ''}")
     if rows["split"]:
@@ -65,7 +67,8 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
         largest = max(counts.values())
         found.append(f"  {len(m['labels'])} labels with up to {largest:,} rows; thinnest: {thin} ({counts[thin]:,})")
     for task, n in m["leaks"].items():
-        found.append(f"  {n:,} eval rows of {task} stood in train; none does now")
+        stood = "1 eval row" if n == 1 else f"{n:,} eval rows"
+        found.append(f"  {stood} of {task} stood in train; none does now")
     if m["conflicts"]["count"]:
         found.append(f"  same question, different answers: {m['conflicts']['count']:,}, kept; see the report")
     found += [f"  note: {note}" for note in m["notes"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from factory.data.rows import Dropped, Row
@@ -48,6 +48,10 @@ class Work:
 
     def drop(self, row: Row, step: str, reason: str) -> None:
         self.dropped.append(Dropped.row(row, step, reason))
+
+    def rename(self, since: int, step: str) -> None:
+        """Count what was dropped from number `since` on under `step`: eval and general rows are no training rows."""
+        self.dropped[since:] = [replace(row, step=step) for row in self.dropped[since:]]
 
 
 Step = Callable[[Iterable[Row], Work], Iterator[Row]]

@@ -64,10 +64,10 @@ def items(found: Any, key: str) -> list[Any]:
 
 
 def truth(found: Any) -> bool | None:
-    """A yes or no, as JSON or as a CSV cell has it; None if it is neither."""
-    if isinstance(found, bool):
-        return found
-    return {"true": True, "false": False}.get(found.strip().lower()) if isinstance(found, str) else None
+    """A yes or no, as JSON or as a CSV cell has it (true, 1, false, 0); None if it is neither."""
+    if isinstance(found, bool | int | str):
+        return {"true": True, "1": True, "false": False, "0": False}.get(str(found).strip().lower())
+    return None
 
 
 def turn(value: Any, key: str) -> dict[str, str]:
@@ -124,7 +124,7 @@ def conversation(value: Value, key: str) -> Messages:
     system = [optional(value, "system")]
     if messages and messages[0]["role"] == "system":
         system.append(messages.pop(0)["content"])
-    if tools := value.get("tools"):
+    if (tools := value.get("tools")) and tools != "[]":
         system.append(TOOLS.format(tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)))
     if said := "\n\n".join(filter(str.strip, system)):
         messages.insert(0, {"role": "system", "content": said})

@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 from itertools import chain as chain_of
 from typing import Any
 
-from factory.data.build import eval_files, evals_of_others, reason, steps_of
+from factory.data.build import eval_files, evals_of_others, steps_of
 from factory.data.endpoint import Asker
 from factory.data.formats import candidates, convert
 from factory.data.load import load
+from factory.data.manifest import reason
 from factory.data.read import find
 from factory.data.rows import Dropped, Row
 from factory.data.steps import Progress, Work, chain, quiet

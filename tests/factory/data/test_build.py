@@ -67,7 +67,7 @@ def test_what_a_data_set_holds(make: Make, folder: Path) -> None:
     assert sorted(path.name for path in built.folder.iterdir()) == [
         "dropped.jsonl", "eval.jsonl", "manifest.json", "train.jsonl",
     ]  # fmt: skip
-    assert m["rows"] == {"train": 298, "eval": 21, "split": 0, "dropped": 4}
+    assert m["rows"] == {"train": 298, "replay": 0, "eval": 21, "split": 0, "dropped": 4}
     assert len(built.train) + len(built.dropped()) == 302 == m["funnel"][0]["in"]
     assert [step["step"] for step in m["funnel"]] == ["read", "rules", "exact", "near", "decontaminate", "mix"]
     assert m["reasons"] == {
@@ -118,7 +118,7 @@ def test_nothing_changed_means_nothing_is_done(make: Make, folder: Path, monkeyp
 def test_without_an_eval_file_rows_are_split_off(make: Make, folder: Path) -> None:
     write(folder / "train.jsonl", texts(100))
     built = build(make(), FakeTokenizer(), other_evals={})
-    assert built.manifest["rows"] == {"train": 90, "eval": 10, "split": 10, "dropped": 0}
+    assert built.manifest["rows"] == {"train": 90, "replay": 0, "eval": 10, "split": 10, "dropped": 0}
     assert built.manifest["leaks"] == {}
     write(folder / "eval.jsonl", texts(7, 9))
     assert len(build(make(), FakeTokenizer(), other_evals={}).eval) == 7
@@ -139,7 +139,7 @@ def test_labels_come_from_the_recipe_or_from_the_data(make: Make, folder: Path) 
     write(folder / "eval.jsonl", [{"text": "how is this", "label": "b"}])
     built = build(make("classification", ["a", "b"]), FakeTokenizer(), other_evals={})
     assert built.manifest["labels"] == ["a", "b"]
-    assert [(d.step, d.reason) for d in built.dropped()] == [("rules", "the label is outside the set")]
+    assert [(d.step, d.reason) for d in built.dropped()] == [("rules", "the label is outside the set: odd")]
 
 
 def test_when_nothing_is_left_it_says_why(make: Make, folder: Path) -> None:

@@ -71,6 +71,7 @@ def test_tool_turns_are_kept_as_text() -> None:
     }
     assert found["role"] == "tool"
     assert lost[0].reason == "ends with a turn of the user, not with an answer"
+    assert rows[0].messages[0]["content"] == "Be brief."  # an empty list of tools is none
     openai, images, _ = read(FIXTURES / "messages.jsonl")
     assert openai[2].messages[1]["content"] == (
         '<tool_call>\n{"name": "clock", "arguments": {"place": "tower"}}\n</tool_call>'
@@ -120,6 +121,7 @@ def test_fields_with_line_breaks_and_quotes_stay_whole() -> None:
         ({"instruction": "a", "output": "b", "chosen": "c", "rejected": "d"}, ["alpaca", "preference"]),
         ({"instruction": "a", "chosen": "c", "rejected": "d"}, ["preference"]),
         ({"prompt": "a", "completion": "b", "label": True}, ["kto"]),
+        ({"prompt": "a", "completion": "b", "label": 0}, ["kto"]),
         ({"prompt": "a", "completion": "b", "label": "good"}, ["completion"]),
         ({"text": "a", "label": "b", "category": "c"}, ["label"]),
         ({"text": "a", "instruction": "a", "output": "b"}, ["alpaca", "text"]),
@@ -164,6 +166,14 @@ def test_columns_settle_it(tmp_path: Path) -> None:
         read(path, columns={"prompt": "frage"})
     rows, _, info = read(path, columns={"prompt": "frage", "completion": "antwort"})
     assert (rows[0].source, rows[0].answer, info.format) == ("Wie geht es?", "Gut.", "completion")
+    path.write_text("sentence,label\nIt rains.,1\n")  # a label is not lost because only the text had to be named
+    rows, _, info = read(path, columns={"text": "sentence"})
+    assert (rows[0].source, rows[0].answer, info.format) == ("It rains.", "1", "label")
+    path.write_text("instruction,context,response\nTurn it.,left,right\n")
+    rows, _, info = read(path, columns={"input": "context", "output": "response"})
+    assert (rows[0].source, rows[0].answer, info.format) == ("Turn it.\n\nleft", "right", "alpaca")
+    with pytest.raises(InputError, match=r"of no known format: name them, as in data.columns.prompt=instruction"):
+        read(path)
     with pytest.raises(InputError, match=r"data.columns.promt: no format has the key 'promt'; did you mean prompt\?"):
         read(path, columns={"promt": "frage"})
     with pytest.raises(InputError, match=r"no format 'alpacca'; did you mean alpaca\?"):

@@ -110,6 +110,19 @@ def test_a_fifty_megabyte_line_is_one_dropped_row(tmp_path: Path) -> None:
     assert dropped[0].reason == "the line is longer than 10,000,000 characters" and len(dropped[0].text) <= 2001
 
 
+def test_a_row_of_a_document_or_a_table_may_not_be_longer_either(tmp_path: Path) -> None:
+    long = "a" * 10_000_001
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"prompt": long, "completion": "b"}, {"prompt": "x", "completion": "y"}]))
+    rows, dropped = rows_of(path)
+    assert len(rows) == 1 and dropped[0].reason == "is longer than 10,000,000 characters"
+    path = tmp_path / "rows.csv"
+    path.write_text(f"prompt,completion\n{long},b\nx,y\n")
+    rows, dropped = rows_of(path)
+    assert [row.line for row in rows] == [3]
+    assert dropped[0].reason == "a field is longer than 10,000,000 characters, or its quote is never closed"
+
+
 GRAMMAR_TAKES = [
     '{"a":1e999}', '{"a":-0}', '{"a":1E-2}', '{"a":' + "9" * 5000 + "}", '{"a":"\\u0000\\/"}', '{"a":"\u2028"}',
     ' \t{ "a" : [ ] }\r', '{"a":"\\ud83d\\ude00"}', '{"a":1,"a":2}', '{"":0}', '{"a":"\x7f"}',

@@ -1,0 +1,87 @@
+"""What a data set's manifest says, and the kinds of reasons that rows were dropped for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from factory.data.dedup import question_hash
+from factory.data.load import Read
+from factory.data.rows import Dropped, Row
+from factory.data.steps import Count, Work
+
+FEW = 100  # rows below which a task is warned (METHODS: 100 to 100,000 rows for one task)
+OTHERS = ("eval", "replay")  # the steps of dropped rows that are none of the training files'
+
+
+def manifest(
+    work: Work, train: list[Row], evals: list[Row], read: list[Read], eval_read: list[Read], funnel: list[Count]
+) -> dict[str, Any]:
+    """What is said of a data set: files, rows, funnel, reasons, tokens, labels, contradictions, leaks, notes. JSON."""
+    recipe, limit = work.recipe, work.recipe.train.max_length
+    labels, own = recipe.labels, [row for row in train if not row.meta.get("replay")]
+    if recipe.kind == "classification" and not labels:
+        labels = sorted({row.answer for row in [*own, *evals]})
+        work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
+    if labels and (unseen := sorted({row.answer for row in evals} - {row.answer for row in own})):
+        work.notes.append(f"labels without a training row: {', '.join(unseen[:10])}")
+    if len(own) < FEW:
+        work.notes.append(f"only {len(own)} training rows: below {FEW} an adapter seldom learns more than a style")
+    if unused := sum((r.unused for r in read), Counter()):
+        work.notes.append("keys kept beside the rows, not trained on: " + ", ".join(sorted(unused)))
+    reasons: dict[str, Counter[str]] = {}
+    for row in work.dropped:
+        reasons.setdefault(row.step, Counter())[reason(row)] += 1
+    order = [*(count.step for count in funnel), *OTHERS]
+    lost = [max(0, sum(row.tokens) + 1 - limit) for row in train]
+    return {
+        "files": [
+            vars(r) | {"for": use, "unused": dict(r.unused)}
+            for use, group in (("train", read), ("eval", eval_read))
+            for r in group
+        ],
+        "rows": {
+            "train": len(train),
+            "replay": len(train) - len(own),
+            "eval": len(evals),
+            "split": len(work.split),
+            "dropped": sum(row.step not in OTHERS for row in work.dropped),
+        },
+        "funnel": [{"step": c.step, "in": c.rows_in, "kept": c.kept, "seconds": round(c.seconds, 3)} for c in funnel],
+        "reasons": {step: dict(reasons[step].most_common()) for step in order if step in reasons},
+        "tokens": {
+            "prompt": sum(row.tokens[0] for row in train),
+            "answer": sum(row.tokens[1] for row in train),
+            "max_length": limit,
+            "truncated_rows": sum(n > 0 for n in lost),
+            "lost": sum(lost),
+        },
+        "labels": labels,
+        "conflicts": {"count": len(work.conflicts), "shown": work.conflicts[:50]},
+        "leaks": _leaks(work),
+        "closest": work.closest,
+        "notes": work.notes,
+        "usage": work.usage,
+    }
+
+
+def _leaks(work: Work) -> dict[str, int]:
+    """For each task, how many of its eval rows have their question among the training rows, by normalised text."""
+    found = {
+        task: sum(question_hash(row) in work.questions for row in rows)
+        for task, rows in work.evals.items()
+        if rows is not work.split
+    }
+    return {task: n for task, n in found.items() if n}
+
+
+def reason(row: Dropped) -> str:
+    """The kind of a reason, without the row, number or byte that it names."""
+    copies = {"exact": "the same as an earlier row", "near": "nearly the same as an earlier row"}
+    copies["semantic"] = "means the same as an earlier row"
+    if row.step in copies:
+        return copies[row.step]
+    text = row.reason.split(": ")[0]
+    if " of the words of " in text:
+        return "most words of" + text.split(" of the words of", 1)[1]
+    return "a byte is not of the file's encoding" if text.startswith("byte 0x") else text.split(" (column ")[0]
