@@ -8,12 +8,13 @@ of messages and models are untrusted and escaped.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
 from evals import svg
+from evals.agreement import Agreement
 from evals.estimate import Estimate
 from evals.run import Report
 from evals.scorecard import Shares, Worst
@@ -148,6 +149,8 @@ def _strata(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
         yield "</table></section>"
     if r.scorecard.labels:
         yield from _confusion(r.scorecard.labels)
+    if r.scorecard.kappa:
+        yield from _agreements("As a judge", "kappa with known faults", "read", r.scorecard.kappa)
 
 
 def _confusion(labels: dict[str, Any]) -> Iterator[str]:
@@ -207,10 +210,13 @@ def _judge(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
 
 
 def _people(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
-    if not r.people_agreement:
-        return
-    yield "<section><h2>How far people agree</h2><table><tr><th>quality</th><th>alpha</th><th>graded twice</th></tr>"
-    for name, a in r.people_agreement.items():
+    if r.people_agreement:
+        yield from _agreements("How far people agree", "alpha", "graded twice", r.people_agreement)
+
+
+def _agreements(title: str, coefficient: str, counted: str, found: Mapping[str, Agreement]) -> Iterator[str]:
+    yield f"<section><h2>{title}</h2><table><tr><th>quality</th><th>{coefficient}</th><th>{counted}</th></tr>"
+    for name, a in found.items():
         yield f"<tr><td>{escape(name.replace('_', ' '))}</td><td class='n'>{kappa_text(a)}</td>"
         yield f"<td class='n'>{a.n}</td></tr>"
     yield "</table></section>"

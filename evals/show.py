@@ -11,7 +11,9 @@ from evals.judge import Tally
 from evals.panel import Watch
 from evals.run import Report
 from evals.svg import percent
+from factory.data.rows import one_line
 
+WORST = 3  # of the worst items, so many are shown
 VIEWS = {"checks": "deterministic checks", "judge": "checks and judge", "people": "people"}
 
 
@@ -49,8 +51,15 @@ def lines(r: Report) -> Iterator[str]:
         )
     if r.scorecard.not_measured:
         yield f"  [dim]not measured: {', '.join(r.scorecard.not_measured)}[/]"
+    if r.scorecard.kappa:
+        known = ", ".join(f"{name} {kappa_text(k)}" for name, k in r.scorecard.kappa.items())
+        yield f"  as a judge, kappa with known faults: {known}"
+    yield from _number_lines(r)
     if r.judging:
         yield from _judge_lines(r)
+    for item in r.scorecard.worst[:WORST]:
+        faults = "; ".join(f"{name}: {f['why']} {' | '.join(f['evidence'])}".strip() for name, f in item.faults.items())
+        yield f"  [dim]{item.composite}: {_plain(one_line(item.output, 100))} ({_plain(one_line(faults, 200))})[/]"
     for cell in r.matrix:
         if cell.worse and not cell.own:
             good = f"{percent(cell.version.good)} good, base {percent(cell.base.good)}"
@@ -58,6 +67,23 @@ def lines(r: Report) -> Iterator[str]:
     if r.used_before:
         yield f"  [dim]these rows decided on {r.used_before} other versions before[/]"
     yield f"[bold {colour}]{r.gate.decision}[/] {_plain(r.gate.why)}"
+
+
+def _number_lines(r: Report) -> Iterator[str]:
+    """The same numbers by people, by the judge and by both together, where more than one kind of grader spoke."""
+    shown = {"people": "people", "judge": "judge", "combined": "people and judge"}
+    for name, numbers in r.numbers.items() if len(r.views) > 1 else ():
+        found = {label: e for view, label in shown.items() if (e := getattr(numbers, view))}
+        said = "  ".join(
+            f"{label} {percent(e.value, True)} ({percent(e.low, True)} to {percent(e.high, True)}, n {e.n}"
+            f"{f' worth {e.effective_n:.0f}' if e.effective_n else ''})"
+            for label, e in found.items()
+        )
+        if said:
+            yield f"  {name}: {said}"
+    if r.people_agreement:
+        alphas = ", ".join(f"{name} {kappa_text(a)}" for name, a in r.people_agreement.items())
+        yield f"  people agree (alpha): {alphas}"
 
 
 def _judge_lines(r: Report) -> Iterator[str]:
