@@ -54,7 +54,7 @@ class Journal:
         self._compact()
 
     def record(self, state: Traffic) -> None:
-        """Append a state; when this returns it is on the disk. OSError if there is no room, and then nothing is there."""
+        """Append a state; when this returns it is on the disk. OSError if it does not fit, and then none of it is."""
         if self.states.get(state.task) == state:
             return
         line, end = _line(state), os.fstat(self._file).st_size
