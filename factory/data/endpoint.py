@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from factory.errors import FactoryError, InputError, Problem
-from factory.home import digest, home
+from factory.home import digest, home, locked, shown
 from factory.recipe import Endpoint
 
 TRANSIENT, INVALID = 6, 3  # how often a question is asked in all: past overload and outages, past answers that are none
@@ -191,19 +191,29 @@ class Asker:
 
     def _remember(self, key: str, content: str) -> None:
         self.known[key] = content
-        with open(self.path, "ab") as out:
+        with locked(self.path), open(self.path, "ab") as out:
             out.write(json.dumps({"key": key, "content": content}).encode() + b"\n")
 
 
 def _remembered(path: Path) -> dict[str, str]:
-    """The answers on disk. A line that a killed run left unfinished is cut off."""
+    """The answers on disk. A line that a killed run left unfinished is cut off, not one that another run is writing."""
+    with locked(path):
+        entries = whole_lines(path)
+    return {entry["key"]: entry["content"] for entry in entries}
+
+
+def whole_lines(path: Path) -> list[Any]:
+    """The values of a JSONL file that is only ever appended to; an unfinished last line is cut off the file."""
     if not path.is_file():
-        return {}
+        return []
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         os.truncate(path, len(whole))
-    return {entry["key"]: entry["content"] for entry in map(json.loads, whole.splitlines())}
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
+    except ValueError as error:
+        raise FactoryError(f"{shown(path)} is damaged ({error}): delete it; its answers will be asked again") from None
 
 
 def _content(reply: Any) -> tuple[str, str]:

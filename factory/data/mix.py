@@ -27,6 +27,9 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     near-duplicates or of one `data.group` on one side."""
     held = list(rows)
     data, seed = work.recipe.data, work.recipe.train.seed
+    if data.group and not any(data.group in row.meta for row in held):
+        keys = sorted({key for row in held for key in row.meta})
+        raise InputError(Problem(f"no row has the key {data.group!r}{nearest(data.group, keys)}", key="data.group"))
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for i, root in enumerate(_groups(held, data.group, data.near or 0.7)):
         groups[root].append(i)
@@ -86,13 +89,14 @@ def mix(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     sources: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         sources[row.file].append(row)
-    if unknown := set(weights) - {name for file in sources for name in (file, Path(file).name)}:
+    if unknown := set(weights) - {name for file in sources for name in _names(file)}:
         word = sorted(unknown)[0]
-        raise InputError(Problem(f"no such source{nearest(word, map(_name, sources))}", key=f"data.weights.{word}"))
+        known = [Path(file).name for file in sources]
+        raise InputError(Problem(f"no such source{nearest(word, known)}", key=f"data.weights.{word}"))
     draw = random.Random(work.recipe.train.seed)
     n = 0
     for file, own in sources.items():
-        weight = weights.get(file, weights.get(_name(file), 1.0))
+        weight = next((weights[name] for name in _names(file) if name in weights), 1.0)
         whole, part = divmod(weight, 1)
         extra = set(draw.sample(range(len(own)), round(part * len(own))))
         for i, row in enumerate(own):
@@ -105,8 +109,9 @@ def mix(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     yield from _replayed(n, work, draw)
 
 
-def _name(file: str) -> str:
-    return Path(file).name
+def _names(file: str) -> tuple[str, ...]:
+    """What `data.weights` may call a file: its path, its name, its name without ending (a dot ends a dotted key)."""
+    return file, Path(file).name, Path(file).stem
 
 
 def _weights(work: Work) -> dict[str, float]:

@@ -49,9 +49,9 @@ def find(spec: str | list[str], folder: Path, key: str) -> list[str]:
                 found += files
                 break
         else:
-            raise InputError(
-                Problem(f"no such file, neither in {shown(folder)} nor here nor in the project", name, key=key)
-            )
+            several = f" (several files: {key}=[{name}])" if "," in name else ""
+            where = f"neither in {shown(folder)} nor here nor in the project"
+            raise InputError(Problem(f"no such file, {where}{several}", name, key=key))
     known = f"unknown kind of file; known: {', '.join(READERS)}, and these as .gz"
     if unread := [Problem(known, n, key=key) for n in found if not n.startswith("hub:") and _kind(n) is None]:
         raise InputError(*unread)

@@ -10,8 +10,7 @@ from rich.progress import TaskID
 
 from factory import recipe as recipes
 from factory.base.build import load_tokenizer, prepare
-from factory.data import report, scaffold
-from factory.data.synth import run as make_rows
+from factory.data import report, scaffold, synth
 from factory.home import shown
 from factory.terminal import out, progress_bar
 from factory.verbs.answering import dataset
@@ -25,14 +24,14 @@ def data(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
         if "synth" in arguments:
             with progress_bar() as bar:
                 line = bar.add_task(f"make {arguments['synth']}", total=None, text="")
-                made = make_rows(
+                made = synth.run(
                     recipe,
                     arguments["synth"],
                     load_tokenizer(prepare(recipe.base)),
                     progress=functools.partial(_show, bar, line),
                 )
-            console.print(f"{recipe.task}: {made['kept']} of {made['made']} rows kept in {made['file']}", markup=False)
-            console.print(f"  dropped: {made['reasons'] or 'none'}; used: {made['usage']}", markup=False)
+            for text in synth.lines(made):
+                console.print(text, markup=False, soft_wrap=True)
             found.append(made)
             continue
         built = dataset(recipe)

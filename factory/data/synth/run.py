@@ -61,6 +61,7 @@ def run(recipe: Recipe, kind: str, tokenizer: Any, *, progress: Progress = quiet
         write_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
         lost = folder / f"{kind}.dropped.jsonl"
         write_file(lost, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in dropped))
+    train = recipe.data.train
     return {
         "task": recipe.task,
         "synth": kind,
@@ -69,8 +70,21 @@ def run(recipe: Recipe, kind: str, tokenizer: Any, *, progress: Progress = quiet
         "dropped": len(dropped),
         "reasons": dict(Counter(reason(row) for row in dropped).most_common()),
         "file": shown(path),
+        "trained_on": ",".join([*([train] if isinstance(train, str) else train), f"synth/{kind}.jsonl"]),
         "usage": asker.usage.as_json(),
     }
+
+
+def lines(made: dict[str, Any]) -> list[str]:
+    """What `run` returned, as text: rows, reasons, and what was paid for them."""
+    u = made["usage"]
+    return [
+        f"{made['task']}: {made['kept']:,} of {made['made']:,} made rows kept in {made['file']}",
+        *(f"  -{n:,} {why}" for why, n in made["reasons"].items()),
+        f"  asked {u['asked']:,} ({u['retried']:,} again, {u['failed']:,} in vain; {u['cached']:,} known before): "
+        f"{u['tokens_in']:,} tokens in, {u['tokens_out']:,} out, cost {u['cost']:.4g}",
+        f"  read them, then train on them: data.train=[{made['trained_on']}]",
+    ]
 
 
 def _pass(

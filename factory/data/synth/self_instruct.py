@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from factory.data.endpoint import Ask, Form
+from factory.data.endpoint import Ask, Form, whole_lines
 from factory.data.rows import Row
 from factory.data.synth.job import Job, Novelty, prompt, says
 from factory.data.words import words
@@ -44,7 +44,7 @@ def make(job: Job) -> list[dict[str, Any]]:
     state = home(
         "asked", f"rounds-{digest([job.recipe.task, job.asker.endpoint.model, [s.key() for s in seeds]])[:16]}.jsonl"
     )
-    rounds: list[list[dict[str, Any]]] = _finished(state)
+    rounds: list[list[dict[str, Any]]] = whole_lines(state)
     new = Novelty([seed.source for seed in seeds])
     made = [value for fresh in rounds for value in fresh]
     for value in made:
@@ -88,14 +88,3 @@ def _ask(job: Job, seeds: list[Row], made: list[dict[str, Any]], at: tuple[int, 
     )
     text = prompt(__file__, TASK=job.task, EXAMPLES=examples, N=WRITTEN)
     return Ask(says(text), Tasks, temperature=1.0, sample=at[0] * 1000 + at[1])
-
-
-def _finished(path: Any) -> list[list[dict[str, Any]]]:
-    """The rounds on disk; a line that a killed run left unfinished does not count."""
-    if not path.is_file():
-        return []
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        path.write_bytes(whole)
-    return [json.loads(line) for line in whole.splitlines()]

@@ -74,7 +74,7 @@ def test_a_fault_that_passes_costs_nothing(fault: str) -> None:
     with FakeEndpoint(echo, once, stall=6) as fake:
         ask = asker(fake, timeout=3) if fault == "stall" else asker(fake)
         assert [a.said for a in ask(asks(6)) if isinstance(a, Echo)] == [str(i) for i in range(6)]
-        assert ask.usage.retried == 6 and ask.usage.failed == 0
+        assert ask.usage.retried >= 6 and ask.usage.failed == 0  # more where a busy machine is late by itself
 
 
 @pytest.mark.parametrize(
@@ -166,11 +166,9 @@ def test_a_killed_run_goes_on_without_paying_twice() -> None:
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()
-        time.sleep(0.1)
-        before = fake.requests
         known = len(asker(fake).known)
         assert 20 <= known < 60
-        found = asker(fake)(asks(60))
-        assert [a.said for a in found if isinstance(a, Echo)] == [str(i) for i in range(60)]
-        assert fake.requests - before == 60 - known
-        assert before - known <= 2  # only what was on its way was lost
+        again = asker(fake)
+        assert [a.said for a in again(asks(60)) if isinstance(a, Echo)] == [str(i) for i in range(60)]
+        assert (again.usage.cached, again.usage.asked) == (known, 60 - known)
+        assert sum(fake.asked.values()) <= 62  # only the two that were on their way were asked twice

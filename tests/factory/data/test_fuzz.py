@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import encodings.aliases
 import gzip
 import json
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_random_bytes(tmp_path: Path, suffix: str, data: bytes) -> None:
     consume(path)
     path.write_bytes(gzip.compress(data))
     consume(path)
+
+
+@RUN
+@given(
+    data=st.binary(max_size=200),
+    name=st.sampled_from(sorted({*encodings.aliases.aliases.values(), "utf_16", "idna", "punycode", "undefined"})),
+)
+def test_random_bytes_in_a_declared_encoding(tmp_path: Path, data: bytes, name: str) -> None:
+    for suffix in (".jsonl", ".csv", ".txt"):
+        path = tmp_path / f"rows{suffix}"
+        path.write_bytes(b'{"prompt": "a", "completion": "b"}\n' + data)
+        consume(path, encoding=name)
 
 
 @RUN

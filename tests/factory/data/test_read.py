@@ -234,6 +234,8 @@ def test_several_files_globs_and_order(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").write_text(LINE)
     found = read.find(["b*.jsonl", "a.jsonl", "b1.jsonl"], tmp_path, "data.train")
     assert [Path(name).name for name in found] == ["b1.jsonl", "b2.jsonl", "a.jsonl"]
+    with pytest.raises(InputError, match=r"several files: data.train=\[a.jsonl,b1.jsonl\]"):
+        read.find("a.jsonl,b1.jsonl", tmp_path, "data.train")
 
 
 def test_a_hub_data_set_that_cannot_be_had_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

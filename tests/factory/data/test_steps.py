@@ -310,6 +310,8 @@ def test_the_split_is_stratified_and_keeps_copies_and_groups_together(run: Run) 
 
 
 def test_rows_that_are_all_alike_cannot_be_split(run: Run) -> None:
+    with pytest.raises(InputError, match=r"data.group: no row has the key 'thred'; did you mean thread\?"):
+        run(split, [row("A question", line=i, thread="a") for i in range(9)], group="thred")
     with pytest.raises(InputError, match="no eval rows can be split off"):
         run(split, [row("The very same question of all", line=i) for i in range(9)])
 
@@ -322,6 +324,7 @@ def test_weights_repeat_and_thin_out_sources(run: Run) -> None:
     counts = {name: sum(r.file == name for r in kept) for name in ("x/a.jsonl", "b.jsonl")}
     assert counts == {"x/a.jsonl": 25, "b.jsonl": 3}
     assert reasons(work) == ["left out by the weight 0.3 of its source"] * 7
+    assert sum(r.file == "x/a.jsonl" for r in run(mix, rows, weights={"a": 2})[0]) == 20
     with pytest.raises(InputError, match=r"data.weights.c.jsonl: no such source; did you mean [ab].jsonl\?"):
         run(mix, rows, weights={"c.jsonl": 1})
     with pytest.raises(InputError, match=r"data.weights.b.jsonl: must be between 0 and 100"):
@@ -338,6 +341,7 @@ def test_replay_rows_are_a_share_of_the_whole_and_carry_no_prompt(run: Run, make
     replayed = [r for r in kept if r.meta.get("replay")]
     assert len(replayed) == 10 and len(kept) == 200
     assert all(r.with_system("Sort it.") == r for r in replayed)
+    assert {dropped.step for dropped in work.dropped} == {"replay"}  # they are none of the training files' rows
     assert sorted(reasons(work)) == ["the answer is empty", "the question of an eval row of trial: eval.jsonl:3"]
     spoken = Work(make(**settings), FakeTokenizer(), "Sort it.", frozenset(["yes"]), evals=evals)
     spoken.base = Replier("base", lambda asked: [f"{r.source}? Well." if "1" in r.source else " " for r in asked])

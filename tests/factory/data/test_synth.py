@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -246,3 +249,41 @@ def test_more_rows_go_on_from_where_it_stopped(job: Any) -> None:
         found, more = run(job(fake.url, n=20), "self-instruct")
         assert more[:8] == some and len(more) == 20
         assert found["usage"]["asked"] == fake.requests - paid and set(fake.asked.values()) == {1}
+
+
+KILLED = """
+import sys
+from tests.fakes.tokenizer import FakeTokenizer
+from factory.data import synth
+from factory.recipe import Recipe
+
+recipe = Recipe.model_validate_json(sys.argv[1])
+synth.run(recipe, sys.argv[2], FakeTokenizer(), progress=lambda step, n: print(n, flush=True), pause=0.01)
+"""
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("self-instruct", {"n": 30}), ("personas", {"n": 30})])
+def test_a_killed_run_goes_on_and_makes_what_it_would_have_made(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, settings: dict[str, Any]
+) -> None:
+    def slow(form: str, messages: list[dict[str, str]], number: int) -> Any:
+        time.sleep(0.02)
+        return teacher(form, messages, number)
+
+    with FakeEndpoint(slow) as fake:
+        recipe = job(fake.url, concurrency=2, **settings)
+        value = recipe.model_dump_json()[:-1] + f', "folder": "{recipe.folder}"' + "}"
+        command = [sys.executable, "-c", KILLED, value, kind]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+        assert process.stdout is not None
+        for _ in range(6):
+            process.stdout.readline()
+        process.kill()
+        process.communicate()
+        assert not (recipe.folder / "synth" / f"{kind}.jsonl").exists()
+        found, rows = run(recipe, kind)
+        assert found["kept"] == len(rows) == 30
+        assert fake.asked.total() <= len(fake.asked) + 2  # only what was on its way was asked twice
+    with FakeEndpoint(teacher) as fake:
+        monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "another"))
+        assert run(job(fake.url, concurrency=2, **settings), kind)[1] == rows
