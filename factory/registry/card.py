@@ -15,6 +15,7 @@ from factory.base.catalog import CATALOG
 from factory.recipe import Card
 from factory.registry.remote import Place
 from factory.registry.store import CONFIG, Version
+from factory.registry.usage import use
 
 LIBRARY_TAGS = ["adapter-factory", "lora", "peft", "nf4"]
 NOT_FOR = (
@@ -64,7 +65,7 @@ def render(dossier: Dossier) -> str:
         dossier.description or f"A LoRA adapter for the task *{facts.task}* ({facts.kind}).",
         _at_a_glance(dossier),
         "## Scores\n\n" + _scores(dossier),
-        "## Use\n\n" + _use(dossier),
+        "## Use\n\n" + use(dossier),
         "## Not for\n\n" + "\n".join(f"- {line}" for line in (*_split(dossier.card.not_for), *NOT_FOR)),
         "## How it was made\n\n" + _made(dossier),
         "## What is in here\n\n" + _files(dossier),
@@ -168,52 +169,6 @@ def _scores(dossier: Dossier) -> str:
     return "\n".join(lines)
 
 
-def _use(dossier: Dossier) -> str:
-    facts = dossier.version.facts
-    place, task, limit = dossier.place, facts.task, facts.decoding.max_tokens
-    parts = [
-        "With the project that made it (checks hash, base and shapes first, puts the prompt in, serves OpenAI's API):",
-        f"```sh\nfactory pull from={place}@v{dossier.ordinal}\n"
-        f"factory promote version={dossier.version.name}\nfactory serve\n```",
-    ]
-    if facts.prompt:
-        parts.append("It was trained with this system message and needs it:\n\n" + _fenced(facts.prompt, "text"))
-    if not dossier.on_hub:
-        where = "comes with that project" if facts.base in CATALOG else "must be had from who made this"
-        return "\n\n".join([*parts, f"The base `{dossier.base_id}` is not on the Hub; it {where}."])
-    folder = place.path if place.scheme == "hub" else "path/to/this/folder"
-    revision = f', revision="v{dossier.ordinal}"' if place.scheme == "hub" else ""
-    parts += [
-        "With transformers and PEFT, over the 4-bit base that it was trained on:",
-        _fenced(
-            f"""\
-import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
-nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
-                         bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
-base, at = "{dossier.base_id}", "{dossier.base_revision}"
-tokenizer = AutoTokenizer.from_pretrained(base, revision=at)
-model = AutoModelForCausalLM.from_pretrained(base, revision=at, quantization_config=nf4)
-model = PeftModel.from_pretrained(model, "{folder}"{revision})
-turns = [{{"role": "system", "content": PROMPT}}, {{"role": "user", "content": TEXT}}]
-ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True,
-                                    return_tensors="pt", return_dict=True)
-made = model.generate(**ids.to(model.device), max_new_tokens={limit}, do_sample=False)
-print(tokenizer.decode(made[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))""",
-            "python",
-        ),
-        "With vLLM (NF4 needs its bitsandbytes plugin; over bf16 weights grade it again):",
-        _fenced(
-            f"vllm serve {dossier.base_id} --quantization bitsandbytes --enable-lora \\\n"
-            f"  --max-lora-rank {max(8, int(_config(dossier.version).get('r', 16)))} --lora-modules {task}={folder}",
-            "sh",
-        ),
-    ]
-    return "\n\n".join(parts)
-
-
 def _made(dossier: Dossier) -> str:
     train, data = dossier.train, dossier.data or {}
     lines = []
@@ -283,8 +238,3 @@ def _size(version: Version) -> str:
 
 def _split(text: str) -> list[str]:
     return [line.strip("- ").strip() for line in text.splitlines() if line.strip("- ").strip()]
-
-
-def _fenced(text: str, language: str) -> str:
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
-    return f"{fence}{language}\n{text}\n{fence}"

@@ -70,7 +70,8 @@ def test_the_hub_reads_its_head(hub: FakeHub, make: Make, tmp_path: Path) -> Non
 def test_it_tells_people_what_they_need(make: Make, tmp_path: Path) -> None:
     text = card(make, tmp_path, **NOTES)
     for needed in (
-        "factory pull from=hub:team/mail@v3", "vllm serve team/small", 'PeftModel.from_pretrained(model, "team/mail"',
+        "factory pull from=hub:team/mail@v3", "hf download team/mail --revision v3", "vllm serve team/small",
+        "--max-lora-rank 8 --lora-modules mail=mail", 'PeftModel.from_pretrained(model, "team/mail"',
         "Be brief.", "| **good** | 12.0 % [6–18] | 83.0 % [77–89] |", "**Gate: PROMOTE.**", "- Law.",
         "Not measured: harmfulness.", "1300 rows to learn from",
     ):  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ from typing import Any
 import pytest
 import torch
 
-from factory.base.build import Base, prepare
+from factory.answers import adapted, answer
+from factory.base.build import Base, load_model, load_tokenizer, prepare
+from factory.data.rows import Row
 from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases, store
+from factory.registry.bundle import gather
 from factory.registry.preflight import Refused, preflight
+from factory.registry.remote import parse
 from factory.registry.store import CONFIG, WEIGHTS, Version
+from factory.registry.usage import BASE, HERE
 from factory.verbs.exchange import adopt, export
 from factory.verbs.registry import promote
 from tests.factory.registry.plain_peft import make
@@ -111,6 +117,21 @@ def test_a_plain_adapter_is_adopted_graded_and_fit_to_serve(project: Path, base:
     assert len(aliases.read("mail").versions) == 1
 
 
+def test_the_code_on_its_card_gives_the_answers_of_the_version(
+    base: Base, version: Version, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, _ = gather(version, 1, parse(f"file:{tmp_path}/share"), tmp_path)
+    card = files["README.md"].read_text()
+    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0]
+    code = code.replace(BASE, str(base.folder)).replace(HERE, str(files[WEIGHTS].parent))
+    text = "the meeting moved to friday"
+    exec(code, {"PROMPT": version.facts.prompt, "TEXT": text})
+    model, tokenizer = load_model(base), load_tokenizer(base)
+    row = Row(({"role": "user", "content": text},)).with_system(version.facts.prompt)
+    with adapted(model, version.folder) as peft:
+        assert capsys.readouterr().out.strip() == answer(peft, tokenizer, [row], version.facts.decoding)[0].strip()
+
+
 def test_an_adapter_of_another_base_is_refused(project: Path, base: Base, tmp_path: Path) -> None:
     small_model(tmp_path / "wide", seed=1, hidden=128)
     make(tmp_path / "wide", tmp_path / "other")
@@ -147,8 +168,6 @@ def test_merged_it_answers_as_the_adapter_does(
 
 
 def unadapted(base: Base) -> Any:
-    from factory.base.build import load_model
-
     return load_model(base)
 
 
