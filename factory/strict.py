@@ -147,7 +147,7 @@ def _problems(model: type[BaseModel], layer: Layer, error: ValidationError, file
         at = at if fault["type"] != "missing" else fault["loc"]
         place, line = next((layer.places[at[:n]] for n in range(len(at), 0, -1) if at[:n] in layer.places), (file, 0))
         if fault["type"] == "extra_forbidden":
-            text = f"unknown key{nearest(str(at[-1]), _keys(model, at[:-1]))}"
+            text = f"unknown key{_meant(model, at)}"
         elif fault["type"] == "missing":
             text = "is missing"
         else:
@@ -176,6 +176,26 @@ def _keys(model: type[BaseModel], at: Key) -> list[str]:
         else:
             current = _model_in(current)
     return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+
+
+def _meant(model: type[BaseModel], at: Key) -> str:
+    """`; did you mean train.lr?` for a key that stands in another section, else the nearest one in its own."""
+    elsewhere = [name for name in _leaves(model, "") if name.rpartition(".")[2] == at[-1]]
+    if elsewhere:
+        return f"; did you mean {' or '.join(elsewhere)}?"
+    return nearest(str(at[-1]), _keys(model, at[:-1]))
+
+
+def _leaves(model: type[BaseModel], prefix: str) -> list[str]:
+    """The dotted names of all values of a model and of its sections."""
+    found = []
+    for name, field_ in model.model_fields.items():
+        inner = field_.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += _leaves(inner, f"{prefix}{name}.")
+        elif not field_.exclude:
+            found.append(prefix + name)
+    return found
 
 
 def _model_in(annotation: Any) -> Any:

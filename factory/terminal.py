@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-err = Console(stderr=True, highlight=False)
+ENDLESS = 10_000  # columns where nobody watches: a file or a pipe gets whole lines, which other programs can search
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else ENDLESS)
 
 
 def out(quiet: bool) -> Console:
     """The console for results; silent when the caller asked for JSON."""
-    return Console(file=sys.stdout, quiet=quiet, highlight=False)
+    return Console(file=sys.stdout, quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
 
 
 @contextmanager
@@ -34,9 +35,9 @@ def progress_bar() -> Iterator[Progress]:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A small table: the first column to the left, the others to the right."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2))
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1))
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i == 0 else "right")
+        made.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made

@@ -97,9 +97,11 @@ def point(version: Version, alias: Alias = "prod", *, expected: int | None = Non
 
 
 def rollback(task: str) -> Version:
-    """Let `prod` mean again what it meant before the last promotion."""
+    """Let `prod` mean again what it meant before the last promotion. InputError if there was none."""
 
     def change(now: Registry) -> Registry:
+        if not now.versions:
+            raise _no_version(task)
         if not now.history:
             raise InputError(f"{task} has no earlier version to go back to")
         aliases = {**now.aliases, "prod": now.history[-1]}
@@ -114,9 +116,7 @@ def resolve(name: str) -> Version:
     registry = read(task)
     which = which or "prod"
     if not registry.versions:
-        close = nearest(task, registered())
-        todo = close if "did you mean" in close else f"; make one: factory train task={task}"
-        raise InputError(f"{task!r} has no version yet{todo}")
+        raise _no_version(task)
     if match := re.fullmatch(r"v(\d+)", which):
         found = {e.sha for e in registry.versions if e.ordinal == int(match[1])}
     elif re.fullmatch(r"[0-9a-f]{6,64}", which):
@@ -130,6 +130,12 @@ def resolve(name: str) -> Version:
             raise InputError(f"no version of {task} is promoted yet: factory promote version={task}@v{newest.ordinal}")
         raise InputError(f"{task} has no version {which!r}{nearest(which, known)}")
     return get(found.pop())
+
+
+def _no_version(task: str) -> InputError:
+    close = nearest(task, registered())
+    todo = close if "did you mean" in close else f"; make one: factory train task={task}"
+    return InputError(f"{task!r} has no version yet{todo}")
 
 
 def label(version: Version) -> str:

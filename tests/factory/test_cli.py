@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
 
 import pytest
 
-from factory.cli import VERBS, main
+from factory import cli
+from factory.cli import main
+from factory.verbs.table import VERBS
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -24,7 +29,18 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
         (["train"], "factory train needs task="),
         (["train", "task=sumary"], "did you mean summary?"),
         (["train", "task=summary", "task=identity"], "task is given twice"),
+        (["train", "task", "=", "summary"], "task needs a value: write task=…, without spaces"),
+        (["train", "task="], "factory train needs task="),
+        (["train", "tsk=summary"], "factory train takes no 'tsk'; did you mean task?"),
+        (["grade", "version=summary", "agianst=prod"], "factory grade takes no 'agianst'; did you mean against?"),
         (["train", "task=summary", "train.lrr=1"], "train.lrr: unknown key; did you mean lr?"),
+        (["train", "task=summary", "lr=1e-3"], "lr: unknown key; did you mean train.lr?"),
+        (["train", "task=summary", "train.r=8"], "train.r: unknown key; did you mean lora.r?"),
+        (["list", "task=sumary"], "no task 'sumary'; did you mean summary?"),
+        (["rollback", "task=summary"], "summary"),
+        (["promote", "version=summary", "--force"], "write force=…, without dashes"),
+        (["serve", "gate=own"], "must be theirs or own, beside registry="),
+        (["pull", "from=team/mail"], "write hub:<namespace>/<repo>"),
         (["train", "task=summary,identity", "lora.r=x"], "lora.r: "),
         (["promote", "vers=summary"], "factory promote takes no 'vers'; did you mean version?"),
         (["show", "version=summary@v9"], "summary"),
@@ -46,6 +62,39 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = run(capsys, name, "--help")
         assert code == 0 and VERBS[name].does in out
     assert "train.lr" in run(capsys, "train", "--help")[1]
+    assert run(capsys, "--version")[1].startswith("adapter-factory ")
+
+
+def test_every_verb_of_the_table_is_there() -> None:
+    for name, verb in VERBS.items():
+        assert callable(cli._function(name, verb)) and set(verb.needs) <= set(verb.keys)
+
+
+def test_json_stays_alone_when_a_library_prints(capfd: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    def noisy(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, bool]:
+        print("a library says hello")
+        subprocess.run(["echo", "a child process says hello"], check=True)
+        return {"quiet": quiet}
+
+    monkeypatch.setattr(cli, "_function", lambda name, verb: noisy)
+    assert main(["list", "--json"]) == 0
+    said = capfd.readouterr()
+    assert json.loads(said.out) == {"quiet": True} and said.out.count("\n") == 1
+    assert "a library says hello" in said.err and "a child process says hello" in said.err
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    def full(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/mnt/home/store")
+
+    monkeypatch.setattr(cli, "_function", lambda name, verb: full)
+    assert run(capsys, "list") == (1, "", "factory: /mnt/home/store: No space left on device\n")
+
+
+def test_what_goes_into_a_pipe_is_not_broken_into_lines() -> None:
+    code = "from factory.terminal import err, out; out(False).print('word ' * 60); err.print('word ' * 60)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == done.stderr.count("\n") == 1
 
 
 def test_json_is_alone_on_stdout(capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

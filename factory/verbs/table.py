@@ -1,0 +1,181 @@
+"""Every verb of the command line: what it does, where it lies, its keys. A new verb is a function and an entry here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: what it does, its own keys, and whether it also takes the recipe's keys (`train.lr=2e-4`)."""
+
+    does: str
+    module: str
+    keys: dict[str, str] = field(default_factory=dict)
+    recipe: bool = False
+    needs: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()  # `factory key new …`: one of these words must follow the verb
+
+
+TASK = "a task's name, several with commas, or all"
+VERSION = "summary, summary@v2, summary@canary or summary@<sha>"
+PLACE = "hub:<namespace>/<repo>, file:<folder> or s3://<bucket>/<folder>"
+VERBS = {
+    "new": Verb(
+        "a task folder that already trains",
+        "data",
+        {"task": "the new task's name", "kind": "summary, classification, identity or general"},
+        needs=("task", "kind"),
+    ),
+    "data": Verb(
+        "build a task's data set and report it",
+        "data",
+        {
+            "task": TASK,
+            "synth": "make rows instead: self-instruct, evolve, from-documents, from-labels, summarise or personas",
+        },
+        True,
+        ("task",),
+    ),
+    "train": Verb(
+        "data → train → grade → register; several tasks over one base",
+        "train",
+        {
+            "task": TASK,
+            "sweep": "lora.r:8,16 train.lr:1e-4,3e-4 and the like: variants of the one task, the best is kept",
+        },
+        True,
+        ("task",),
+    ),
+    "grade": Verb(
+        "a version's scorecard beside another's, and the gate's verdict",
+        "grade",
+        {"version": VERSION, "against": "prod (if there is one), another version, or base"},
+        True,
+        ("version",),
+    ),
+    "serve": Verb(
+        "all promoted versions behind one OpenAI-compatible address",
+        "serve",
+        {
+            "port": "default 8000; 0 takes a free one",
+            "host": "default 127.0.0.1",
+            "admin_port": "default: a free one",
+            "base": "serve this base too",
+            "replicas": "engines per base, default 1",
+            "engine": "local (default), or ray: a Ray cluster places the engines (RAY_ADDRESS)",
+            "manifests": "print Kubernetes manifests with this image instead of serving",
+            "registry": f"follow what prod and canary mean there: hub:<namespace> or {PLACE}",
+            "gate": "theirs (default) takes what their gate promoted; own only what was graded here and promoted",
+        },
+    ),
+    "key": Verb(
+        "keys of callers: what they may use, and how much",
+        "serve",
+        {
+            "name": "who the key is for",
+            "tasks": "tasks the key may use, with commas; left out: all, or none for a key with admin",
+            "rpm": "requests a minute",
+            "tpm": "tokens a minute",
+            "concurrent": "requests at once",
+            "admin": "scopes of the admin listener, with commas: read, load, promote",
+        },
+        actions=("new", "revoke", "list"),
+    ),
+    "quickstart": Verb(
+        "train, compare, promote and serve the three shipped tasks, and ask each a question", "quickstart", recipe=True
+    ),
+    "demo": Verb(
+        "a page to try every version, side by side",
+        "pages",
+        {
+            "url": "an OpenAI address; the server that runs here if left out",
+            "key_env": "environment variable with its key",
+            "admin": "address of the admin API, for promote and roll back",
+            "port": "default 7860; 0 takes a free one",
+            "host": "default 127.0.0.1",
+        },
+    ),
+    "rate": Verb(
+        "the page on which people grade answers, blind; and its users",
+        "pages",
+        {
+            "add_user": "a name; asks for the password, or makes one if it is empty",
+            "role": "rater (default) or lead",
+            "remove_user": "a name",
+            "proxy_header": "header in which a proxy on this machine names who signed in",
+            "port": "default 7861; 0 takes a free one",
+            "host": "default 127.0.0.1",
+        },
+    ),
+    "promote": Verb(
+        "let a version be what its task's name means",
+        "registry",
+        {
+            "version": VERSION,
+            "canary": "a share of the callers, such as 10%, instead of all",
+            "force": "why the gate is overridden, in words; it is recorded",
+        },
+        needs=("version",),
+    ),
+    "shadow": Verb(
+        "send a copy of a task's requests to another version, for the record only",
+        "registry",
+        {"task": "a task's name", "version": "left out: no shadow any more"},
+        needs=("task",),
+    ),
+    "rollback": Verb("go back to the version before", "registry", {"task": "a task's name"}, needs=("task",)),
+    "list": Verb(
+        "all tasks and their versions",
+        "registry:listing",
+        {"task": "only this task", "registry": f"those of another registry: {PLACE}"},
+    ),
+    "show": Verb("everything known of one version", "registry", {"version": VERSION}, needs=("version",)),
+    "push": Verb(
+        "bring versions to the Hub or to a folder, with card, scores and proofs",
+        "hub:push_",
+        {
+            "task": "what prod and canary of this task mean here; there they will mean the same",
+            "version": f"or one version: {VERSION}",
+            "to": PLACE,
+            "private": "default true: who may see a new repository",
+            "with_data": "default false: true also pushes the rows",
+        },
+        needs=("to",),
+    ),
+    "pull": Verb(
+        "fetch a version from the Hub or a folder, check it, keep it",
+        "hub:pull_",
+        {"from": f"{PLACE}@prod, @v3 or @<sha>"},
+        needs=("from",),
+    ),
+    "adopt": Verb(
+        "take in a plain PEFT adapter: check it, grade it, register it",
+        "exchange",
+        {"from": "hub:<namespace>/<repo>[@revision] or file:<folder>", "task": "the task that it is for"},
+        True,
+        ("from", "task"),
+    ),
+    "export": Verb(
+        "write a version in another form, checked against the adapter",
+        "exchange",
+        {"version": VERSION, "form": "merged-bf16, gguf-lora or gptq", "to": "the folder; default in the home"},
+        needs=("version", "form"),
+    ),
+    "base": Verb(
+        "build or inspect a base",
+        "base",
+        {"build": "make the embedded base again: build=tiny", "base": "a base to prepare"},
+    ),
+    "top": Verb("a live view of the running server", "serve"),
+    "bench": Verb(
+        "measure against what one would otherwise do",
+        "bench",
+        {
+            "only": "training, serving, data, grading, pages or gpu, several with commas",
+            "soak": "minutes of moderate load on the server after the rest of serving",
+            "peers": "llamafactory: install it into a throw-away environment and train the same with it",
+        },
+    ),
+    "doctor": Verb("what is missing here, and how to get it", "doctor"),
+}
