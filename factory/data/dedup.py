@@ -21,7 +21,6 @@ from factory.data.words import jaccard, normal, shingles, words
 
 # 24 bands of 5 find a pair of Jaccard 0.7 with probability 0.988, one of 0.8 with 0.9999; exact Jaccard then decides.
 BANDS, PERMUTATIONS, SEED, BATCH = 24, 120, 1, 2000
-SHOWN = 200
 
 
 def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
@@ -97,10 +96,9 @@ def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
         passed: list[int] = []
         for i, row in enumerate(batch):
             likeness = np.concatenate([block @ new[i] for block in blocks] + [new[passed] @ new[i]])
-            copies = (kept[j] for j in np.argsort(-likeness) if likeness[j] >= data.semantic)
-            earlier = next((other for other in copies if not contradict(other, row)), None)
-            if earlier is not None:
-                work.drop(row, "semantic", f"means the same as {place(earlier)} (cosine {likeness.max():.2f})")
+            alike = sorted(np.flatnonzero(likeness >= data.semantic), key=lambda j: -likeness[j])
+            if (j := next((j for j in alike if not contradict(kept[j], row)), None)) is not None:
+                work.drop(row, "semantic", f"means the same as {place(kept[j])} (cosine {likeness[j]:.2f})")
                 continue
             passed.append(i)
             kept.append(row)

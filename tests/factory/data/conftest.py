@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from data_support import FILL
+from data_support import FILL, ROOT
 
 from factory.recipe import Data, Recipe
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # for `fakes`
+sys.path.insert(0, str(ROOT / "tests"))  # for `fakes`
 
 Make = Callable[..., Recipe]
 
@@ -41,3 +42,15 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "task"
+
+
+@pytest.fixture
+def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own with the shipped defaults, general rows and rubrics, as the working folder."""
+    root = tmp_path / "project"
+    shutil.copytree(ROOT / "rubrics", root / "rubrics")
+    (root / "adapters").mkdir()
+    for name in ("defaults.yaml", "general.jsonl"):
+        shutil.copy(ROOT / "adapters" / name, root / "adapters" / name)
+    monkeypatch.chdir(root)
+    return root

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_support import SHARED, needs_shared
+from data_support import ROOT, SHARED, needs_shared
 from fakes.endpoint import FakeEndpoint
 from fakes.tokenizer import FakeTokenizer
 
@@ -27,7 +26,6 @@ from factory.data.steps import Count
 from factory.errors import FactoryError, InputError
 from factory.recipe import Recipe
 
-ROOT = Path(__file__).resolve().parents[3]
 Make = Callable[..., Recipe]
 
 
@@ -45,16 +43,9 @@ def texts(n: int, seed: int = 0) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own with the shipped defaults and rubrics."""
-    root = tmp_path / "project"
-    shutil.copytree(ROOT / "rubrics", root / "rubrics")
-    (root / "adapters").mkdir()
-    shutil.copy(ROOT / "adapters" / "defaults.yaml", root / "adapters" / "defaults.yaml")
-    shutil.copy(ROOT / "adapters" / "general.jsonl", root / "adapters" / "general.jsonl")
-    monkeypatch.chdir(root)
+def project(own_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "home"))
-    return root
+    return own_project
 
 
 def test_what_a_data_set_holds(make: Make, folder: Path) -> None:
