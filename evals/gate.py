@@ -128,7 +128,8 @@ def decide(plan: Gate, pairs: Sequence[Pair], validity: Validity, compared: bool
 
 def _invalid(plan: Gate, v: Validity) -> str:
     if v.abstentions is not None and v.abstentions > plan.max_abstentions:
-        return f"the judge abstained on {v.abstentions:.1%}, at most {plan.max_abstentions:.1%} allowed"
+        allowed = f"at most {plan.max_abstentions:.1%} allowed: take another judge, or none (gate.judge=)"
+        return f"the judge abstained on {v.abstentions:.1%}, {allowed}"
     if plan.evidence == "checks":
         return ""
     if v.unqualified:
@@ -146,7 +147,7 @@ def _criteria(
 ) -> list[tuple[Criterion, Callable[[], int]]]:
     """The plan's criteria, each with a function that says how many labels more would settle it."""
     unlabelled = [p for p in pairs if not (p.trusted[0] and (p.trusted[1] or not compared))]
-    rest = [p for p in unlabelled if p.judge[0] and (p.judge[1] or not compared)]
+    rest = unlabelled if any(p.judge[0] for p in pairs) else []
     found: list[tuple[Criterion, Callable[[], int]]] = []
 
     def add(name: str, band: Band, versus: bool, must_be: Literal["above", "below"], threshold: float) -> None:
@@ -186,7 +187,8 @@ def _judged(name: str, e: Estimate, must_be: Literal["above", "below"], threshol
 def _values(pairs: Sequence[Pair], band: Band, versus: bool, who: int) -> list[int]:
     """1, 0 or -1 per item: whether the candidate is in the band, less whether production is.
 
-    Where the judge abstained it counts as seeing no difference: the combined estimate stays right for any such rule.
+    Where the judge abstained it counts as seeing no difference, on the labelled items and on the others alike: the
+    combined estimate stays right for any such rule.
     """
     graded = [p.judge if who else p.trusted for p in pairs]
     return [(c == band) - (versus and b == band) if c and (b or not versus) else 0 for c, b in graded]

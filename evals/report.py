@@ -41,7 +41,8 @@ border:1px solid var(--line);border-radius:12px;padding:20px 22px;margin:18px 0}
 .verdict b{font-size:1.35rem;color:var(--c)}.PROMOTE{--c:var(--good)}.REJECT{--c:var(--poor)}
 .INCONCLUSIVE{--c:var(--average)}table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:6px 10px 6px 0;
 border-bottom:1px solid var(--line);vertical-align:top}th{font-weight:600;color:var(--soft);font-size:.85rem}
-td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}svg{width:100%;height:auto;display:block}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n{white-space:nowrap}td.n .muted{font-size:.85rem}svg{width:100%;height:auto;display:block}
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}.good{fill:var(--good)}.average{fill:var(--average)}
 .poor{fill:var(--poor)}.line,.trend{fill:none;stroke-width:2}.trend{opacity:.35}
 .line.good,.trend.good{stroke:var(--good)}
@@ -92,7 +93,7 @@ def _numbers(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
         before = f"<br>{escape(r.against_label)}: {percent(getattr(old, name))}" if old and old.good is not None else ""
         yield (
             f'<div><span class="tag {name}">{name}</span><strong>{percent(getattr(card, name))}</strong>'
-            f'<span class="muted">between {percent(low)} and {percent(high)}{before}</span></div>'
+            f'<span class="muted">{percent(low)} to {percent(high)}{before}</span></div>'
         )
     yield "</div></section><section><h2>By quality</h2><table>"
     rows: list[tuple[str, Shares, Shares | None]] = [("all together", card, old)]
@@ -114,7 +115,7 @@ def _gate(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
     yield "<section><h2>What the gate asked</h2><p class='muted'>The dot is the estimate, the line what is known about "
     yield f"it with {r.gate.plan['confidence']:.0%} confidence; it must stay out of the red.</p>"
     yield svg.criteria(r.gate.criteria)
-    yield "<table><tr><th>what</th><th>estimate</th><th>bound that counts</th><th>must be</th><th></th></tr>"
+    yield f"<table>{_heads('what', '#estimate', '#bound that counts', 'must be', '')}"
     for c in r.gate.criteria:
         bound = c.estimate.low if c.must_be == "above" else c.estimate.high
         css = {"holds": "good", "fails": "poor", "open": "average"}[c.verdict]
@@ -135,6 +136,8 @@ def _history(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
         return
     points = [(e.label, e.scorecard) for e in [*same, r]]
     yield f"<section><h2>Versions on the same messages</h2>{svg.history(points)}"
+    yield '<p class="muted">The shares of <span class="tag good">good</span> and <span class="tag poor">poor</span>, '
+    yield "with what is known about them.</p>"
     if len(same) < len(earlier):
         yield f'<p class="muted">{len(earlier) - len(same)} earlier runs used other messages or another rubric.</p>'
     yield "</section>"
@@ -144,6 +147,7 @@ def _strata(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
     for key, values in r.scorecard.strata.items():
         yield f"<section><h2>By {escape(key)}</h2><table>"
         for value, shares in sorted(values.items(), key=lambda pair: pair[1].good or 0):
+            value = {"True": "yes", "False": "no"}.get(value, value)
             yield f'<tr><td>{escape(value)}</td><td style="width:60%">{svg.bar(shares, value)}</td>'
             yield f'<td class="n">{percent(shares.good)} of {shares.n}</td></tr>'
         yield "</table></section>"
@@ -157,7 +161,7 @@ def _confusion(labels: dict[str, Any]) -> Iterator[str]:
     wrong = [(g, s, n) for g, row in labels["confusion"].items() for s, n in row.items() if g != s]
     yield f"<section><h2>Labels</h2><p>Accuracy {percent(labels['accuracy'])}, macro-F1 {labels['macro_f1']:.3f}.</p>"
     if wrong:
-        yield "<table><tr><th>should be</th><th>said</th><th>times</th></tr>"
+        yield f"<table>{_heads('should be', 'said', '#times')}"
         for gold, said, n in sorted(wrong, key=lambda w: -w[2])[:15]:
             yield f'<tr><td>{escape(gold)}</td><td>{escape(said)}</td><td class="n">{n}</td></tr>'
         yield "</table>"
@@ -197,7 +201,7 @@ def _judge(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
     if how.jury_agreement:
         said = ", ".join(f"{name.replace('_', ' ')} {kappa:.2f}" for name, kappa in how.jury_agreement.items())
         yield f" The judges agree among themselves (Fleiss' kappa): {escape(said)}."
-    yield "</p><table><tr><th>judge</th><th>quality</th><th>kappa with known faults</th><th>with people</th></tr>"
+    yield "</p><table>" + _heads("judge", "quality", "#kappa with known faults", "#with people")
     for name, tested in how.trials.items():
         for dimension, kappa in tested.kappa.items():
             out = dimension in how.refused.get(name, [])
@@ -215,7 +219,7 @@ def _people(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
 
 
 def _agreements(title: str, coefficient: str, counted: str, found: Mapping[str, Agreement]) -> Iterator[str]:
-    yield f"<section><h2>{title}</h2><table><tr><th>quality</th><th>{coefficient}</th><th>{counted}</th></tr>"
+    yield f"<section><h2>{title}</h2><table>{_heads('quality', f'#{coefficient}', f'#{counted}')}"
     for name, a in found.items():
         yield f"<tr><td>{escape(name.replace('_', ' '))}</td><td class='n'>{kappa_text(a)}</td>"
         yield f"<td class='n'>{a.n}</td></tr>"
@@ -226,10 +230,11 @@ def _views(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
     if len(r.views) < 2:
         return
     columns = [v for v in ("people", "judge", "combined", "checks") if any(getattr(n, v) for n in r.numbers.values())]
-    yield "<section><h2>The same numbers by each grader</h2><table><tr><th></th>"
-    yield "".join(f"<th>{'people and judge' if v == 'combined' else VIEWS.get(v, v)}</th>" for v in columns) + "</tr>"
+    shown = {**VIEWS, "combined": "people and judge"}
+    heads = _heads("", *(f"#{shown[v]}" for v in columns))
+    yield f"<section><h2>The same numbers by each grader</h2><table>{heads}"
     for name, numbers in r.numbers.items():
-        cells = "".join(f"<td class='n'>{_estimate(getattr(numbers, v))}</td>" for v in columns)
+        cells = "".join(f"<td class='n'>{_estimate(getattr(numbers, v), 'against' in name)}</td>" for v in columns)
         yield f"<tr><td>{escape(name)}</td>{cells}</tr>"
     yield "</table></section>"
 
@@ -238,7 +243,7 @@ def _matrix(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
     if not r.matrix:
         return
     yield "<section><h2>Did anything else change?</h2>"
-    yield "<table><tr><th>rows of</th><th>this version</th><th>base</th><th></th></tr>"
+    yield f"<table>{_heads('rows of', '#this version', '#base', '')}"
     for cell in r.matrix:
         said = "its own task" if cell.own else "worse than the base" if cell.worse else ""
         yield (
@@ -262,11 +267,19 @@ def _plan(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
 SECTIONS = (_head, _numbers, _gate, _history, _worst, _strata, _views, _judge, _people, _matrix, _plan)
 
 
-def _estimate(e: Estimate | None) -> str:
+def _heads(*names: str) -> str:
+    """The heads of a table; # before a name: it stands over numbers."""
+    cells = (f"<th class='n'>{name[1:]}</th>" if name.startswith("#") else f"<th>{name}</th>" for name in names)
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _estimate(e: Estimate | None, sign: bool) -> str:
+    """In a cell of a table: the value, and below it its bounds and what they rest on."""
     if e is None:
         return "–"
     effective = f", worth {e.effective_n:.0f}" if e.effective_n else ""
-    return f"{percent(e.value, True)} ({percent(e.low, True)} to {percent(e.high, True)}; n {e.n}{effective})"
+    known = f"{percent(e.low, sign)} to {percent(e.high, sign)}<br>n {e.n}{effective}"
+    return f'{percent(e.value, sign)}<br><span class="muted">{known}</span>'
 
 
 def _short(item: Worst) -> str:

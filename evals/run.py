@@ -17,7 +17,6 @@ from sqlalchemy.engine import Engine
 from evals import answers, decisions, gate, panel, ratings, verdicts
 from evals import rubric as rubrics
 from evals.agreement import Agreement
-from evals.grades import Grade
 from evals.matrix import Cell
 from evals.rubric import Rubric
 from evals.scorecard import Scorecard
@@ -93,7 +92,7 @@ def grade(
 
     judged, how = panel.hear(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
     found = {o: v for o, v in verdicts.verdicts(engine, rubric).items() if o in pairs}
-    people = {o: {d: Grade(level) for d, level in v.levels.items()} for o, v in found.items()}
+    people = {o: v.grades for o, v in found.items()}
     views = Views(rubric, rows, versions, judged, panel.asked(rubric, jury) if how else None, people)
     if how and people:
         panel.compare_with_people(how, rubric, people, judged, pairs)

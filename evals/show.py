@@ -73,9 +73,10 @@ def _number_lines(r: Report) -> Iterator[str]:
     """The same numbers by people, by the judge and by both together, where more than one kind of grader spoke."""
     shown = {"people": "people", "judge": "judge", "combined": "people and judge"}
     for name, numbers in r.numbers.items() if len(r.views) > 1 else ():
+        sign = "against" in name
         found = {label: e for view, label in shown.items() if (e := getattr(numbers, view))}
         said = "  ".join(
-            f"{label} {percent(e.value, True)} ({percent(e.low, True)} to {percent(e.high, True)}, n {e.n}"
+            f"{label} {percent(e.value, sign)} ({percent(e.low, sign)} to {percent(e.high, sign)}, n {e.n}"
             f"{f' worth {e.effective_n:.0f}' if e.effective_n else ''})"
             for label, e in found.items()
         )

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 
 from evals import tables as t
 from evals.agreement import Agreement, alpha_interval, cohen
+from evals.grades import Grade
 from evals.rubric import Rubric
 
 Levels = dict[str, str]
@@ -35,12 +36,16 @@ class Said:
 
 @dataclass
 class Verdict:
-    """What people make of one output: a level per dimension, and where they disagree by how many levels."""
+    """What people make of one output: a grade per dimension, and where they disagree by how many levels."""
 
-    levels: Levels = field(default_factory=dict)
+    grades: dict[str, Grade] = field(default_factory=dict)
     spread: dict[str, int] = field(default_factory=dict)
     adjudicated: bool = False
     raters: set[str] = field(default_factory=set)
+
+    @property
+    def levels(self) -> Levels:
+        return {name: grade.level for name, grade in self.grades.items()}
 
 
 class Consistency(BaseModel):
@@ -72,24 +77,26 @@ def standing(engine: Engine, rubric_hash: str) -> list[Said]:
 def verdicts(engine: Engine, rubric: Rubric) -> dict[str, Verdict]:
     """Output id to what people make of it."""
     found: dict[str, Verdict] = defaultdict(Verdict)
-    votes: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    votes: dict[str, dict[str, list[Grade]]] = defaultdict(lambda: defaultdict(list))
     order = {d.name: d.names() for d in rubric.dimensions}
     for said in standing(engine, rubric.hash()):
         if said.kind != "plain" or not said.grades:
             continue
         found[said.output].raters.add(said.rater)
         for name, grade in said.grades.items():
-            votes[said.output][name].append(order[name].index(grade["level"]))
+            votes[said.output][name].append(_grade(grade))
     for output, dimensions in votes.items():
-        for name, levels in dimensions.items():
-            found[output].levels[name] = order[name][sorted(levels)[(len(levels) - 1) // 2]]
-            found[output].spread[name] = max(levels) - min(levels)
+        for name, grades in dimensions.items():
+            grades.sort(key=lambda g, levels=order[name]: levels.index(g.level))  # type: ignore[misc]
+            found[output].grades[name] = grades[(len(grades) - 1) // 2]
+            lowest, highest = (order[name].index(g.level) for g in (grades[0], grades[-1]))
+            found[output].spread[name] = highest - lowest
     a = t.adjudications.c
     with t.reading(engine) as c:
-        query = sa.select(a.output, a.grades).where(a.rubric == rubric.hash()).order_by(a.id)
-        for output, grades in c.execute(query):
+        query = sa.select(a.output, a.grades, a.reason).where(a.rubric == rubric.hash()).order_by(a.id)
+        for output, settled, reason in c.execute(query):
             found[output].adjudicated = True
-            found[output].levels |= {name: grade["level"] for name, grade in grades.items()}
+            found[output].grades |= {name: _grade({"reason": reason} | grade) for name, grade in settled.items()}
     return dict(found)
 
 
@@ -162,6 +169,10 @@ def against_people(
             levels = len(d.levels)
             found[d.name] = cohen(truth, said, levels, "linear"), confusion(truth, said, levels)
     return found
+
+
+def _grade(said: Mapping[str, Any]) -> Grade:
+    return Grade(said["level"], said.get("reason", ""), [*said.get("evidence", [])])
 
 
 def _matrix(values: Mapping[tuple[str, str], int]) -> Sequence[Sequence[int | None]]:

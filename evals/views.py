@@ -96,7 +96,7 @@ class Views:
         if "judge" in values and len(known.get("people", ())) > 2:
             both = list(zip(values["people"], values["judge"], strict=True))
             d, j = ([pair[i] or 0 for pair in both if pair[0] is not None] for i in (0, 1))
-            found.combined = estimate.combined(d, j, [j for p, j in both if p is None and j is not None])
+            found.combined = estimate.combined(d, j, [j or 0 for p, j in both if p is None])
         return found
 
     def _values(self, view: View, band: Band, versus: bool) -> list[int | None]:

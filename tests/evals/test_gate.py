@@ -124,3 +124,17 @@ def test_a_lenient_judge_does_not_get_a_worse_version_through() -> None:
         alone += np.mean(d) - 1.645 * np.std(d) / len(d) ** 0.5 > -0.1
     assert passed / 2000 <= 0.07
     assert alone / 2000 > 0.5
+
+
+def test_a_judge_that_abstains_on_bad_answers_does_not_tilt_the_estimate() -> None:
+    """It abstains where the candidate is bad, in half of the cases; labelled or not, that counts as no difference."""
+    rng, found = np.random.default_rng(5), []
+    for _ in range(400):
+        drawn = [
+            Pair(p.trusted, (None, None) if p.judge[0] != "good" and rng.random() < 0.5 else p.judge)
+            for p in simulated(rng, 0.7, 100)
+        ]
+        verdict = decide(PEOPLE, drawn, AGREED)
+        found.append(next(c for c in verdict.criteria if c.name == "good against production").estimate)
+    assert abs(np.mean([e.value for e in found])) < 0.01
+    assert 0.02 <= np.mean([e.low > 0 for e in found]) <= 0.08

@@ -133,7 +133,7 @@ def people_grade(engine: sa.Engine, batch: str, rubric: rubrics.Rubric, most: in
 def test_people_decide_with_the_judges_help(database: sa.Engine, fake_judge: Callable[..., Judge]) -> None:
     """Without labels INCONCLUSIVE; with some, people's and combined numbers; veto and validity hold."""
     rubric, plan = rubrics.load("summary"), recipe("summary", PEOPLE)
-    rows = messages(150)
+    rows = messages(100)
     new, old = Subject("summary@new", summaries(0.02, 1)), Subject("summary@old", summaries(0.5, 2))
     jury = [panel.Member("fake", fake_judge({"concurrency": 16, "price": {"input": 1, "output": 1}}))]
 
@@ -146,7 +146,7 @@ def test_people_decide_with_the_judges_help(database: sa.Engine, fake_judge: Cal
 
     quiet = ratings.Plan(overlap=0.3, gold=0, repeats=0)
     batch = run.batch_for_people(plan, rows, ["summary@new", "summary@old"], database, quiet)
-    people_grade(database, batch, rubric, 600, ["ann", "bob"])
+    people_grade(database, batch, rubric, 300, ["ann", "bob"])
     second = run.grade(plan, rows, new, old, database, jury)
     assert second.gate.decision == "PROMOTE", second.gate.why
     assert second.judging and second.judging.calls == 0, "nothing is paid for twice"
