@@ -44,6 +44,10 @@ def main(argv: list[str] | None = None) -> int:
             print(usage(words[0]))
             return 0
         name, verb, arguments, changes = parse(words)
+        if verb.recipe and "task" in arguments:
+            from factory.recipe import load_all
+
+            load_all(arguments["task"], changes)  # so that a mistake in it is named before anything heavy is imported
         with _stdout_to_stderr() if as_json else nullcontext():
             result = _function(name, verb)(arguments, changes, as_json)
         if as_json:
