@@ -38,7 +38,10 @@ def home(*parts: str) -> Path:
     """A path inside the factory's home. The parent folder is made, the path itself is not."""
     root = Path(os.environ.get("FACTORY_HOME") or project() / ".factory")
     path = root.joinpath(*parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{root}: {error.strerror}; let FACTORY_HOME name a folder that can be written") from None
     return path
 
 

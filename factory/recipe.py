@@ -228,15 +228,26 @@ def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
         )
     recipe = read_yaml(path)
     layer = merge(defaults(), recipe, overrides(changes or {}))
-    for key in {"task", "folder", "system"} & set(layer.values):
-        raise InputError(Problem("is not set by hand: it follows from the folder", *layer.places[(key,)], key))
-    layer.values |= {"task": task, "folder": folder, "system": _prompt(layer, folder)}
-    layer.values.setdefault("rubric", task)
+    problems = []
+    for key in sorted({"task", "folder", "system"} & set(layer.values)):
+        problems.append(Problem("is not set by hand: it follows from the folder", *layer.places[(key,)], key))
     for table in ("judges", "bases"):
         if table in recipe.values:
-            raise InputError(Problem("belongs into adapters/defaults.yaml", *recipe.places[(table,)], table))
+            problems.append(Problem("belongs into adapters/defaults.yaml", *recipe.places[(table,)], table))
         layer.values.pop(table, None)
-    return check(Recipe, layer, shown(path))
+    layer.values |= {"task": task, "folder": folder}
+    layer.values.setdefault("rubric", task)
+    try:
+        layer.values["system"] = _prompt(layer, folder)
+    except InputError as error:
+        problems += error.problems
+    try:
+        made = check(Recipe, layer, shown(path))
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(*problems)
+    return made
 
 
 def load_all(names: str, changes: dict[str, str]) -> list[Recipe]:
@@ -278,7 +289,10 @@ def _prompt(layer: Layer, folder: Path) -> str:
     name = layer.values.get("prompt")
     path = folder / str(name or "prompt.md")
     if path.is_file():
-        return path.read_text(encoding="utf-8").strip()
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise InputError(Problem(f"not UTF-8 at byte {error.start}", shown(path))) from None
     if name:
         raise InputError(Problem(f"no such file: {shown(path)}", *layer.places[("prompt",)], "prompt"))
     return ""

@@ -175,7 +175,9 @@ def _keys(model: type[BaseModel], at: Key) -> list[str]:
             current = _model_in(current.model_fields[str(part)].annotation)
         else:
             current = _model_in(current)
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
+    return [name for name, field_ in current.model_fields.items() if not field_.exclude]
 
 
 def _meant(model: type[BaseModel], at: Key) -> str:

@@ -91,6 +91,13 @@ def test_a_disk_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture
     assert run(capsys, "list") == (1, "", "factory: /mnt/home/store: No space left on device\n")
 
 
+def test_a_home_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "file" / "home"))
+    code, out, err = run(capsys, "list")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "let FACTORY_HOME name a folder" in err
+
+
 def test_what_goes_into_a_pipe_is_not_broken_into_lines() -> None:
     code = "from factory.terminal import err, out; out(False).print('word ' * 60); err.print('word ' * 60)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -37,6 +37,7 @@ def test_the_hash_follows_what_is_set_and_the_prompt(project: Path) -> None:
 def test_all_errors_at_once_with_file_and_line(project: Path) -> None:
     (project / "adapters" / "mail" / "recipe.yaml").write_text(
         "kind: sumary\nlora:\n  r: many\n  alhpa: 3\ntrain:\n  batch: 0\n"
+        "prompt: none.md\nlr: 1\nsystem: hm\njudges: {}\n"
     )
     with pytest.raises(InputError) as caught:
         recipe.load("mail", {"train.lrr": "1"})
@@ -46,7 +47,17 @@ def test_all_errors_at_once_with_file_and_line(project: Path) -> None:
     assert "adapters/mail/recipe.yaml:3: lora.r: " in text
     assert "adapters/mail/recipe.yaml:4: lora.alhpa: unknown key; did you mean alpha?" in text
     assert "adapters/mail/recipe.yaml:6: train.batch: " in text
+    assert "adapters/mail/recipe.yaml:7: prompt: no such file: adapters/mail/none.md" in text
+    assert "adapters/mail/recipe.yaml:8: lr: unknown key; did you mean train.lr?" in text
+    assert "adapters/mail/recipe.yaml:9: system: is not set by hand" in text
+    assert "adapters/mail/recipe.yaml:10: judges: belongs into adapters/defaults.yaml" in text
     assert "train.lrr: unknown key; did you mean lr?" in text
+
+
+def test_a_prompt_that_is_no_text_is_named(project: Path) -> None:
+    (project / "adapters" / "mail" / "prompt.md").write_bytes(b"Be \xff brief.")
+    with pytest.raises(InputError, match=r"adapters/mail/prompt.md: not UTF-8 at byte 3"):
+        recipe.load("mail")
 
 
 @pytest.mark.parametrize(
