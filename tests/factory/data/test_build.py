@@ -219,22 +219,34 @@ def stored(folder: Path) -> list[Path]:
     return [path for path in (folder.parent / "home" / "data").glob("[!.]*") if path.is_dir()]
 
 
+def killed_then_finished(folder: Path, steps: list[str], judge: str = "") -> Built:
+    """Kill a run in each of `steps`, with nothing stored; then let one finish."""
+    for step in steps:
+        killed = in_a_process(folder, step, judge)
+        killed.communicate(timeout=WAIT)
+        assert killed.returncode == -signal.SIGKILL, step
+        assert stored(folder) == []
+    finished = in_a_process(folder, judge=judge)
+    out, _ = finished.communicate(timeout=WAIT)
+    assert finished.returncode == 0
+    assert [path.name for path in stored(folder)] == [out.split()[-1]]
+    assert not list((folder.parent / "home" / "data").glob(".*"))  # what the killed runs left is gone
+    return Built.read(stored(folder)[0])
+
+
 def test_killed_in_any_step_the_store_is_whole_and_the_next_run_finishes(make: Make, folder: Path) -> None:
     write(folder / "train.jsonl", [*texts(1300), *texts(20)])
-    with FakeEndpoint(lambda form, messages, number: {"reason": "good", "grade": 3}) as judge:
-        for step in ["read", *STEPS, "train", "eval", "dropped"]:
-            killed = in_a_process(folder, step, judge.url)
-            killed.communicate(timeout=WAIT)
-            assert killed.returncode == -signal.SIGKILL, step
-            assert stored(folder) == []
-        finished = in_a_process(folder, judge=judge.url)
-        out, _ = finished.communicate(timeout=WAIT)
-        assert finished.returncode == 0
-        assert judge.asked.total() <= len(judge.asked) + 8  # only grades on their way to the killed run are paid twice
-    assert [path.name for path in stored(folder)] == [out.split()[-1]]
-    built = Built.read(stored(folder)[0])
+    steps = ["read", *(step for step in STEPS if step != "quality"), "train", "dropped"]
+    built = killed_then_finished(folder, steps)
     assert len(built.train) + len(built.eval) + len(built.dropped()) == 1320
-    assert not list((folder.parent / "home" / "data").glob(".*"))  # what the killed runs left is gone
+
+
+def test_killed_while_the_judge_grades_no_grade_is_lost(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(60))
+    with FakeEndpoint(lambda form, messages, number: {"reason": "good", "grade": 3}) as judge:
+        built = killed_then_finished(folder, ["quality"], judge.url)
+        assert len(judge.asked) == len(built.train) == 54
+        assert judge.asked.total() <= 54 + 8  # only grades on their way to the killed run are paid twice
 
 
 def test_killed_at_any_moment_the_store_is_whole(make: Make, folder: Path) -> None:
