@@ -149,6 +149,8 @@ class Place:
 
 def parse(text: str) -> Place:
     """`hub:team/summary@prod` → its parts; the version is empty where none is named."""
+    if re.match(r"s3://[^/]*@", text):  # said without repeating it
+        raise InputError("a place holds no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile of s3fs")
     match = re.fullmatch(r"(hub|file|s3):(.+?)(?:@([A-Za-z0-9.-]+))?", text)
     if not match or not match[2].strip("/"):
         raise InputError(

@@ -23,6 +23,7 @@ OUT, WIDTH, RANK = 8, 16, 2
 MODULES = [f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "v_proj")]
 ROOMY = 2**16  # values of a bulky tensor: enough bytes to cut a transfer in the middle
 Make = Callable[..., Version]
+WORDS = "the a meeting mail is on monday friday moved to room four please send slides by noon who are you what".split()
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +69,26 @@ def plain_adapter(folder: Path, seed: int = 0, rank: int = RANK, base: str = "te
     }  # fmt: skip
     (folder / CONFIG).write_text(json.dumps(config))
     return folder
+
+
+def small_project(folder: Path, base: str) -> None:
+    """A project with the task `mail` over a base: a few rows, and a rubric that is quick to grade by."""
+    (folder / "adapters" / "mail").mkdir(parents=True)
+    (folder / "adapters" / "defaults.yaml").write_text(f"base: {base}\ndata: {{near: 0}}\n")
+    recipe = "kind: summary\nrubric: mail\ndata: {answer_tokens: [1, 50]}\ndecoding: {max_tokens: 4}\n"
+    (folder / "adapters" / "mail" / "recipe.yaml").write_text(recipe)
+    for name, first in (("train", 0), ("eval", 7)):
+        rows = [
+            {"prompt": f"{WORDS[i]} {WORDS[i + 3]} moved to {WORDS[i + 5]}", "completion": WORDS[i]}
+            for i in range(first, first + 6)
+        ]
+        (folder / "adapters" / "mail" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "rubrics").mkdir()
+    originals = Path(__file__).parents[3] / "rubrics"
+    (folder / "rubrics" / "mail.yaml").write_text((originals / "summary.yaml").read_text())
+    (folder / "rubrics" / "general.yaml").write_text((originals / "general.yaml").read_text())
+    general = (originals / "general.jsonl").read_text().splitlines(keepends=True)
+    (folder / "rubrics" / "general.jsonl").write_text("".join(general[:4]))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from factory.errors import FactoryError, InputError
 from factory.home import home
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
+from factory.registry.faults import explained
 from factory.registry.hub import Hub
 from factory.registry.places import open_remote, remotes
 from factory.registry.remote import Place, Pointer, RemoteError, parse
@@ -215,6 +216,19 @@ def test_secrets_never_leave(hub: FakeHub, make: Make, secret: str) -> None:
     assert secret not in str(caught.value) and "README.md" in str(caught.value)
     assert not any(secret.encode() in body for body in hub.bodies)
     assert hub.repos["team/mail"].commits.keys() == {hub.repos["team/mail"].branches["main"]}
+
+
+def test_what_the_hub_says_of_a_secret_is_not_repeated(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers echo headers and URLs in their errors, and these end in terminals and logs."""
+    monkeypatch.setenv("MY_PASSWORD", "correct horse battery")
+    echoed = f"no: Bearer {WRITER}, https://me:hunter2@host/x, correct horse battery"
+    with pytest.raises(RemoteError) as caught, explained("hub:team/mail", "read"):
+        raise ValueError(echoed)
+    text = str(caught.value)
+    assert text.count("***") == 3 and not any(s in text for s in (WRITER, "hunter2", "horse"))
+    with pytest.raises(InputError) as refused:
+        parse("s3://AKIA:hunter2@bucket/mail")
+    assert "AWS_SECRET_ACCESS_KEY" in str(refused.value) and "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["mail", "hub:", "hub:a/b/c", "ftp://x/y", "hub:a b/c"])

@@ -24,31 +24,15 @@ from factory.registry.store import CONFIG, WEIGHTS, Version
 from factory.registry.usage import BASE, HERE
 from factory.verbs.exchange import adopt, export
 from factory.verbs.registry import promote
+from tests.factory.registry.conftest import WORDS, small_project
 from tests.factory.registry.plain_peft import make
-
-WORDS = "the a meeting mail is on monday friday moved to room four please send slides by noon who are you what".split()
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project with one task over a Qwen2 of two layers, in a home of its own."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "adapters" / "mail").mkdir(parents=True)
-    (folder / "adapters" / "defaults.yaml").write_text(f"base: {folder / 'model'}\ndata: {{near: 0}}\n")
-    recipe = "kind: summary\nrubric: mail\ndata: {answer_tokens: [1, 50]}\ndecoding: {max_tokens: 4}\n"
-    (folder / "adapters" / "mail" / "recipe.yaml").write_text(recipe)
-    for name, first in (("train", 0), ("eval", 7)):
-        rows = [
-            {"prompt": f"{WORDS[i]} {WORDS[i + 3]} moved to {WORDS[i + 5]}", "completion": WORDS[i]}
-            for i in range(first, first + 6)
-        ]
-        (folder / "adapters" / "mail" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "rubrics").mkdir()
-    originals = Path(__file__).parents[3] / "rubrics"
-    (folder / "rubrics" / "mail.yaml").write_text((originals / "summary.yaml").read_text())
-    (folder / "rubrics" / "general.yaml").write_text((originals / "general.yaml").read_text())
-    general = (originals / "general.jsonl").read_text().splitlines(keepends=True)
-    (folder / "rubrics" / "general.jsonl").write_text("".join(general[:4]))
+    small_project(folder, str(folder / "model"))
     small_model(folder / "model", seed=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACTORY_HOME", str(folder / "home"))
