@@ -23,7 +23,8 @@ from evals.grades import Grade
 from evals.judges import Judge
 from evals.prompt import ask
 from evals.rubric import Rubric, load
-from factory.home import project
+from factory.errors import InputError, Problem
+from factory.home import project, shown
 
 MOST = 120  # known items asked per dimension; half of it of a judge that costs money
 
@@ -69,17 +70,23 @@ class Trial(BaseModel):
 
 
 def known(rubric: Rubric) -> list[Known]:
-    """All items of known truth for a rubric."""
+    """All items of known truth for a rubric. Errors: the first line that is none, with its file."""
     found = [
         Known(name, item.source, item.output, verdict.level)
         for item in rubric.qualification
         for name, verdict in item.grades.items()
     ]
     path = project() / "adapters" / f"judge-{rubric.name}" / "eval.jsonl"
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
             row = json.loads(line)
-            found.append(Known(row["dimension"], row["graded"]["source"], row["graded"]["output"], row["level"]))
+            item = Known(row["dimension"], row["graded"]["source"], row["graded"]["output"], row["level"])
+            rubric.dimension(item.dimension).names().index(item.level)
+        except (ValueError, KeyError, TypeError, StopIteration) as error:
+            told = f"no item of known truth (dimension, level, graded.source, graded.output): {error!r}"
+            raise InputError(Problem(told, shown(path), number)) from None
+        found.append(item)
     return found
 
 

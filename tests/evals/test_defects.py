@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from evals.details import says
 from evals.judges import Judge
 from evals.prompt import Messages, ask
 from factory.data.rows import Row
+from factory.errors import InputError
 from factory.home import project
 
 RUBRIC = rubrics.load("summary")
@@ -119,6 +121,19 @@ def test_the_trial_measures_how_far_a_judge_sees_the_faults(
         assert kappa.n >= (115 if says_level else 115 * (1 - 1.3 * wrong)), (name, kappa)
     assert bool(found.refused(0.6)) == (wrong == 0.5)
     assert found.abstained <= 5 + 240 * 1.3 * wrong
+
+
+def test_a_line_that_is_no_known_truth_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "adapters" / "judge-summary").mkdir(parents=True)
+    (tmp_path / "adapters" / "defaults.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    graded = {"source": "s", "output": "o"}
+    rows = [{"dimension": "groundedness", "level": level, "graded": graded} for level in ("poor", "splendid")]
+    path = tmp_path / "adapters" / "judge-summary" / "eval.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match="no item of known truth") as caught:
+        trial.known(RUBRIC)
+    assert (caught.value.problems[0].file, caught.value.problems[0].line) == ("adapters/judge-summary/eval.jsonl", 2)
 
 
 def test_an_order_in_the_text_does_not_change_what_is_asked() -> None:
