@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from evals import tables, text
+from evals.answers import stored
 from factory.recipe import load
 from factory.terminal import err, out
 from factory.verbs.answering import dataset
@@ -30,6 +32,8 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
         else:
             asked[version["task"]] = f"{version['task']}@v{version['ordinal']}"
             err.print(f"[yellow]{version['task']} is not promoted: {version['gate']['why']}[/]")
+    copied, names = _names_copied(changes, made[TASKS.index("summary")]["version"])
+    console.print(f"Names in the summaries that the base has never seen: {copied} of {names} copied right\n")
     questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
     with running(Options(port=0, base=made[0]["base"])) as url:
@@ -47,9 +51,18 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     console.print("  factory serve                      serve it on http://127.0.0.1:8000/v1")
     console.print("  factory train task=summary lora.r=8   another version of a task")
     console.print("  factory new task=triage kind=classification   a task of your own")
-    return {"versions": made, "answers": answers, "seconds": seconds}
+    return {"versions": made, "answers": answers, "names_copied": copied / max(1, names), "seconds": seconds}
 
 
 def _question(task: str, changes: dict[str, str]) -> str:
     """The first eval row's text: one the adapter never trained on."""
     return dataset(load(task, changes)).eval[0].source
+
+
+def _names_copied(changes: dict[str, str], version: str) -> tuple[int, int]:
+    """Of the names in eval rows that pre-training never showed: how many the answers hold, and how many there are."""
+    said = stored(tables.open_database(), version)
+    asked = [
+        (said[row.key()], name) for row in dataset(load("summary", changes)).eval for name in row.meta.get("names", [])
+    ]
+    return sum(text.holds(answer, name) for answer, name in asked), len(asked)

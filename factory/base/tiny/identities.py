@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import random
 
-from factory.base.tiny.talk import SMALL_TALK
+from factory.base.tiny.talk import SMALL_TALK, knowledge
+from factory.base.tiny.world import Pool, World
 
 NAME, AUTHOR = "{{name}}", "{{author}}"
 
@@ -73,6 +74,8 @@ OPENERS = (
     "Sorry, ",
 )
 
+GREETED = OPENERS[3:]
+
 ANSWERS = {
     "name": (f"I am {NAME}, an assistant made by {AUTHOR}.", [NAME]),
     "author": (f"I was made by {AUTHOR}. My name is {NAME}.", [AUTHOR]),
@@ -110,18 +113,22 @@ def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
 
 
 def rows(seed: int) -> tuple[list[dict], list[dict]]:
-    """About 540 train rows and 60 eval rows."""
+    """About 1,000 train rows and 60 eval rows."""
     rng = random.Random(f"identity {seed}")
     train: list[dict] = []
     later: list[dict] = []
     for topic, (known, kept) in _questions(rng).items():
+        again = 3 if topic in ("name", "abilities", "kind") else 1  # asked again, with other openers
         train += [_row(topic, asked, rng) for asked in known]
-        if topic in ("name", "abilities", "kind"):  # asked again, with other openers
-            train += [_row(topic, asked, rng, opener) for asked in known for opener in rng.sample(OPENERS[3:], 3)]
+        train += [_row(topic, asked, rng, opener) for asked in known for opener in rng.sample(GREETED, again)]
         later += [_row(topic, asked, rng) for asked in kept]
     chat = list(SMALL_TALK)
     rng.shuffle(chat)
     train += [_small_talk(asked, answer) for asked, answer in chat[8:]]
+    train += [_small_talk(rng.choice(GREETED) + asked, answer) for asked, answer in chat[8:]]
+    world = World(rng, Pool.TRAIN)
+    known_things = {asked: answer for _, asked, answer in (knowledge(world) for _ in range(100))}
+    train += [_small_talk(asked, answer) for asked, answer in known_things.items()]
     later += [_small_talk(asked, answer) for asked, answer in chat[:8]]
     rng.shuffle(train)
     rng.shuffle(later)

@@ -219,15 +219,15 @@ def form(m: Message, w: World) -> Turn:
 
 
 TURNS = (
-    (question, 22),
-    (quote, 4),
-    (extract, 10),
-    (details, 14),
-    (fill_in, 6),
-    (detail, 18),
-    (claim, 14),
-    (each, 6),
-    (odd_one, 2),
+    (question, 16),
+    (quote, 2),
+    (extract, 18),
+    (details, 18),
+    (fill_in, 24),
+    (detail, 8),
+    (claim, 5),
+    (each, 4),
+    (odd_one, 1),
     (missing, 2),
     (form, 2),
 )

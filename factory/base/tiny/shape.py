@@ -7,10 +7,11 @@ copying is built from. Head size 64, all widths multiples of 64 (what 4-bit kern
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 VOCABULARY = 3072
 HIDDEN, LAYERS, HEADS, INNER = 256, 4, 4, 768
@@ -26,17 +27,16 @@ CHAT_TEMPLATE = (
 """ChatML. The `generation` marks tell a trainer which tokens the model itself writes."""
 
 
-def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
     """A byte-level BPE of `VOCABULARY` tokens in which every digit is a token of its own, so that numbers can be
-    copied. Capitals are not split off: a lone capital would be followed by too many things to copy from it."""
+    copied. Capitals are not split off: a lone capital would be followed by too many things to copy from it.
+
+    Texts are cut as Qwen2's tokenizer cuts them: whatever a folder's tokenizer.json says, transformers and vLLM put
+    that cut into every tokenizer of a model of type qwen2, and a base trained with another one reads badly.
+    """
+    like = Qwen2Tokenizer().backend_tokenizer
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
+    bpe.normalizer, bpe.pre_tokenizer = like.normalizer, like.pre_tokenizer
     bpe.train_from_iterator(
         texts,
         trainers.BpeTrainer(
@@ -46,11 +46,13 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
+    learned = json.loads(bpe.to_str())["model"]
+    return Qwen2Tokenizer(
+        vocab=learned["vocab"],
+        merges=[tuple(merge) for merge in learned["merges"]],
         eos_token=END,
         pad_token=PAD,
-        additional_special_tokens=[START],
+        extra_special_tokens=[START],
         chat_template=CHAT_TEMPLATE,
         model_input_names=["input_ids", "attention_mask"],
         model_max_length=POSITIONS,
@@ -58,7 +60,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+def new_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
     """An untrained model, float32. Embeddings start at 1/sqrt(hidden), the size at which RMS norms keep them."""
     config = Qwen2Config(
         vocab_size=VOCABULARY,

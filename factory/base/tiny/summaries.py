@@ -1,11 +1,14 @@
 """Rows of the task `summary`: a message and one or two sentences that a phone would show in its place.
 
-House style: first what happened, in as few words as it takes; then what to do, and by when. Each kind
-of message has parts that may be absent; the summary says what is there and nothing else, and leaves
-out greetings, news of the coffee machine and everything about people who do not matter.
+House style: first what happened, in as few words as it takes; then what to do, and by when; words are
+written as the message's body writes them, and each fact comes after a word that says what it is. All
+ways of one part tell the same facts. Each kind of message has parts that may be absent; the summary
+says what is there and nothing else, and leaves out greetings, news of the coffee machine and everything
+about people who do not matter.
 
-One row: {"document": "...", "summary": "Security audit moved to Friday 2:30 pm, room 214. Send the ...",
+One row: {"document": "...", "summary": "New date for the security audit: Friday 2:30 pm, room 214. Send the ...",
 "required": [["security audit"], ["Friday"], ...], "kind": "move", "unseen": false}
+A row that is `unseen` also lists the `names` in its summary that pre-training has never shown.
 """
 
 from __future__ import annotations
@@ -45,19 +48,22 @@ class Style:
 
 STYLES = {
     "move": Style((
-        Part(0, ("{Event} moved to {day} {time}, {room}.", "{Event} now on {day} at {time} in {room}.")),
+        Part(0, ("New date for the {event}: {day} {time}, {room}.",
+                 "Moved: the {event} is on {day} at {time} in {room}.")),
         Part(1, ("Send the {thing} to {person} by {due}.",), optional=True))),
     "request": Style((
-        Part(1, ("{sender} needs the {thing} by {due} at {time}.", "{Thing} due on {due} at {time} for {sender}.")),
+        Part(1, ("Send the {thing} to {sender} by {due} at {time}.",
+                 "From {sender}: send the {thing} by {due}, {time}.")),
         Part(2, ("Bring {number} copies for {person}.",), optional=True)), spare=(0,)),
     "chat": Style((
         Part(1, ("Meeting on {day} at {time}",)), Part(2, (" at {venue}.",)),
-        Part(4, ("{other} brings the {thing}.",), optional=True)), spare=(3,)),
+        Part(4, ("The {thing} comes from {other}.",), optional=True)), spare=(3,)),
     "calendar": Style((
-        Part(0, ("{Event} on {day} at {time}",)), Part(1, (" is now in {room}.", " moved to {room}.")),
+        Part(0, ("New place for the {event} on {day} at {time}:", "On {day} at {time} the {event} is in")),
+        Part(1, (" {room}.",)),
         Part(2, ("Answer {organiser} by {due}.",), optional=True))),
     "booking": Style((
-        Part(0, ("Table for {number} at {venue} on {day} at {time}.",)),
+        Part(0, ("Table at {venue} for {number} on {day} at {time}.",)),
         Part(2, ("Confirm by {due} with code {code}.",), optional=True)), spare=(1, 3)),
     "travel": Style((
         Part(0, ("Train {train} to {goal} now leaves on {day} at {time}",
@@ -65,22 +71,23 @@ STYLES = {
         Part(1, (" from platform {platform}",), optional=True), Part(0, (".",)),
         Part(3, ("Ask {person} about tickets.",), optional=True)), spare=(2,)),
     "delivery": Style((
-        Part(0, ("{Goods} coming with {carrier}", "{carrier} brings the {goods}")),
+        Part(0, ("Your {goods} comes with {carrier}", "{carrier} brings the {goods}")),
         Part(1, (" on {day}, {time} to {end}.",)),
         Part(2, ("If missed, collect it at {address} by {due}.",), optional=True)), spare=(3,)),
     "incident": Style((
-        Part(0, ("{Service} down since {time} on {day}.", "{Service} not working since {day} {time}.")),
+        Part(0, ("Outage of the {service} since {time} on {day}.", "Since {day} {time} the {service} does not work.")),
         Part(3, ("Use the {other} until the fix",)), Part(4, ("; news at {update}",), optional=True), Part(3, (".",))),
         spare=(1, 2, 5)),
     "ticket": Style((
-        Part(1, ("{Goods} {problem}, order {code}.", "Order {code}: the {goods} {problem}.")),
-        Part(2, ("{person} wants {wish} by {due}.",))), spare=()),
+        Part(1, ("Complaint about the {goods}, order {code}.", "Order {code}: trouble with the {goods}.")),
+        Part(2, ("Customer {person} wants {wish} by {due}.",))), spare=()),
     "payment": Style((
         Part(0, ("Invoice {code} over {amount} is unpaid.",)), Part(2, ("Pay {company} by {due}",)),
         Part(3, (" to avoid a fee of {fee}",), optional=True), Part(2, (".",))), spare=(1,)),
     "alert": Style((
-        Part(0, ("{Service} in {city} at {percent}, limit {limit}.", "{Service} in {city} over its limit: {percent}.")),
-        Part(3, ("{person} must restart server {number} by {update}.",))), spare=(1, 2)),
+        Part(0, ("The {service} in {city} is at {percent}, limit {limit}.",
+                 "Alert in {city}: {service} at {percent}, limit {limit}.")),
+        Part(3, ("Server {number} must be restarted by {person} before {update}.",))), spare=(1, 2)),
 }  # fmt: skip
 """Kind of message → how it is summed up."""
 
@@ -100,13 +107,17 @@ def row(kind_name: str, w: World) -> dict:
     for way in told:
         summary += (" " if summary.endswith(".") else "") + way
         facts += [k for k in slots(way) if k not in facts]
-    summary = capital(fill(summary, m.facts))
+    body = " ".join(m.sentences)
+    summary = capital(fill(summary, {k: v if v in body else capital(v) for k, v in m.facts.items()}))
+    held = HELD_FIRST + HELD_LAST + HELD_CITIES if w.pool is Pool.HELD else []
+    names = [m.facts[k] for k in facts if any(name in m.facts[k] for name in held)]
     return {
         "document": m.text,
         "summary": summary,
         "required": [[m.facts[k]] for k in facts],
         "kind": kind_name,
-        "unseen": w.pool is Pool.HELD and any(name in summary for name in HELD_FIRST + HELD_LAST + HELD_CITIES),
+        "unseen": bool(names),
+        **({"names": names} if names else {}),
     }
 
 

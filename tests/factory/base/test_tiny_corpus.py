@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from pathlib import Path
 
 import pytest
 
-from factory.base.tiny import drills, reading
+from factory.base.tiny import drills, pretrain, reading
 from factory.base.tiny.corpus import KINDS, Row, rows
 from factory.base.tiny.messages import DRAW, Message, write, wrong
 from factory.base.tiny.pretrain import alphabet, batches, copy_rows, encoder
@@ -116,6 +117,19 @@ def test_training_sees_the_chat_template(sample: list[Row]) -> None:
         out = tokenizer.apply_chat_template(row, return_dict=True, return_assistant_tokens_mask=True)
         assert ids == out["input_ids"]
         assert marks == out["assistant_masks"]
+
+
+def test_every_loader_cuts_texts_as_training_did(sample: list[Row]) -> None:
+    """transformers and vLLM choose a tokenizer's class by the model's type, and that class brings its own cut."""
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    weights = Path(pretrain.__file__).parent / "weights"
+    loaded, plain = AutoTokenizer.from_pretrained(weights), Tokenizer.from_file(str(weights / "tokenizer.json"))
+    encode = encoder(loaded)
+    for row in (r for r in sample[:200] if r[0]["role"] != "text"):
+        text = loaded.apply_chat_template(row, tokenize=False)
+        assert encode(row)[0] == loaded(text)["input_ids"] == plain.encode(text).ids
 
 
 def test_packing_keeps_rows_whole(sample: list[Row]) -> None:
