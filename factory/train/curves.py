@@ -18,6 +18,11 @@ def read(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
+def last_step(run: Path) -> int:
+    """How many steps the run has noted."""
+    return max((record["step"] for record in read(run)), default=0)
+
+
 def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
     """What a person would say who looks at the curves; empty if they look as they should."""
     said = []

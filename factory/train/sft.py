@@ -47,7 +47,7 @@ def train(
     not finite; a tracker (train.report_to) that is not installed.
     """
     settings = recipe.train
-    _check(recipe, rows)
+    check(recipe, rows)
     started = time.monotonic()
     micro = settings.micro_batch or _micro_batch(settings.batch, max(len(e.input_ids) for e in rows))
     per_epoch = math.ceil(len(rows) / settings.batch)
@@ -135,7 +135,7 @@ class _Recorder(TrainerCallback):
         self.path = run / "metrics.jsonl"
         self.total, self.progress, self.mean_length = total, progress, mean_length
         self.records: list[dict[str, Any]] = []
-        self.tokens = 0
+        self.tokens, self.first, self.started = 0, 0, time.monotonic()
 
     def resume_at(self, step: int) -> None:
         """Keep the records up to `step`: those after it come again."""
@@ -143,6 +143,7 @@ class _Recorder(TrainerCallback):
         old = self.path.read_text().splitlines() if self.path.is_file() else []
         self.records = [r for r in map(json.loads, old) if r["step"] <= step]
         self.path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        self.first = step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         names = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "lr", "eval_loss": "eval_loss"}
@@ -160,9 +161,10 @@ class _Recorder(TrainerCallback):
         with open(self.path, "a") as out:
             out.write(json.dumps(record) + "\n")
         if "loss" in record:
-            self.tokens = round(
-                state.global_step * args.train_batch_size * args.gradient_accumulation_steps * self.mean_length
-            )
+            per_step = args.train_batch_size * args.gradient_accumulation_steps * self.mean_length
+            self.tokens = round(state.global_step * per_step)
+            rate = (state.global_step - self.first) * per_step / (time.monotonic() - self.started)
+            record["tokens_per_second"] = rate
         self.progress({**record, "total": self.total, "tokens": self.tokens})
 
 
@@ -180,11 +182,17 @@ def _attached(model: Any, recipe: Recipe) -> Iterator[Any]:
         model.requires_grad_(False)
 
 
-def _check(recipe: Recipe, rows: Sequence[Example]) -> None:
+def check(recipe: Recipe, rows: Sequence[Example]) -> None:
+    """InputError for what can be seen before anything is trained."""
     if not any(label != IGNORE for example in rows for label in example.labels):
         raise InputError(
             f"{recipe.task}: no row has a trainable token left (are the answers empty, or is train.max_length="
             f"{recipe.train.max_length} shorter than the prompts?)"
+        )
+    if recipe.lora.init not in ("default", "gaussian"):
+        raise InputError(
+            f"{recipe.task}: lora.init={recipe.lora.init} needs the base's weights in full, and here they are in 4 "
+            "bits and shared by all adapters: take default or gaussian"
         )
     tracker = recipe.train.report_to
     if tracker != "none" and importlib.util.find_spec(tracker) is None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.data.rows import Row
+from factory.home import digest, home, write_file
 
 IGNORE = -100
+FORM = 1  # of the kept token files: another number when `encode` makes other tokens
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,25 @@ def encode(tokenizer: Any, row: Row, max_length: int) -> Example:
     ids = (prompt + answer)[:max_length]
     labels = ([IGNORE] * len(prompt) + answer)[:max_length]
     return Example(ids, labels)
+
+
+def encode_all(tokenizer: Any, rows: Sequence[Row], max_length: int, fingerprint: str) -> list[Example]:
+    """All rows as sequences. They are kept in the home under a hash of the rows and the base whose tokenizer it is."""
+    import torch
+    from safetensors.torch import load_file, save
+
+    path = home("tokens", f"{digest([FORM, fingerprint, max_length, [row.messages for row in rows]])}.safetensors")
+    if not path.is_file():
+        made = [encode(tokenizer, row, max_length) for row in rows]
+        flat = {
+            "ids": [token for example in made for token in example.input_ids],
+            "lengths": [len(example.input_ids) for example in made],
+            "prompts": [example.labels.count(IGNORE) for example in made],
+        }
+        write_file(path, save({name: torch.tensor(values, dtype=torch.int32) for name, values in flat.items()}))
+    kept = load_file(path)
+    pieces = [ids.tolist() for ids in kept["ids"].split(kept["lengths"].tolist())]
+    return [
+        Example(ids, [IGNORE] * prompt + ids[prompt:])
+        for ids, prompt in zip(pieces, kept["prompts"].tolist(), strict=True)
+    ]

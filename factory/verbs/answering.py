@@ -33,9 +33,9 @@ class Loaded:
 
 @functools.cache
 def loaded(name: str) -> Loaded:
-    """The base by name, loaded at most once."""
+    """The base by name, loaded at most once: `auto` is the very object that its own name gives."""
     base = prepare(name)
-    return Loaded(base, load_model(base), load_tokenizer(base))
+    return loaded(base.name) if base.name != name else Loaded(base, load_model(base), load_tokenizer(base))
 
 
 def dataset(recipe: Recipe) -> Built:

@@ -12,50 +12,45 @@ from evals import show
 from evals.scorecard import Scorecard, grade_answers
 from factory import recipe as recipes
 from factory.data.build import Built
+from factory.data.report import lines as data_lines
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import digest, home, shown
 from factory.recipe import Recipe
 from factory.registry import aliases, store
 from factory.terminal import err, out, percent, progress_bar, table
-from factory.train import curves, sft
-from factory.train.fused import board
-from factory.train.fused.engine import train_many
+from factory.train import curves
+from factory.train.fused import Failed, Job, board, train_many
 from factory.train.fused.lora import alone
-from factory.train.fused.run import Failed, Job
-from factory.train.sft import Trained
-from factory.train.tokens import encode
+from factory.train.tokens import encode_all
+from factory.train.trained import Trained
 from factory.verbs.answering import Loaded, dataset, loaded, of_base
 from factory.verbs.grade import gate_of, grade_version
 
 
 def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
-    """Train every task named, all that share a base at once, and show each against the base."""
+    """Train every task named, all that share a base at once, and show each against the base; or sweep over one."""
     wanted = recipes.load_all(arguments["task"], changes)
+    if "sweep" in arguments:
+        from factory.verbs.sweep import sweep
+
+        return sweep(wanted, arguments["sweep"], changes, quiet)
     for recipe in wanted:
         rubrics.load(recipe.rubric)
-    console = out(quiet)
     made, failed = [], []
     for name in dict.fromkeys(recipe.base for recipe in wanted):
-        prepared = [_prepare(recipe, loaded(name)) for recipe in wanted if recipe.base == name]
+        prepared = [prepare(recipe, loaded(name)) for recipe in wanted if recipe.base == name]
         for (recipe, built, _), result in zip(prepared, _fit(loaded(name), prepared), strict=True):
             if isinstance(result, Failed):
                 failed.append(f"{recipe.task}: {result.why} (step {result.step}; {shown(result.run)})")
                 continue
-            version = _finish(recipe, built, loaded(name), result)
-            made.append(version)
-            console.print(_table(version))
-            for line in version["lines"]:
-                console.print(line)
-            console.print(f"{version['version']} is in the registry. Next:")
-            console.print(f"  factory promote version={recipe.task}@v{version['ordinal']} && factory serve\n")
+            made.append(finish(recipe, built, loaded(name), result, quiet))
     if failed:
         raise FactoryError("\n".join(failed))
-    hidden = {"base_scorecard", "lines"}
-    return {"versions": [{k: v for k, v in version.items() if k not in hidden} for version in made]}
+    return {"versions": made}
 
 
-def _prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
+def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
     """A task's rows as tokens, and a run folder named after everything that decides the result."""
     built = dataset(recipe)
     if recipe.kind == "classification" and not recipe.labels:
@@ -66,38 +61,41 @@ def _prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
         return row if row.meta.get("replay") else row.with_system(prompt)
 
     learn, held_out = (
-        [encode(on.tokenizer, prompted(row), recipe.train.max_length) for row in rows]
+        encode_all(on.tokenizer, [prompted(row) for row in rows], recipe.train.max_length, on.base.fingerprint)
         for rows in (built.train, built.eval)
     )
     inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
-    err.print(f"{recipe.task}: {len(learn)} rows to learn from, {len(held_out)} to grade on")
+    err.print(f"{data_lines(built)[0]} (factory data task={recipe.task} tells why)", markup=False, soft_wrap=True)
     return recipe, built, Job(recipe.task, recipe, learn, held_out, home("runs", f"{recipe.task}-{inputs[:12]}"))
 
 
 def _fit(on: Loaded, prepared: Sequence[tuple[Recipe, Built, Job]]) -> list[Trained | Failed]:
     """All that can share the base at once; what cannot (DoRA, dropout, a tracker …) by itself with TRL."""
     jobs = [job for _, _, job in prepared]
-    together = [job for job in jobs if not alone(job.recipe.lora) and job.recipe.train.report_to == "none"]
+    apart = [job for job in jobs if alone(job.recipe.lora) or job.recipe.train.report_to != "none"]
+    together = [job for job in jobs if job not in apart]
+    if apart:
+        from factory.train import sft  # TRL takes seconds to import
+
+        for job in apart:
+            sft.check(job.recipe, job.train)
     with progress_bar() as bar:
-        show_line = board.lines(bar)
-        results = dict(
-            zip(
-                [job.name for job in together],
-                train_many(together, on.base, on.model, progress=show_line) if together else [],
-                strict=True,
-            )
-        )
-        for job in jobs:
-            if job.name not in results:
-                told = functools.partial(show_line, job.name)
-                results[job.name] = sft.train(
+        show = board.lines(bar)
+        results = train_many(together, on.base, on.model, progress=show) if together else []
+        found = {job.name: result for job, result in zip(together, results, strict=True)}
+        for job in apart:
+            told = functools.partial(show, job.name)
+            try:
+                found[job.name] = sft.train(
                     job.recipe, on.base, on.model, on.tokenizer, job.train, job.eval, job.run, told
                 )
-    return [results[job.name] for job in jobs]
+            except FactoryError as error:
+                found[job.name] = Failed(job.name, str(error), curves.last_step(job.run), job.run)
+    return [found[job.name] for job in jobs]
 
 
-def _finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained) -> dict[str, Any]:
-    """Register a trained adapter and grade it; returns what `--json` shows of it."""
+def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bool) -> dict[str, Any]:
+    """Register a trained adapter, grade it and show it beside the base; returns what `--json` shows of it."""
     curves.plot(trained.run, f"{recipe.task} over {on.base.name}")
     remarks = curves.warnings(curves.read(trained.run))
     rate = trained.train_tokens / max(trained.seconds, 1e-9)
@@ -116,6 +114,12 @@ def _finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained) -> dict[
     before = grade_answers(rubric, built.eval, of_base(recipe, on.base.name)(built.eval))
     store.note(version, "base_scorecard", before.to_json())
     report = grade_version(recipe, version, built.eval)
+    console = out(quiet)
+    console.print(_table(recipe.task, on.base.name, f"v{entry.ordinal}", _brief(before), _brief(report.scorecard)))
+    for line in list(show.lines(report))[-1:]:
+        console.print(line)
+    console.print(f"{version.name} is in the registry. Next:")
+    console.print(f"  factory promote version={recipe.task}@v{entry.ordinal} && factory serve\n")
     return {
         "task": recipe.task,
         "version": version.name,
@@ -130,8 +134,6 @@ def _finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained) -> dict[
         "remarks": remarks,
         "scorecard": _brief(report.scorecard),
         "gate": gate_of(report),
-        "base_scorecard": _brief(before),
-        "lines": list(show.lines(report))[-1:],
     }
 
 
@@ -140,8 +142,7 @@ def _brief(card: Scorecard) -> dict[str, Any]:
     return {k: v for k, v in card.to_json().items() if k not in ("worst", "strata")}
 
 
-def _table(result: dict[str, Any]) -> Any:
-    before, after = result["base_scorecard"], result["scorecard"]
+def _table(task: str, base: str, version: str, before: dict[str, Any], after: dict[str, Any]) -> Any:
     rows = [[name, percent(before.get(name)), percent(after.get(name))] for name in ("good", "average", "poor")]
     rows += [
         [f"  {name}: good", percent(before["dimensions"].get(name, {}).get("good")), percent(card.get("good"))]
@@ -149,4 +150,4 @@ def _table(result: dict[str, Any]) -> Any:
     ]
     if after.get("labels"):
         rows.append(["accuracy", *(percent(card["labels"]["accuracy"]) for card in (before, after))])
-    return table(f"{result['task']}, {after['n']} eval rows", ["", result["base"], f"v{result['ordinal']}"], rows)
+    return table(f"{task}, {after['n']} eval rows", ["", base, version], rows)

@@ -27,6 +27,8 @@ def lines(bar: Bar) -> Progress:
         for key, label in (("loss", "loss"), ("eval_loss", "eval"), ("score", "score")):
             if key in record:
                 said[key] = f"{label} {record[key]:.3f}"
+        if "tokens_per_second" in record:
+            said["rate"] = f"{record['tokens_per_second']:,.0f} tokens/s"
         changed = {key: record[key] for key in ("total",) if key in record}
         bar.update(known[name], completed=record["step"], text="  ".join(said.values()), **changed)
 

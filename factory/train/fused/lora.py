@@ -80,7 +80,7 @@ def alone(lora: Lora) -> str:
         return "lora.dropout"
     if lora.modules_to_save:
         return "lora.modules_to_save"
-    return f"lora.init={lora.init}" if lora.init in ("pissa", "olora") else ""
+    return "" if lora.init in ("default", "gaussian") else f"lora.init={lora.init}"
 
 
 def _initialised(model: Any, lora: Lora, seed: int) -> tuple[Any, dict[str, tuple[torch.Tensor, float]]]:
@@ -93,7 +93,7 @@ def _initialised(model: Any, lora: Lora, seed: int) -> tuple[Any, dict[str, tupl
         try:
             peft = get_peft_model(model, config(lora))
         except ValueError as error:
-            raise InputError(f"lora.targets: {str(error).splitlines()[0]}") from error
+            raise InputError(f"lora: {str(error).splitlines()[0]}") from error
     try:
         scales = {n: m.scaling["default"] for n, m in peft.named_modules() if isinstance(m, LoraLayer)}
         state = get_peft_model_state_dict(peft)

@@ -49,7 +49,8 @@ def plan(model: Any, per_token: float, longest: int, wanted: set[bool | str]) ->
     """(tokens of a row, whether to recompute activations) from the bytes a token keeps without recomputing.
 
     Recomputing (gradient checkpointing) keeps one hidden state a layer and, for a moment, one layer's whole share. It
-    is on where a recipe asks for it, or where `auto` meets too little memory for rows of a useful length.
+    is on where a recipe asks for it, or where `auto` meets too little memory for rows of a useful length. The tokens
+    are a power of two, so that a little more or less free memory makes the same rows, and the same adapter to the bit.
     """
     device = model.device
     config = model.config.get_text_config()
@@ -59,7 +60,7 @@ def plan(model: Any, per_token: float, longest: int, wanted: set[bool | str]) ->
     full = int(available / per_token)
     on = True in wanted or ("auto" in wanted and full < max(longest, ENOUGH[device.type]))
     tokens = int(available / checkpointed) if on else full
-    return max(longest, min(MOST[device.type], tokens)), on
+    return max(longest, min(MOST[device.type], 1 << tokens.bit_length() - 1 if tokens else 0)), on
 
 
 def is_out_of_memory(error: BaseException) -> bool:

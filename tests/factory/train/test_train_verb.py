@@ -1,0 +1,166 @@
+"""Training as the command line does it: the same seed the same version, a killed run goes on, broken runs say why."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from factory.cli import main
+from factory.verbs import answering
+
+ROOT = Path(__file__).parents[3]
+SMALL = ["base=tiny", "train.epochs=3", "train.evals=8", "train.patience=0", "data.near=0", "--json"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with a small cut of the shipped summary task, and one that cannot be trained; we are in it."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "adapters" / "summary", folder / "adapters" / "summary")
+    for name in ("defaults.yaml", "general.jsonl"):
+        shutil.copy(ROOT / "adapters" / name, folder / "adapters")
+    shutil.copytree(ROOT / "rubrics", folder / "rubrics")
+    for name, rows in (("train", 64), ("eval", 8)):
+        path = folder / "adapters" / "summary" / f"{name}.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:rows]))
+    broken = folder / "adapters" / "broken"
+    shutil.copytree(folder / "adapters" / "summary", broken)
+    recipe = yaml.safe_load((broken / "recipe.yaml").read_text())
+    recipe |= {"rubric": "summary", "lora": {"alpha": 1e38}}
+    (broken / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def home(tmp_path: Path, project: Path) -> Path:
+    """A fresh home, but for the base."""
+    (project / "bases").mkdir(exist_ok=True)
+    (tmp_path / "bases").symlink_to(project / "bases")
+    return tmp_path
+
+
+def factory(home: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+    """`factory train` in this process: the exit code, the object on stdout ({} if there is none), stderr."""
+    out, said = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        patch.setenv("FACTORY_HOME", str(home))
+        code = main(["train", *words, *SMALL])
+    return code, json.loads(out.getvalue() or "{}"), said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    home = tmp_path_factory.mktemp("home")
+    (project / "bases").mkdir(exist_ok=True)
+    (home / "bases").symlink_to(project / "bases")
+    code, result, said = factory(home, "task=summary")
+    assert code == 0, said
+    return dict(result["versions"][0])
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_what_a_run_tells(undisturbed: dict[str, Any]) -> None:
+    assert undisturbed["task"] == "summary" and undisturbed["base"] == "tiny" and undisturbed["ordinal"] == 1
+    assert undisturbed["train_tokens"] > 64 * 3 * 20 and undisturbed["tokens_per_second"] > 0
+    assert 0 <= undisturbed["scorecard"]["good"] <= 1 and undisturbed["scorecard"]["n"] == 8
+    run = Path(undisturbed["run"])
+    losses = [r["loss"] for r in records(run) if "loss" in r]
+    assert len(losses) == records(run)[-1]["step"] >= 12 and sum(losses[-5:]) < sum(losses[:5])
+    assert sum("eval_loss" in r for r in records(run)) >= 8
+    assert (run / "curves.png").stat().st_size > 10_000
+
+
+def test_a_base_is_loaded_once_whatever_it_is_called() -> None:
+    assert answering.loaded("tiny") is answering.loaded("tiny")
+    if not torch.cuda.is_available():
+        assert answering.loaded("auto") is answering.loaded("tiny")
+
+
+def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
+    """The first process dies, this one goes on; nothing of either is in the version, only the seed."""
+    environment = {**os.environ, "FACTORY_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with open(home / "said", "w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "factory.cli", "train", "task=summary", *SMALL],
+            env=environment, stdout=said, stderr=said,
+        )  # fmt: skip
+    deadline = time.monotonic() + 400
+    while sum(path.read_text().count("\n") for path in home.glob("runs/*/metrics.jsonl")) < 4:
+        assert process.poll() is None and time.monotonic() < deadline, (home / "said").read_text()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (home / "store").exists()
+    code, result, problem = factory(home, "task=summary")
+    assert code == 0, problem
+    made = result["versions"][0]
+    assert made["version"] == undisturbed["version"]
+    steps = [record["step"] for record in records(Path(made["run"])) if "loss" in record]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_one_that_fails_is_named_and_the_others_are_registered(home: Path) -> None:
+    code, _, said = factory(home, "task=broken,summary")
+    assert code == 1 and "broken: the loss is not finite" in said and "lower train.lr" in said
+    versions = json.loads((home / "registry" / "summary.json").read_text())["versions"]
+    assert len(versions) == 1 and not (home / "registry" / "broken.json").exists()
+
+
+def test_a_sweep_keeps_the_best_and_leaves_a_table_and_a_plot(home: Path) -> None:
+    code, result, said = factory(home, "task=summary", "sweep=lora.r:4,8", "train.lr:1e-5,2e-3")
+    assert code == 0, said
+    names = [row["name"] for row in result["sweep"]]
+    assert sorted(names) == sorted(f"summary lora.r={r} train.lr={lr}" for r in (4, 8) for lr in ("1e-5", "2e-3"))
+    assert [len(row["scores"]) for row in result["sweep"]] == [3, 2, 1, 1]
+    assert all(0 <= score <= 1 for row in result["sweep"] for _, score in row["scores"])
+    (version,) = result["versions"]
+    config = json.loads((home / "store" / _sha(home, version) / "adapter_config.json").read_text())
+    assert f"lora.r={config['r']} " in names[0] and version["run"] == result["sweep"][0]["run"]
+    (table,) = home.glob("runs/*/sweep.json")
+    assert json.loads(table.read_text()) == result["sweep"] and (table.parent / "sweep.png").stat().st_size > 5_000
+
+
+def _sha(home: Path, version: dict[str, Any]) -> str:
+    short = version["version"].split("@")[1]
+    (found,) = (path.name for path in (home / "store").iterdir() if path.name.startswith(short))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["task=summary", "train.max_length=16"], "train"),
+        (["task=summary", "train.report_to=wandb"], "pip install wandb"),
+        (["task=summary", "lora.dora=true"], "vLLM cannot serve DoRA"),
+        (["task=summary,broken", "sweep=lora.r:4,8"], "sweep: varies one task at a time, not summary, broken"),
+        (["task=summary", "sweep=data.near:0.5,0.6"], "only keys of lora and train"),
+        (["task=summary", "sweep=lora.r:4,many lora.rank:1"], "lora.rank"),
+        (["task=summary", "sweep=lora.r=4"], "is not key:value,value"),
+    ],
+)
+def test_what_cannot_train_says_why(home: Path, words: list[str], said: str) -> None:
+    code, result, stderr = factory(home, *words)
+    assert code == 2 and said in stderr and "Traceback" not in stderr and not result
+    assert not (home / "store").exists() and not list(home.glob("runs/*"))
