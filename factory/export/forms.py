@@ -10,7 +10,7 @@ from typing import Any
 from factory.base.build import Base
 from factory.errors import FactoryError
 from factory.export.gguf_lora import write as gguf_lora
-from factory.export.gptq import quantise
+from factory.export.gptq import needs, quantise
 from factory.export.merge import Parity, merge, parity
 from factory.registry.store import Version
 
@@ -43,6 +43,7 @@ def gguf(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Ex
 
 def gptq(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Exported:
     """The merged model in 4 bits by GPTQ, calibrated on the task's own texts."""
+    needs()
     model, found = _merged(version, base, texts)
     quantised = quantise(model, _tokenizer(base), texts, folder)
     _tokenizer(base).save_pretrained(folder)

@@ -16,8 +16,8 @@ SAMPLES = 128  # texts that it is calibrated on
 GROUP = 128
 
 
-def quantise(model: Any, tokenizer: Any, texts: Sequence[str], folder: Path) -> Any:
-    """Write the quantised model into `folder` and return it. FactoryError if gptqmodel or a GPU is not here."""
+def needs() -> None:
+    """FactoryError if gptqmodel or a GPU is not here: known before a model is merged for it."""
     import torch
     from optimum.utils import is_gptqmodel_available
 
@@ -27,6 +27,10 @@ def quantise(model: Any, tokenizer: Any, texts: Sequence[str], folder: Path) -> 
         )
     if not torch.cuda.is_available():
         raise FactoryError("form=gptq needs a CUDA GPU")
+
+
+def quantise(model: Any, tokenizer: Any, texts: Sequence[str], folder: Path) -> Any:
+    """Write the quantised model into `folder` and return it."""
     from optimum.gptq import GPTQQuantizer
 
     quantizer = GPTQQuantizer(bits=4, group_size=GROUP, dataset=list(texts[:SAMPLES]), model_seqlen=1024)
