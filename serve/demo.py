@@ -187,14 +187,19 @@ element.addEventListener('click', event => {
 
 def _choices(language: str, mine: list[Known]) -> list[tuple[str, str]]:
     """`(label, model)`: the task's plain name first, which follows promotions, then every version."""
-    found = []
-    if live := versions.live(mine):
-        found.append((say(language, "follows", version=f"v{live.ordinal}"), live.task))
-    for version in mine:
+
+    def label(version: Known, *names: str) -> str:
         good = version.scorecard.get("good")
         score = say(language, "good_share", share=f"{100 * good:.0f}") if good is not None else ""
-        parts = [f"v{version.ordinal}", say(language, "live") if version.live else "", score, version.created[:10]]
-        found.append((" · ".join(part for part in parts if part), version.name))
+        return " · ".join(part for part in (*names, score, version.created[:10]) if part)
+
+    found = []
+    if live := versions.live(mine):
+        found.append((label(live, say(language, "follows", version=f"v{live.ordinal}")), live.task))
+    for version in mine:
+        found.append(
+            (label(version, f"v{version.ordinal}", say(language, "live") if version.live else ""), version.name)
+        )
     return found
 
 
@@ -212,17 +217,17 @@ def _wanted(
 ) -> list[Answer]:
     """The models to ask, each with its title. The base gets the version's prompt too, or the comparison is unfair."""
     if mode == "all":
-        return [Answer(name, name) for name, found in tasks.items() if versions.live(found)]
+        return [Answer(name, name, name) for name, found in tasks.items() if versions.live(found)]
     mine = tasks.get(task or next(iter(tasks), ""), [])
     version = _chosen(mine, a)
     if version is None:
         return []
     a = a or (version.task if version.live else version.name)
-    one = Answer(a, a)
+    one = Answer(a, a, version.task)
     if mode == "base":
         bare = say(language, "bare_base", base=version.base_model)
-        return [Answer(version.base_model, bare, version.version.facts.prompt), one]
-    return [one, Answer(b, b)] if mode == "two" and b else [one]
+        return [Answer(version.base_model, bare, version.task, version.version.facts.prompt), one]
+    return [one, Answer(b, b, version.task)] if mode == "two" and b else [one]
 
 
 def _head(language: str) -> Safe:

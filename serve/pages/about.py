@@ -21,10 +21,15 @@ def scorecard(language: str, version: Known) -> Safe:
     rows = [_row(language, say(language, "composite"), card, base)]
     for name, shares in card.get("dimensions", {}).items():
         if "good" in shares:
-            rows.append(_row(language, name.replace("_", " "), shares, base.get("dimensions", {}).get(name, {})))
+            rows.append(
+                _row(language, name.replace("_", " ").capitalize(), shares, base.get("dimensions", {}).get(name, {}))
+            )
     head = tag(
         "tr",
-        *(tag("th", say(language, key), scope="col") for key in ("dimension", "shares", "good", "poor", "base_good")),
+        *(
+            tag("th", say(language, key), scope="col", class_="roomy" if key == "shares" else None)
+            for key in ("dimension", "shares", "good", "poor", "base_good")
+        ),
     )
     table = tag("table", tag("thead", head), tag("tbody", *rows), class_="scores")
     note = tag("p", say(language, "scorecard_note", n=card["n"], rubric=card.get("rubric", "")), class_="quiet")
@@ -51,12 +56,13 @@ def registry(language: str, tasks: dict[str, list[Known]]) -> Safe:
     """All tasks and versions as a table."""
     if not tasks:
         return tag("p", say(language, "no_versions"), class_="quiet")
-    head = tag("tr", *(tag("th", say(language, key), scope="col") for key in _COLUMNS))
+    head = tag("tr", *(tag("th", say(language, key), scope="col", class_=_ROOMY.get(key)) for key in _COLUMNS))
     rows = [_version_row(language, version) for versions in tasks.values() for version in versions]
     return tag("div", tag("table", tag("thead", head), tag("tbody", *rows), class_="scores"), class_="wide")
 
 
 _COLUMNS = ("version", "state", "good", "poor", "base", "made", "hash")
+_ROOMY = {"base": "roomy", "hash": "roomy"}  # left out on a phone
 
 
 def _version_row(language: str, version: Known) -> Safe:
@@ -71,7 +77,7 @@ def _version_row(language: str, version: Known) -> Safe:
         version.created[:10],
         tag("code", version.version.sha[: store.SHORT]),
     )
-    return tag("tr", *(tag("td", cell) for cell in cells))
+    return tag("tr", *(tag("td", cell, class_=_ROOMY.get(key)) for key, cell in zip(_COLUMNS, cells, strict=True)))
 
 
 def _row(language: str, name: str, shares: dict[str, Any], base: dict[str, Any]) -> Safe:
@@ -80,7 +86,7 @@ def _row(language: str, name: str, shares: dict[str, Any], base: dict[str, Any])
     return tag(
         "tr",
         tag("th", name, scope="row"),
-        tag("td", bar(kept, spoken)),
+        tag("td", bar(kept, spoken), class_="roomy"),
         tag("td", percent(shares["good"]), _bounds(shares, "good", spoken)),
         tag("td", percent(shares.get("poor")), _bounds(shares, "poor", spoken)),
         tag("td", percent(base.get("good"))),

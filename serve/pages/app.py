@@ -25,6 +25,7 @@ from factory.errors import FactoryError, InputError
 from serve.pages.texts import LANGUAGES, of_browser
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_DEFAULT_CONCURRENCY_LIMIT"] = "64"  # Gradio's own is 1: one slow answer would hold up everybody
 MAX_BODY = 2**19  # bytes of one step of a page
 STATIC = Path(__file__).with_name("static")
 POLICY = (
@@ -81,15 +82,15 @@ def mount(app: FastAPI, path: str, build: Callable[[str], Any], script: str = ""
     if script:
         head += f'<link rel="stylesheet" href="/static/rate.css"><script src="/static/{script}" type="module"></script>'
     for language in LANGUAGES:
-        blocks = build(language)
-        blocks.queue(default_concurrency_limit=64)
         gr.mount_gradio_app(
             app,
-            blocks,
+            build(language),
             f"/{language}{path}",
             theme=_theme(),
-            head=head,
+            # Gradio puts this in once the body is there, and gives the document the browser's language, not the page's.
+            head=f"{head}<script>document.body.lang = '{language}'</script>",
             footer_links=[],
+            run_history=False,  # else the browser keeps every question
             ssr_mode=False,
             show_error=False,
             **options,

@@ -38,10 +38,11 @@ class Server:
 
 @dataclass
 class Answer:
-    """One model's answer as far as it has come. `fault` is a key of the texts, `detail` the server's own words."""
+    """One model's answer to a `task` so far. `fault` is a key of the texts, `detail` the server's own words."""
 
     model: str
     title: str
+    task: str = ""
     system: str = ""
     text: str = ""
     version: str = ""

@@ -20,7 +20,7 @@ from evals.rubric import Rubric
 from evals.scorecard import Graded, scorecard
 from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
-from serve.pages import flow
+from serve.pages import flow, versions
 from serve.pages.app import json_body
 from serve.pages.auth import ROLES, User, Users
 
@@ -80,7 +80,7 @@ def routes(web: FastAPI, engine: Engine, users: Users, leading: Callable[[Reques
 
 
 def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
-    known = flow.offered()
+    known, can_open = flow.offered(), _can_open(engine)
     found = oversight.batches(engine)
     batch = next((b for b in found if b.id == chosen), None) or next(iter(found), None)
     shown: dict[str, Any] = {
@@ -88,7 +88,8 @@ def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
         "users": [{"name": name, "role": user["role"]} for name, user in sorted(users.all().items())],
         "roles": ROLES,
         "by_proxy": bool(users.proxy_header),
-        "can_open": _can_open(engine),
+        "can_open": can_open,
+        "names": _names({*(v for b in found for v in b.versions), *(v for mine in can_open.values() for v in mine)}),
     }
     if batch is None or batch.rubric not in known:
         return {**shown, "batch": batch.id if batch else None}
@@ -103,6 +104,12 @@ def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
         "scores": _scores(engine, batch, rubric),
         "gate": _gate(engine, batch),
     }
+
+
+def _names(labels: set[str]) -> dict[str, str]:
+    """`summary@v2 · 1a2b3c4d5e6f` for every version that an answer may be of."""
+    tasks = versions.known()
+    return {label: versions.called(label, tasks) for label in labels}
 
 
 def _scores(engine: Engine, batch: Batch, rubric: Rubric) -> dict[str, Any]:
@@ -149,15 +156,15 @@ def _can_open(engine: Engine) -> dict[str, dict[str, int]]:
     return found
 
 
-def _open(engine: Engine, task: str, versions: Any, as_pairs: bool) -> str:
-    """Open a batch over the stored answers of `versions` under the task's rubric; as pairs of exactly two versions."""
-    if not isinstance(versions, list) or not versions or (as_pairs and len(versions) != 2):
+def _open(engine: Engine, task: str, chosen: Any, as_pairs: bool) -> str:
+    """Open a batch over the stored answers of the `chosen` versions under the task's rubric; as pairs of just two."""
+    if not isinstance(chosen, list) or not chosen or (as_pairs and len(chosen) != 2):
         raise InputError("choose the versions; two of them for pairs")
     rubric = flow.rubric_of(task)
     w, i = t.answers.c, t.items.c
     with t.reading(engine) as c:
         query = sa.select(w.version, w.item, w.output, i.meta).join(t.items, i.id == w.item)
-        rows = c.execute(query.where(w.version.in_(versions), i.task == task)).all()
+        rows = c.execute(query.where(w.version.in_(chosen), i.task == task)).all()
     by_version: dict[str, dict[str, str]] = {}
     for version, item, output, meta in rows:
         if not meta.get("from"):
@@ -167,7 +174,7 @@ def _open(engine: Engine, task: str, versions: Any, as_pairs: bool) -> str:
     if not as_pairs:
         outputs = [output for answers in by_version.values() for output in answers.values()]
         return ratings.open_batch(engine, task, rubric, outputs, Plan(gold_grades=_gold(engine, rubric, set(outputs))))
-    one, two = (by_version.get(version, {}) for version in versions)
+    one, two = (by_version.get(version, {}) for version in chosen)
     return pairs.open_pairs(engine, task, rubric, [(one[item], two[item]) for item in one if item in two], Plan())
 
 

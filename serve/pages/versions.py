@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from factory.home import home
 from factory.registry import aliases, store
 
 EXAMPLES = 12
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Known:
 
 def known() -> dict[str, list[Known]]:
     """All tasks with their versions, newest first. What cannot be read is left out."""
+    return _read(stamp())  # every open page looks all the time: the files are read once for all of them
+
+
+@lru_cache(maxsize=1)
+def _read(stamp: Stamp) -> dict[str, list[Known]]:
     found: dict[str, list[Known]] = {}
     for task in aliases.registered():
         try:
@@ -57,10 +64,10 @@ def known() -> dict[str, list[Known]]:
     return {task: versions for task, versions in found.items() if versions}
 
 
-def stamp() -> tuple[tuple[str, int], ...]:
-    """Changes whenever the registry does."""
-    files = sorted(home("registry", "x").parent.glob("*.json"))
-    return tuple((file.name, file.stat().st_mtime_ns) for file in files)
+def stamp() -> Stamp:
+    """Changes whenever the registry does, or what is noted of a version."""
+    files = sorted([*home("registry").glob("*.json"), *home("notes").glob("*/*.json")])
+    return tuple((str(file), (found := file.stat()).st_mtime_ns, found.st_ino) for file in files)
 
 
 def live(versions: list[Known]) -> Known | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,8 +43,8 @@ def person(browser: object, site: str) -> Iterator[Callable[..., Person]]:
     """`person("anna")` opens a browser of her own and signs her in; `width=390` makes it a phone."""
     opened: list[Person] = []
 
-    def make(name: str, width: int = 1280, locale: str = "en-GB") -> Person:
-        opened.append(Person(browser, site, name, width, locale))
+    def make(name: str, **how: Any) -> Person:
+        opened.append(Person(browser, site, name, **how))
         return opened[-1]
 
     yield make

@@ -25,10 +25,10 @@ def chromium() -> str | None:
 class Watched:
     """A browser context whose whole traffic and faults are kept."""
 
-    def __init__(self, browser: Any, width: int, locale: str) -> None:
-        height = 844 if width < 600 else 860
-        self.context = browser.new_context(viewport={"width": width, "height": height}, locale=locale)
-        self.context.set_default_timeout(120_000)  # a loaded machine must not fail a test
+    def __init__(self, browser: Any, width: int = 1280, locale: str = "en-GB", colors: str = "light") -> None:
+        size = {"width": width, "height": 844 if width < 600 else 860}
+        self.context = browser.new_context(viewport=size, locale=locale, color_scheme=colors)
+        self.context.set_default_timeout(240_000)  # a loaded machine must not fail a test
         self.page = self.context.new_page()
         self.faults: list[str] = []
         self.traffic: list[tuple[str, str]] = []
@@ -50,20 +50,6 @@ class Watched:
     def _response(self, response: Any) -> None:
         self.traffic.append((response.url, str(response.headers)))
 
-    def close(self) -> None:
-        self.context.close()
-
-
-class Person(Watched):
-    """A rater or lead, signed in by keyboard."""
-
-    def __init__(self, browser: Any, site: str, name: str, width: int = 1280, locale: str = "en-GB") -> None:
-        super().__init__(browser, width, locale)
-        self.site, self.name = site, name
-        self.page.goto(f"{site}/login")
-        self.press("Tab", name, "Tab", f"{name}-password", "Enter")
-        self.page.wait_for_selector(".top")
-
     def press(self, *keys: str) -> None:
         """Keys by name, and longer texts typed."""
         for key in keys:
@@ -71,6 +57,30 @@ class Person(Watched):
                 self.page.keyboard.press(key)
             else:
                 self.page.keyboard.type(key)
+
+    def tab_to(self, selector: str) -> None:
+        """Go there by the Tab key alone."""
+        for _ in range(60):
+            self.press("Tab")
+            if self.page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        raise AssertionError(f"no way by Tab to {selector}")
+
+    def close(self) -> None:
+        self.context.close()
+
+
+class Person(Watched):
+    """A rater or lead, signed in by keyboard."""
+
+    def __init__(
+        self, browser: Any, site: str, name: str, width: int = 1280, locale: str = "en-GB", colors: str = "light"
+    ) -> None:
+        super().__init__(browser, width, locale, colors)
+        self.site = site
+        self.page.goto(f"{site}/login")
+        self.press("Tab", name, "Tab", f"{name}-password", "Enter")
+        self.page.wait_for_selector(".top")
 
     def grade(self, rubric: Rubric, levels: dict[str, str], reason: str = "That is wrong.") -> None:
         """Set every dimension by its key, with a reason where the lowest level asks for one."""
@@ -86,16 +96,11 @@ class Person(Watched):
         """The output on show."""
         return str(self.page.inner_text(".output .text"))
 
-    def submit(self) -> None:
-        """Enter, and wait until the next thing is there."""
-        with self.page.expect_response(
-            lambda r: "/api/act" in r.url and '"do":"submit"' in (r.request.post_data or "")
-        ):
-            self.press("Enter")
-        self.settled()
-
-    def settled(self) -> None:
-        self.page.wait_for_timeout(60)
+    def step(self, key: str = "Enter") -> None:
+        """A key that leads on: wait until the page has drawn what comes next, however long that takes."""
+        self.page.evaluate("document.querySelector('main').dataset.before = ''")
+        self.press(key)
+        self.page.wait_for_selector("main:not([data-before])")
 
     def take(self, rubric: Rubric, items: list[Item], right: bool, feedback: bool) -> None:
         """Go through training (`feedback`) or test items, right or all at the lowest level."""
@@ -103,7 +108,7 @@ class Person(Watched):
             self.page.wait_for_selector(".practice")
             worst = {d.name: d.names()[0] for d in rubric.dimensions}
             self.grade(rubric, {n: v.level for n, v in item.grades.items()} if right else worst)
-            self.submit()
+            self.step()
             if feedback:
                 self.page.wait_for_selector(".dim .told")
-                self.submit()
+                self.step()

@@ -5,11 +5,15 @@ The demo speaks to a FakeGateway, the rater's and the lead's page to a database 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from evals import pairs, people, ratings, tables
 from evals import rubric as rubrics
@@ -26,7 +30,10 @@ OUT = Path(__file__).parents[2] / "docs" / "screenshots"
 WIDTHS = (1280, 390)
 RUBRIC = rubrics.load("summary")
 GOOD: ratings.Grades = {d.name: {"level": "good"} for d in RUBRIC.dimensions}
-QUIET = Plan(overlap=0, gold=0, repeats=0)
+SELECT = """word => {
+  const text = document.querySelector('.output .text').firstChild, at = text.data.indexOf(word);
+  getSelection().setBaseAndExtent(text, at, text, at + word.length);
+}"""
 
 
 def main() -> None:
@@ -39,15 +46,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
         os.environ["FACTORY_HOME"] = home
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        world.registry()
+        one, two, _ = world.registry()
         for width in WIDTHS:
             demo_pages(browser, width)
-        fill()
+        world.users(anna="rater", ben="rater", chris="rater", dana="rater", eve="rater", lee="lead")
         with pages.running(rater.make()) as site:
+            for width in WIDTHS:
+                nothing_page(browser, site, width)
+            fill((one.name, two.name))
             for width in WIDTHS:
                 rater_pages(browser, site, width)
                 lead_pages(browser, site, width)
-            open_pairs()
+            open_pairs((one.name, two.name))
             for width in WIDTHS:
                 pair_page(browser, site, width)
         browser.close()
@@ -55,7 +65,7 @@ def main() -> None:
 
 
 def demo_pages(browser: Any, width: int) -> None:
-    known = dict(zip(world.MAILS, world.SUMMARIES, strict=True))
+    known = dict(zip(world.MAILS, world.SUMMARIES[0], strict=True))
     with gateway.running(known) as url, pages.running(demo.make(demo.Options(Server(f"{url}/v1"), url))) as site:
         who = Watched(browser, width, "en-GB")
         who.page.goto(site)
@@ -65,7 +75,7 @@ def demo_pages(browser: Any, width: int) -> None:
         who.page.click("#go")
         who.page.wait_for_selector("[data-vote]")
         shoot(who, "demo", width)
-        who.page.click("[data-vote=down]")
+        who.page.locator("[data-vote=down]").last.click()
         who.page.click("#about button")
         who.page.wait_for_selector("table.scores")
         shoot(who, "demo-about", width)
@@ -74,12 +84,21 @@ def demo_pages(browser: Any, width: int) -> None:
         who.close()
 
 
-def fill() -> None:
-    """Two raters who agree on most of a batch, one who has just begun to read, and a lead."""
-    world.users(anna="rater", ben="rater", chris="rater", dana="rater", lee="lead")
-    world.qualify("anna", "ben", "chris")
-    batch = world.batch(world.answers(30, ("digest@v1", "digest@v2")), Plan(overlap=1.0, gold=0, repeats=0.1))
+def nothing_page(browser: Any, site: str, width: int) -> None:
+    who = Person(browser, site, "anna", width)
+    shoot(who, "nothing", width)
+    who.close()
+
+
+def fill(versions: tuple[str, str]) -> None:
+    """Two raters who agree on most of a batch, one who begins, one who failed the test, one who has not read yet."""
     engine = tables.open_database()
+    world.qualify("anna", "ben", "chris")
+    half = [{name: {"level": v.level} for name, v in item.grades.items()} for item in RUBRIC.qualification]
+    half[0]["groundedness"] = half[1]["groundedness"] = {}
+    ratings.qualify(engine, "eve", RUBRIC, False, people.judge_test(RUBRIC, half).model_dump())
+    people.move(engine, "eve", RUBRIC.hash(), {"stage": "failed"})
+    batch = world.batch(world.answers(30, versions), Plan(overlap=1.0, gold=0, repeats=0.1))
     for name in ("anna", "ben"):
         for number in range(40):
             found = ratings.next_one(engine, batch, name)
@@ -103,29 +122,33 @@ def rater_pages(browser: Any, site: str, width: int) -> None:
     shoot(new, "guidelines", width)
     new.press("Enter")
     new.page.wait_for_selector(".dim.active")
-    new.grade(RUBRIC, {d.name: "good" for d in RUBRIC.dimensions})
-    new.submit()
+    new.grade(RUBRIC, {d.name: "average" if d.name == "comprehensiveness" else "good" for d in RUBRIC.dimensions})
+    new.step()
     new.page.wait_for_selector(".dim .told")
     shoot(new, "training", width)
     new.close()
-    anna = Person(browser, site, "chris", width)
-    anna.page.wait_for_selector(".dim.active")
-    anna.press("3", "2", "1", "The time is wrong.")
-    anna.page.keyboard.press("Escape")
-    anna.press("m", "ArrowRight", "Shift+ArrowRight", "Enter")
-    anna.page.keyboard.press("Escape")
-    anna.page.wait_for_function("document.querySelector('#saved').textContent === 'Saved'")
-    shoot(anna, "rating", width)
-    anna.press("?")
-    anna.page.wait_for_selector("dialog")
-    anna.page.screenshot(path=OUT / f"help-{width}.png")
-    anna.close()
+    eve = Person(browser, site, "eve", width)
+    shoot(eve, "failed", width)
+    eve.close()
+    chris = Person(browser, site, "chris", width)
+    chris.page.wait_for_selector(".dim.active")
+    while "Saturday" not in chris.item():
+        chris.grade(RUBRIC, {d.name: "good" for d in RUBRIC.dimensions})
+        chris.step()
+    chris.press("3", "2", "1", "It is Friday, not Saturday.", "Escape")
+    chris.page.evaluate(SELECT, "Saturday")
+    chris.press("m", "Escape")
+    chris.page.wait_for_function("document.querySelector('#saved').textContent === 'Saved'")
+    shoot(chris, "rating", width)
+    chris.press("?")
+    chris.page.wait_for_selector("dialog")
+    shoot(chris, "help", width, full=False)
+    chris.close()
     again = Person(browser, site, "chris", width, "zh-CN")
     again.page.wait_for_selector(".dim.active")
     shoot(again, "rating-zh", width)
-    for key in ("u", "u", "u"):
-        again.press(key)
-    again.settled()
+    again.press("u", "u", "u")
+    again.page.wait_for_function("document.querySelector('#saved').textContent === '已保存'")
     again.close()
 
 
@@ -140,11 +163,9 @@ def lead_pages(browser: Any, site: str, width: int) -> None:
     lee.close()
 
 
-def open_pairs() -> None:
-    engine = tables.open_database()
-    one = world.answers(3, ("digest@v1",))
-    two = world.answers(3, ("digest@v1", "digest@v2"))[3:]
-    batch = pairs.open_pairs(engine, "digest", RUBRIC, list(zip(one, two, strict=True)), QUIET)
+def open_pairs(versions: tuple[str, str]) -> None:
+    engine, made = tables.open_database(), world.answers(3, versions)
+    batch = pairs.open_pairs(engine, "digest", RUBRIC, list(zip(made[:3], made[3:], strict=True)), Plan(overlap=0))
     for name in ("chris", "anna"):
         people.move(engine, name, WORK, {"batch": batch})
 
@@ -153,15 +174,17 @@ def pair_page(browser: Any, site: str, width: int) -> None:
     who = Person(browser, site, "chris" if width == WIDTHS[0] else "anna", width)
     who.page.wait_for_selector("[data-winner]")
     who.press("1")
-    who.settled()
     shoot(who, "pair", width)
     who.close()
 
 
-def shoot(who: Watched, name: str, width: int) -> None:
-    """The whole page, once nothing moves any more."""
-    who.page.wait_for_timeout(400)
-    who.page.screenshot(path=OUT / f"{name}-{width}.png", full_page=True)
+def shoot(who: Watched, name: str, width: int, full: bool = True) -> None:
+    """The page, once nothing moves any more, in 64 colours: a quarter of the bytes, and no eye sees it."""
+    seen = b""
+    while seen != (seen := who.page.screenshot(full_page=full)):
+        time.sleep(0.3)
+    picture = Image.open(io.BytesIO(seen)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    picture.save(OUT / f"{name}-{width}.png", optimize=True)
 
 
 if __name__ == "__main__":

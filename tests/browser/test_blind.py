@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from evals import pairs, tables
+from evals import pairs, people, tables
 from evals import rubric as rubrics
 from evals.ratings import Plan
+from serve.pages.flow import WORK
 from tests.browser import world
 from tests.browser.people import Person
 
@@ -33,22 +34,25 @@ def test_the_traffic_of_a_rater_names_no_version_adapter_or_base(person: Callabl
         each.page.on("response", lambda response: bodies.append((response.url, _body(response))))
         each.page.reload()
     anna.page.wait_for_selector("#go")
-    anna.press("Enter")
+    anna.step()
     anna.take(RUBRIC, RUBRIC.examples[:1], right=True, feedback=True)
     for _ in range(6):
         bob.page.wait_for_selector(".dim.active")
         bob.grade(RUBRIC, GOOD)
-        bob.submit()
-    bob.press("u")
-    bob.page.wait_for_selector(".dim")
+        bob.step()
+    bob.step("u")
     bob.press("Escape", "?")
     bob.page.wait_for_selector("dialog")
-    bob.press("Escape", "s")
+    bob.press("Escape")
+    bob.step("s")
     half = len(outputs) // 2
     engine = tables.open_database()
-    pairs.open_pairs(engine, "digest", RUBRIC, list(zip(outputs[:half], outputs[half:], strict=True)), Plan(overlap=0))
+    both = list(zip(outputs[:half], outputs[half:], strict=True))
+    people.move(engine, "bob", WORK, {"batch": pairs.open_pairs(engine, "digest", RUBRIC, both, Plan(overlap=0))})
     bob.page.reload()
-    bob.page.wait_for_selector("main")
+    bob.page.wait_for_selector("[data-winner]")
+    bob.press("2")
+    bob.step()
 
     secret = {"digest", *(v.name for v in versions), *(v.sha[:12] for v in versions), *(v.sha for v in versions)}
     secret |= {"f" * 64, "digest@v1", "digest@v2", "@v1", "@v2", "labels@"}

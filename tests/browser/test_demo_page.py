@@ -11,6 +11,7 @@ from evals.gate import Verdict
 from factory.registry import aliases
 from serve import demo
 from serve.pages import app as pages
+from serve.pages import cards
 from serve.pages.ask import Server
 from tests.browser import world
 from tests.browser.people import Watched
@@ -109,13 +110,15 @@ def test_side_by_side_and_the_registry_view_promotes(visit: Visit) -> None:
     assert who.faults == []
 
 
-def test_what_goes_wrong_is_told_in_plain_words(visit: Visit) -> None:
+def test_what_goes_wrong_is_told_in_plain_words(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "PATIENCE", 0.3)
     who = visit(url="http://127.0.0.1:9")
     who.page.wait_for_selector(".status.warn")
     assert "factory serve" in who.page.inner_text(".status")
     assert "cannot be reached" in ask(who, "anybody there?")
     other = visit()
     assert "broke off" in ask(other, "cut this")
+    assert "does not know digest" in ask(other, "unknown version")
     other.page.fill("#question textarea", "slow one")
     other.page.click("#go")
     other.page.wait_for_function("document.querySelector('#answers').textContent.includes('Still waiting')")
@@ -123,21 +126,33 @@ def test_what_goes_wrong_is_told_in_plain_words(visit: Visit) -> None:
     assert "slow one" in other.page.inner_text("#answers")
 
 
-def test_feedback_is_stored_with_consent_only(visit: Visit) -> None:
+def test_a_question_and_feedback_by_keyboard_alone_with_consent(visit: Visit) -> None:
+    """In Chinese, base beside version: what is said of the base's answer belongs to the task, too."""
     who = visit(locale="zh-CN")
-    assert who.page.url.endswith("/zh/")
-    ask(who, "好的")
-    who.page.click("[data-vote=down]")
-    who.page.fill("#wrote textarea", "更好")
-    who.page.click("#send")
+    assert who.page.url.endswith("/zh/") and who.page.evaluate("document.body.lang") == "zh"
+    who.tab_to("#mode input[value=base]")
+    who.press(" ")
+    who.tab_to("#question textarea")
+    who.press(world.MAILS[1].replace("\n", " "), "Shift+Enter")
+    who.page.wait_for_selector("#answers .answers[aria-busy=false]")
+    who.tab_to("[data-vote=down]")
+    who.press("Enter")
+    who.page.wait_for_selector("#wrote textarea")
+    assert "tiny@base" in who.page.inner_text("#feedback")
+    who.tab_to("#wrote textarea")
+    who.press("更好")
+    who.tab_to("#send")
+    who.press("Enter")
     who.page.wait_for_selector("#thanks .warn")
     assert feedback.given(tables.open_database(), "digest") == []
-    who.page.check("#consent input")
-    who.page.click("#send")
+    who.press("Shift+Tab", " ")
+    who.tab_to("#send")
+    who.press("Enter")
     who.page.wait_for_selector("#thanks [role=status]")
     [given] = feedback.given(tables.open_database(), "digest")
-    assert given["vote"] == "down" and given["wrote"] == "更好" and given["source"] == "好的"
-    assert given["version"] == aliases.resolve("digest").name
+    assert given["vote"] == "down" and given["wrote"] == "更好" and given["version"] == "tiny@base"
+    assert given["eval"], "an eval row stays marked as one, whoever answered"
+    assert who.faults == []
 
 
 def test_hostile_texts_stay_text_and_nothing_is_loaded_from_elsewhere(visit: Visit) -> None:

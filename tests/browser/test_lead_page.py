@@ -40,16 +40,16 @@ def test_a_lead_adjudicates_and_the_scorecard_changes(person: Callable[..., Pers
     lee.page.goto(f"{lee.site}/lead")
     row = lee.page.locator("section[aria-label='What people say'] tbody tr").first
     assert row.locator("td").nth(1).inner_text() == "50 %"  # split between good and poor: the lower one counts
-    lee.page.click("#settle")
+    lee.tab_to("#settle")
+    lee.step()
     for _ in range(2):
         lee.page.wait_for_selector(".dim.active[data-dimension=groundedness]")
         assert "The time is wrong." in lee.page.inner_text("main")
         assert "ann" not in lee.page.inner_text("main") and "digest@" not in lee.page.content()
         lee.press("3", "It stands in the message.")
-        with lee.page.expect_response("**/api/lead/adjudicate*"):
-            lee.press("Enter")
-        lee.settled()
-    row.locator("td", has_text="100 %").first.wait_for()
+        lee.step()
+    lee.page.wait_for_selector(".board")
+    assert row.locator("td").nth(1).inner_text() == "100 %"
     found = verdicts.verdicts(tables.open_database(), RUBRIC)
     assert sum(v.adjudicated for v in found.values()) == 2
     assert all(v.levels["groundedness"] == "good" for v in found.values())

@@ -25,7 +25,7 @@ def test_a_newcomer_qualifies_and_rates_ten_items_by_keyboard(person: Callable[.
     world.batch(world.answers(10), QUIET)
     anna = person("anna")
     anna.page.wait_for_selector(".guide")
-    anna.press("Enter")
+    anna.step()
     anna.take(RUBRIC, RUBRIC.examples, right=True, feedback=True)
     anna.take(RUBRIC, RUBRIC.qualification, right=True, feedback=False)
     assert "You passed" in anna.page.inner_text(".notice")
@@ -45,12 +45,12 @@ def test_a_newcomer_qualifies_and_rates_ten_items_by_keyboard(person: Callable[.
             anna.press("3", "3")
         else:
             anna.grade(RUBRIC, GOOD)
-        anna.submit()
+        anna.step()
         if number == 6:  # one is taken back, changed, and given again
-            anna.press("u")
-            anna.page.wait_for_function(f"document.querySelector('.output .text').textContent === {seen[-1]!r}")
+            anna.step("u")
+            assert anna.item() == seen[-1]
             anna.press("ArrowDown", "2")
-            anna.submit()
+            anna.step()
     assert len(set(seen)) == 10
     assert "Everything in this batch is done" in anna.page.inner_text("main")
 
@@ -69,7 +69,7 @@ def test_a_failing_qualifier_is_told_why_and_when_to_try_again(person: Callable[
     world.batch(world.answers(2), QUIET)
     ben = person("ben")
     for tried in range(3):
-        ben.press("Enter")
+        ben.step()
         ben.take(RUBRIC, RUBRIC.examples, right=tried == 0, feedback=True)
         ben.take(RUBRIC, RUBRIC.qualification, right=False, feedback=False)
         ben.page.wait_for_selector("table.scores")
@@ -93,7 +93,7 @@ def test_two_raters_never_see_the_same_single_rated_item(person: Callable[..., P
             mine.add(each.item())
         for each in both:
             each.grade(RUBRIC, GOOD)
-            each.submit()
+            each.step()
     assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == 8
 
 
@@ -140,7 +140,7 @@ def test_hostile_texts_are_shown_as_text(person: Callable[..., Person]) -> None:
             assert set(texts) <= {text.replace("\u0000", "\ufffd") for text in HOSTILE} | set(HOSTILE)
             assert who.page.locator(".text *:not(mark)").count() == 0
             who.grade(RUBRIC, level, "<script>window.owned=1</script>")
-            who.submit()
+            who.step()
         assert who.page.evaluate("window.owned") is None and who.faults == []
     lee = person("lee")
     lee.page.goto(f"{lee.site}/lead")
@@ -176,13 +176,11 @@ def test_pairs_are_compared_by_keyboard(person: Callable[..., Person]) -> None:
     for key in ("1", "2", "3"):
         ann.page.wait_for_selector("[data-winner]")
         ann.press(key)
-        with ann.page.expect_response(lambda r: '"do":"prefer"' in (r.request.post_data or "")):
-            ann.press("Enter")
-        ann.settled()
+        ann.step()
     ann.page.wait_for_selector(".read")
     found = pairs.compared(engine, RUBRIC.hash())
     assert len(found) == 3 and sum(pair.tie for pair in found) == 1
-    ann.press("u")
+    ann.step("u")
     ann.page.wait_for_selector("[data-winner=tie][aria-checked=true]")
     assert len(pairs.compared(engine, RUBRIC.hash())) == 2 and ann.faults == []
 
@@ -196,6 +194,6 @@ def test_nothing_to_do_says_why_and_when(person: Callable[..., Person]) -> None:
     batch = world.batch(world.answers(1), QUIET)
     ratings.add_rater(tables.open_database(), "bob")
     ratings.next_one(tables.open_database(), batch, "bob")
-    ann.press("Enter")
-    ann.page.wait_for_function("document.querySelector('main').textContent.includes('Come back after')")
-    assert "on other people's screens" in ann.page.inner_text("main")
+    ann.step()
+    told = ann.page.inner_text("main")
+    assert "Come back after" in told and "on other people's screens" in told

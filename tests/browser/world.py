@@ -97,16 +97,24 @@ def registry() -> list[store.Version]:
     return [one, two, three]
 
 
-SUMMARIES = (
-    "The design sync moved to Thursday 2:15 pm, room 214. Send the slide deck to Omar Haddad by Wednesday.",
-    "Brightwater parcel KD-4821 comes again on Friday between 9:00 and 11:00. Reply by Thursday for another day.",
-    "The login service was down from 9:10 to 9:50 because of an expired certificate.",
-    "Film night at 7:15 pm at Red Lantern. Jonas brings the tickets.",
+SUMMARIES = (  # of MAILS, by the first version and by the second, which drops and mixes up details
+    (
+        "The design sync moved to Thursday 2:15 pm, room 214. Send the slide deck to Omar Haddad by Wednesday.",
+        "Brightwater parcel KD-4821 comes again on Friday between 9:00 and 11:00. Reply by Thursday for another day.",
+        "The login service was down from 9:10 to 9:50 because of an expired certificate; no data was lost.",
+        "Film night at 7:45 pm at Red Lantern. Jonas is stuck at work, so bring the tickets.",
+    ),
+    (
+        "The design sync moved to Thursday, room 214. Send the slide deck to Omar Haddad.",
+        "Brightwater parcel KD-4821 comes again on Saturday between 9:00 and 11:00.",
+        "The login service is down because of an expired certificate.",
+        "Film night at 7:15 pm at Red Lantern. Jonas brings the tickets.",
+    ),
 )
 
 
 def answers(n: int, versions: Sequence[str] = ("digest@v1",), task: str = "digest") -> list[str]:
-    """Answers of versions to `n` messages in the ratings database; the ids of the outputs."""
+    """Answers of one or two versions to `n` messages in the ratings database; the ids of the outputs."""
     engine = tables.open_database()
     made = []
     for number, version_ in enumerate(versions):
@@ -114,7 +122,7 @@ def answers(n: int, versions: Sequence[str] = ("digest@v1",), task: str = "diges
             Row(({"role": "user", "content": f"{MAILS[i % 4]}\n\nRef. {i:03}"}, {"role": "assistant", "content": "x"}))
             for i in range(n)
         ]
-        texts = [f"{SUMMARIES[(i + number) % 4]} ({i:03}{'' if number == 0 else f', {number}'})" for i in range(n)]
+        texts = [f"{SUMMARIES[number][i % 4]} (Ref. {i:03})" for i in range(n)]
         made += record(engine, task, version_, rows, texts)
     return made
 

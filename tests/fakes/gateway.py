@@ -1,7 +1,7 @@
 """FakeGateway: an OpenAI-compatible server for the tests of the pages. It names the version that a model means.
 
 It follows the registry on disk as the real gateway does, so that promotions show. Texts set what happens: "slow" waits
-before the first word, "cut" breaks off in the middle.
+before the first word, "cut" breaks off in the middle, "unknown" meets a server that does not have the version.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ BASE = "tiny"
 
 
 def fake_gateway(known: Mapping[str, str]) -> FastAPI:
-    """Texts in `known` get that answer from every version; others are said back. Serves /v1/models, /v1/chat/completions (streamed), /admin/promote, /admin/rollback."""
+    """Texts in `known` get that answer from every version; others are said back.
+
+    Serves /v1/models, /v1/chat/completions (streamed), /admin/promote, /admin/rollback.
+    """
     app = FastAPI()
 
     @app.get("/v1/models")
@@ -36,7 +39,8 @@ def fake_gateway(known: Mapping[str, str]) -> FastAPI:
         body = await request.json()
         model, said = body["model"], body["messages"][-1]["content"]
         try:
-            version = f"{model}@base" if model == BASE else aliases.resolve(model).name
+            found = "nobody" if said.startswith("unknown") else model
+            version = f"{model}@base" if model == BASE else aliases.resolve(found).name
         except FactoryError as error:
             return JSONResponse({"error": {"message": str(error), "type": "invalid_request_error"}}, 404)
         words = f"[{version}] {' '.join(said.split()[:40])}".split(" ")
@@ -45,7 +49,7 @@ def fake_gateway(known: Mapping[str, str]) -> FastAPI:
 
         async def stream() -> AsyncIterator[str]:
             if said.startswith("slow"):
-                await asyncio.sleep(4)
+                await asyncio.sleep(2)
             for number, word in enumerate(words):
                 if said.startswith("cut") and number == 2:
                     yield _event({"error": {"message": "the engine stopped while answering"}})

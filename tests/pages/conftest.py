@@ -20,10 +20,11 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client() -> Iterator[Callable[..., httpx.Client]]:
-    """`client("anna")` is signed in; `client()` is not."""
+    """`client("anna")` is signed in; `client()` is not. All of a test's clients visit the same application."""
+    site = rater.make()
 
     def make(name: str = "") -> TestClient:
-        made = TestClient(rater.make(), follow_redirects=False)
+        made = TestClient(site, follow_redirects=False)
         if name:
             assert made.post("/login", data={"name": name, "password": f"{name}-password"}).status_code == 303
         return made

@@ -32,7 +32,7 @@ function batches(now) {
 }
 const card = (name, ...content) => h('section', {class: 'card', 'aria-label': name}, h('h2', {}, name), content);
 const table = (heads, rows) => h('div', {class: 'wide'}, h('table', {class: 'scores'},
-  h('thead', {}, h('tr', {}, heads.map(head => h('th', {scope: 'col'}, head)))), h('tbody', {}, rows)));
+  h('thead', {}, h('tr', {}, heads.map(head => h(head ? 'th' : 'td', {scope: head && 'col', class: head === null && 'roomy'}, head)))), h('tbody', {}, rows)));
 
 function progress(batch) {
   const done = batch.planned - batch.left, share = batch.planned ? done / batch.planned : 0;
@@ -52,9 +52,9 @@ function stacked(shares) {
 function people() {
   const {scores} = view;
   if (!scores.n && !Object.keys(scores.dimensions).length) return card(t('l_people'), h('p', {class: 'quiet'}, t('l_none_yet')));
-  const row = (name, shares) => h('tr', {}, h('th', {scope: 'row'}, name), h('td', {}, stacked(shares)), h('td', {}, percent(shares.good)),
+  const row = (name, shares) => h('tr', {}, h('th', {scope: 'row'}, name), h('td', {class: 'roomy'}, stacked(shares)), h('td', {}, percent(shares.good)),
     h('td', {}, percent(shares.average)), h('td', {}, percent(shares.poor)), h('td', {}, shares.n));
-  return card(t('l_people'), table(['', '', ...['l_good', 'l_average', 'l_poor', 'l_n'].map(key => t(key))],
+  return card(t('l_people'), table(['', null, ...['l_good', 'l_average', 'l_poor', 'l_n'].map(key => t(key))],
     [row(t('l_composite'), scores), ...Object.entries(scores.dimensions).map(([name, shares]) => row(title(name), shares))]));
 }
 function span(value, low, high, from, to) { // a value with its interval on a line
@@ -64,14 +64,14 @@ function span(value, low, high, from, to) { // a value with its interval on a li
 }
 function agreement() {
   const rows = Object.entries(view.agreement);
-  return card(t('l_agreement'), h('p', {class: 'quiet'}, t('l_agreement_why')), rows.length ? table(['', t('l_alpha'), t('l_interval'), '', t('l_twice')],
+  return card(t('l_agreement'), h('p', {class: 'quiet'}, t('l_agreement_why')), rows.length ? table(['', t('l_alpha'), t('l_interval'), null, t('l_twice')],
     rows.map(([name, a]) => h('tr', {}, h('th', {scope: 'row'}, name === 'composite' ? t('l_composite') : title(name)), h('td', {}, figure(a.value)),
-      h('td', {}, a.low === null ? '–' : `${figure(a.low)} – ${figure(a.high)}`), h('td', {}, a.low === null ? '' : span(a.value, a.low, a.high, -0.2, 1)),
+      h('td', {}, a.low === null ? '–' : `${figure(a.low)} – ${figure(a.high)}`), h('td', {class: 'roomy'}, a.low === null ? '' : span(a.value, a.low, a.high, -0.2, 1)),
       h('td', {}, a.n)))) : h('p', {}, t('l_none_yet')));
 }
 function gate() {
   return card(t('l_gate'), view.gate.length ? table([t('l_version'), t('l_decision'), t('l_needed'), t('l_why')], view.gate.map(run =>
-    h('tr', {}, h('th', {scope: 'row'}, run.version), h('td', {}, h('span', {class: `chip ${run.decision.toLowerCase()}`}, run.decision)),
+    h('tr', {}, h('th', {scope: 'row'}, view.names[run.version]), h('td', {}, h('span', {class: `chip ${run.decision.toLowerCase()}`}, run.decision)),
       h('td', {}, run.needed ?? '–'), h('td', {class: 'wrap'}, run.why, h('br'), h('small', {}, when(run.at))))))
     : h('p', {class: 'quiet'}, t('l_no_gate')));
 }
@@ -93,7 +93,7 @@ function opening() {
     act('open', {task: given.get('task'), versions: given.getAll('version'), pairs: given.get('pairs') === 'on'});
   }}, tasks.map(([task, versions]) => h('fieldset', {}, h('legend', {}, h('label', {}, h('input', {type: 'radio', name: 'task', value: task, required: true}), ' ', task)),
     Object.entries(versions).map(([version, n]) => h('label', {}, h('input', {type: 'checkbox', name: 'version', value: version, onchange: event => {
-      event.target.closest('fieldset').querySelector('input[type=radio]').checked = true; }}), ` ${version} `, h('small', {}, t('l_answers', {n})))))),
+      event.target.closest('fieldset').querySelector('input[type=radio]').checked = true; }}), ` ${view.names[version]} `, h('small', {}, t('l_answers', {n})))))),
   h('label', {}, h('input', {type: 'checkbox', name: 'pairs'}), ' ', t('l_as_pairs')), h('button', {class: 'primary'}, t('l_open')));
   return h('details', {class: 'card', open: view.batches.length === 0}, h('summary', {}, t('l_open_title')), h('p', {class: 'quiet'}, t('l_open_why')),
     tasks.length ? made : h('p', {}, t('l_nothing_to_open')));
