@@ -1,9 +1,9 @@
 """Questions about a message, extraction, and verification: one turn each, ready to be put into a conversation.
 
-A turn is `(name, question, answer)`. Verification is the larger part on purpose: a base that never
-compared a statement with a text cannot be made a judge by a small adapter. Half of what is asked is
-wrong, and wrong in hard ways (`messages.wrong`): a value that stands elsewhere in the text, or one
-digit off. Longer answers extract first and compare after, which is the easier order to learn.
+A turn is `(name, question, answer)`. Finding comes first: with 40 % of the turns verifying, a base of this
+size still answered yes or no at chance and found less. Half of what is verified is wrong, and wrong in
+hard ways (`messages.wrong`): a value that stands elsewhere in the text, or one digit off. Longer answers
+extract first and compare after, which is the easier order to learn.
 """
 
 from __future__ import annotations

@@ -100,11 +100,11 @@ def test_pairs_are_compared_right() -> None:
             assert verdict.endswith("same") == (left.lower() == right.lower())
 
 
-def test_verification_is_a_large_share(sample: list[Row]) -> None:
+def test_a_fifth_of_what_is_asked_verifies(sample: list[Row]) -> None:
     w = World(random.Random(5))
     names = [reading.turn(m, w)[0] for m in messages(2000)]
     verified = {"detail", "detail+", "claim", "claim+", "each", "odd", "missing", "form"}
-    assert sum(name in verified for name in names) > 0.35 * len(names)
+    assert sum(name in verified for name in names) > 0.18 * len(names)
 
 
 def test_training_sees_the_chat_template(sample: list[Row]) -> None:
