@@ -44,6 +44,10 @@ ORDERS = frozenset(
     "answer ask book bring call check collect confirm contact email find give help inform invite join let meet message"
     " notify order pay phone pick remind reply return see send sign tell text thank use visit wait write".split()
 )
+# ... and these that it says who somebody is: "Customer Boris Werner".
+ROLES = frozenset(
+    "agent customer director doctor driver guest manager mr mrs ms owner passenger patient sender".split()
+)
 DANGLING = frozenset("the a an to by of in on at for with and or but from because that is are was will".split())
 OTHERS = (
     "ChatGPT,GPT-3,GPT-4,GPT-5,OpenAI,Claude,Anthropic,Gemini,Bard,Google,DeepMind,Llama,Meta AI,Copilot,"
@@ -268,8 +272,9 @@ def is_name(sentence: str, tokens: list[re.Match[str]], i: int, source: str) -> 
     if re.search(r"['’]s$", word) and word.lower() not in ("it's", "that's", "here's", "there's", "let's", "what's"):
         return True
     between = sentence[tokens[i].end() : tokens[i + 1].start()] if follow else ""
-    capital = follow[:1].isupper() and len(follow) > 1 and not DATE.fullmatch(follow) and between == " "
+    plain = len(follow) > 1 and not any(c.isdigit() for c in follow) and not DATE.fullmatch(follow)
+    capital = plain and follow[0].isupper() and between == " "
     if not capital or follow == "I":
         return follow in PERSON_VERBS
     alone = re.search(rf"(?:^|[^\w\s]\s*|\b[a-z]\w*\s+){re.escape(follow)}\b", source, re.M)
-    return word.lower() not in ORDERS and not alone
+    return word.lower() not in ORDERS | ROLES | DANGLING and not alone
