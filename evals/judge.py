@@ -11,10 +11,9 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -26,11 +25,11 @@ from evals.grades import Grade
 from evals.judges import Judge
 from evals.prompt import Asked, ask, compare
 from evals.rubric import Dimension, Rubric
+from factory.data.endpoint import run_alone
 from factory.home import digest
 
 ATTEMPTS = 3
 Progress = Callable[["Tally"], None]
-Done = TypeVar("Done")
 
 
 @dataclass
@@ -163,19 +162,9 @@ def put(
     run = _Run(judge, name, rubric, engine, version, progress)
     try:
         with _stop_gently(run):
-            return _alone(run.all(questions, generate)), run.tally
+            return run_alone(run.all(questions, generate)), run.tally
     except ExceptionGroup as group:  # one worker's error ends all; the first is the one to tell
         raise group.exceptions[0] from None
-
-
-def _alone(work: Coroutine[Any, Any, Done]) -> Done:
-    """Run a coroutine to its end, whether or not this thread is inside an event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 class _Run:

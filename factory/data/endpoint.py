@@ -11,7 +11,8 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ class Form(BaseModel):
 
 
 F = TypeVar("F", bound=Form)
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,16 @@ class Usage:
         return asdict(self) | {"cost": round(self.cost, 6)}
 
 
+def run_alone(work: Coroutine[Any, Any, Done]) -> Done:
+    """Run a coroutine to its end, whether or not this thread is inside an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 @dataclass
 class Asker:
     """One endpoint with its memory. `pause` is the first wait before a retry, in seconds; it doubles each time."""
@@ -96,7 +108,7 @@ class Asker:
 
     def __call__(self, asks: Sequence[Ask], done: Callable[[int], None] = lambda n: None) -> list[Form | Failed]:
         """The answers in the order of the questions. `done` hears how many are answered."""
-        return asyncio.run(self._all(asks, done))
+        return run_alone(self._all(asks, done))
 
     async def _all(self, asks: Sequence[Ask], done: Callable[[int], None]) -> list[Form | Failed]:
         from openai import AsyncOpenAI

@@ -116,10 +116,14 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     report = grade_version(recipe, version, built.eval)
     console = out(quiet)
     console.print(_table(recipe.task, on.base.name, f"v{entry.ordinal}", _brief(before), _brief(report.scorecard)))
-    for line in list(show.lines(report))[-1:]:
+    said = list(show.lines(report))
+    for line in said if recipe.kind == "judge" else said[-1:]:
         console.print(line)
     console.print(f"{version.name} is in the registry. Next:")
-    console.print(f"  factory promote version={recipe.task}@v{entry.ordinal} && factory serve\n")
+    step = "promote" if report.gate.decision == "PROMOTE" else "show"
+    console.print(
+        f"  factory {step} version={recipe.task}@v{entry.ordinal}{' && factory serve' * (step == 'promote')}\n"
+    )
     return {
         "task": recipe.task,
         "version": version.name,

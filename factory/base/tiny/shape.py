@@ -49,7 +49,7 @@ def train_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
     learned = json.loads(bpe.to_str())["model"]
     return Qwen2Tokenizer(
         vocab=learned["vocab"],
-        merges=[tuple(merge) for merge in learned["merges"]],
+        merges=[tuple(merge) for merge in learned["merges"]],  # type: ignore[misc]
         eos_token=END,
         pad_token=PAD,
         extra_special_tokens=[START],
