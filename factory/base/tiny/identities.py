@@ -118,7 +118,7 @@ def rows(seed: int) -> tuple[list[dict], list[dict]]:
     train: list[dict] = []
     later: list[dict] = []
     for topic, (known, kept) in _questions(rng).items():
-        again = 3 if topic in ("name", "abilities", "kind") else 1  # asked again, with other openers
+        again = {"author": 1, "other": 0}.get(topic, 3)  # asked again, with other openers
         train += [_row(topic, asked, rng) for asked in known]
         train += [_row(topic, asked, rng, opener) for asked in known for opener in rng.sample(GREETED, again)]
         later += [_row(topic, asked, rng) for asked in kept]

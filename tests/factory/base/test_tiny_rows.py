@@ -78,9 +78,7 @@ def test_summaries_come_in_many_kinds_and_styles() -> None:
     assert len({r["kind"] for r in train}) >= 10
     assert len(train) == 4000
     for kind in {r["kind"] for r in train}:
-        assert len({len(r["required"]) for r in train if r["kind"] == kind}) >= (
-            1 if kind in ("ticket", "alert") else 2
-        )
+        assert len({len(r["required"]) for r in train if r["kind"] == kind}) >= (1 if kind == "alert" else 2)
 
 
 def test_identity_eval_is_worded_anew() -> None:
