@@ -2,7 +2,7 @@
 
 Every figure is a whole process from its start to its end, as a user waits for it. In each repeat all of them take
 turns, so that a slow minute of the machine hits all alike. N runs one after the other are sums over the same tasks; of
-more than PLAIN adapters, over the first PLAIN tasks again and again, which are of the same kinds and sizes.
+more than APART adapters, over the first APART tasks again and again, which are of the same kinds and sizes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from factory.train.bench.ours import held_out_loss
 from factory.train.tokens import encode
 
 PLAIN = Path(__file__).with_name("plain_trl.py")
-PLAIN = 8  # tasks that are trained one after the other by TRL
+APART = 8  # tasks that are trained one after the other by TRL
 ALONE = 3  # and by our engine, one process a task
 SAME = 1.02  # a held-out loss up to this many times the other's counts as the same
 
@@ -63,7 +63,7 @@ def run(
         tasks = rows.write(max(adapters), rows_per_task, tokenizer, folder / "tasks")
         for repeat in range(repeats):
             turn: dict[str, list[Process]] = {kind: [] for kind in measured}
-            for task in tasks[:PLAIN]:
+            for task in tasks[:APART]:
                 turn["plain"].append(_plain(known, task, folder / "plain", settings, packing=False))
             for task in tasks[:ALONE]:
                 turn["alone"].append(_ours(known, [task], folder / f"alone-{repeat}", settings))
@@ -133,7 +133,7 @@ def _losses(
     model = load_model(base)
     held_out = [[encode(tokenizer, row, max_length) for row in rows.read(t.folder / "eval.jsonl")] for t in tasks]
     places = {
-        "plain": (len(tasks[:PLAIN]), "plain/{}"),
+        "plain": (len(tasks[:APART]), "plain/{}"),
         "packed": (1, "packed/{}"),
         "alone": (len(tasks[:ALONE]), "alone-0/{}/adapter"),
     }
