@@ -98,9 +98,9 @@ class Person(Watched):
 
     def step(self, key: str = "Enter") -> None:
         """A key that leads on: wait until the page has drawn what comes next, however long that takes."""
-        self.page.evaluate("document.querySelector('main').dataset.before = ''")
+        self.page.evaluate("document.querySelector('.page main').dataset.before = ''")  # Gradio has a main around it
         self.press(key)
-        self.page.wait_for_selector("main:not([data-before])")
+        self.page.wait_for_selector(".page main:not([data-before])")
 
     def take(self, rubric: Rubric, items: list[Item], right: bool, feedback: bool) -> None:
         """Go through training (`feedback`) or test items, right or all at the lowest level."""

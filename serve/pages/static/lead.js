@@ -70,9 +70,9 @@ function agreement() {
       h('td', {}, a.n)))) : h('p', {}, t('l_none_yet')));
 }
 function gate() {
-  return card(t('l_gate'), view.gate.length ? table([t('l_version'), t('l_decision'), t('l_needed'), t('l_why')], view.gate.map(run =>
-    h('tr', {}, h('th', {scope: 'row'}, view.names[run.version]), h('td', {}, h('span', {class: `chip ${run.decision.toLowerCase()}`}, run.decision)),
-      h('td', {}, run.needed ?? '–'), h('td', {class: 'wrap'}, run.why, h('br'), h('small', {}, when(run.at))))))
+  return card(t('l_gate'), view.gate.length ? table([t('l_version'), t('l_needed'), t('l_decision')], view.gate.map(run =>
+    h('tr', {}, h('th', {scope: 'row', title: run.version}, view.names[run.version].split(' ')[0]), h('td', {}, run.needed ?? '–'),
+      h('td', {class: 'wrap'}, h('span', {class: `chip ${run.decision.toLowerCase()}`}, run.decision), ' ', run.why, ' ', h('small', {}, when(run.at))))))
     : h('p', {class: 'quiet'}, t('l_no_gate')));
 }
 function raters() {
