@@ -36,6 +36,32 @@ def test_ratios_are_medians_over_repeats() -> None:
     assert not compare._verdict(3, MEASURED, worse)["same_score"]
 
 
+def test_everyone_takes_turns_over_the_same_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def measured(command: list[str]) -> Process:
+        commands.append(command)
+        return Process(1.0, 0.5, 1.0, 100)
+
+    losses = {"plain": [1.0] * 8, "packed": [1.0], "alone": [1.0] * 3, "fused 1": [1.0], "fused 16": [1.0] * 16}
+    monkeypatch.setattr(compare, "prepare", lambda name: Base("small", "", "", "", tmp_path, 1e-3))
+    monkeypatch.setattr(compare, "load_tokenizer", lambda base: None)
+    monkeypatch.setattr(compare, "measured_process", measured)
+    monkeypatch.setattr(compare, "_losses", lambda *_: losses)
+    monkeypatch.setattr(compare, "_tokens", lambda *_: 100)
+    monkeypatch.setattr(compare.growth, "run", lambda base: {})
+    monkeypatch.setattr(
+        compare.rows, "write", lambda n, *_: [rows.Task(f"{i}-x", tmp_path / f"{i}-x", i) for i in range(n)]
+    )
+    result = compare.run((1, 16), repeats=2)
+    plain = [c for c in commands if any(word.endswith("plain_trl.py") for word in c)]
+    ours = [c for c in commands if "factory.train.bench.ours" in c]
+    assert (len(plain), len(ours)) == (2 * (8 + 1), 2 * (3 + 2))
+    assert sorted({sum("-x" in word for word in c) for c in ours}) == [1, 16]
+    assert all(Path(word).is_file() for c in plain for word in c if word.endswith(".py"))
+    assert {n: f["wall_ratio"] for n, f in result["fused_vs_trl"].items()} == {"1": 1.0, "16": round(1 / 16, 3)}
+
+
 def test_a_table_and_a_plot(tmp_path: Path) -> None:
     tokens = [100, 200, 300]
     result = {
