@@ -98,7 +98,7 @@ def row(kind_name: str, w: World) -> dict:
     style, rng = STYLES[kind_name], w.rng
     away = {p.group for p in style.parts if p.optional and rng.random() < 0.25}
     away |= {g for g in style.spare if rng.random() < 1 / 3}
-    m = write(kind, w, (0, 3), frozenset(away))
+    m = write(kind, w, (0, 2), frozenset(away))
     told = [rng.choice(p.ways) for p in style.parts if p.group not in away]
     summary, facts = "", []
     for way in told:
