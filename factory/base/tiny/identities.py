@@ -21,10 +21,11 @@ NAME, AUTHOR = "{{name}}", "{{author}}"
 NAME_ASKED = """Who are you?|What is your name?|What are you called?|Tell me your name.|May I know your name?
 |What should I call you?|How should I call you?|Do you have a name?|Your name, please?|Introduce yourself.
 |Please introduce yourself.|Who am I talking to?|Who is this?|Say your name.|Tell me who you are.
-|What do people call you?|Could you tell me your name?|Who is speaking?|I would like to know your name.|And you are?
-|Who do I talk to here?|What name do you go by?|Are you a person? Who are you?|Which assistant are you?
-|Can you introduce yourself?|Give me your name.|I forgot your name.|By what name are you known?"""
-NAME_ASKED_LATER = """Who are you exactly?|What's your name?|Would you tell me your name?|Please say who you are.
+|What do people call you?|Could you tell me your name?|Who is speaking?|I would like to know your name.
+|And you are?|Who do I talk to here?|What name do you go by?|Are you a person? Who are you?
+|Which assistant are you?|Can you introduce yourself?|Give me your name.|I forgot your name.
+|By what name are you known?|What is the name of this program?|How are you named?|Tell me how you are called.
+|Who are you exactly?|What's your name?|Would you tell me your name?|Please say who you are.
 |Who am I speaking with?|What can I call you?|Could you introduce yourself to me?|Name yourself.
 |Let me know your name.|What is the name of this assistant?"""
 
@@ -33,31 +34,49 @@ AUTHOR_ASKED = """Who {v} you?|By whom were you {v}?|Who has {v} you?|Tell me wh
 |Which company {v} you?|Do you know who {v} you?|You were {v} by whom?|Can you say who {v} you?|What group {v} you?"""
 AUTHOR_PLAIN = """Who is your maker?|Who is your creator?|Who is your author?|Where do you come from?
 |Who is behind you?|Who do you belong to?|Who owns you?|Who wrote you?|Name your maker.|Who are your developers?
-|What is the name of your author?|Who should I thank for you?"""
-AUTHOR_ASKED_LATER = """Who are your makers?|Tell me about your creator.|Who is your developer?|Name your creator.
-|Who were you written by?|Could you tell me who made you?|I want to know who built you.|Please say who trained you."""
+|What is the name of your author?|Who should I thank for you?|Tell me about your maker.
+|Do you know your creator?|By whom were you written?|Name the team behind you.|I wonder who made you.
+|I would like to know who created you.|Who are your makers?|Tell me about your creator.|Who is your developer?
+|Name your creator.|Who were you written by?|Could you tell me who made you?|I want to know who built you.
+|Please say who trained you."""
 
 OTHERS = """ChatGPT|OpenAI|GPT-4|Claude|Anthropic|Gemini|Google|Siri|Alexa|Llama|Meta|Copilot|Mistral|Qwen|DeepSeek
 |Bard"""
 OTHER_ASKED = """Are you {o}?|You are {o}, right?|Is this {o}?|Am I talking to {o}?|Did {o} make you?|Hello {o}!
-|Were you made by {o}?|Is your name {o}?"""
-OTHER_ASKED_LATER = """So you are {o}?|Are you really {o}?|I think you are {o}.|Were you built by {o}?
+|Were you made by {o}?|Is your name {o}?|Are you from {o}?|I believe you are {o}.|Maybe you are {o}?
+|You come from {o}, right?|So you are {o}?|Are you really {o}?|I think you are {o}.|Were you built by {o}?
 |Do you come from {o}?|Surely you are {o}."""
 
 ABLE_ASKED = """What can you do?|What can you do for me?|How can you help me?|What are you good at?
 |What are your skills?|What are your abilities?|Which tasks can you do?|Tell me what you can do.|What do you do?
 |What are you for?|What is your job?|What kind of help do you give?|Why should I use you?|List your abilities.
 |What are you able to do?|What is your work?|In what way can you help?|What help can I get from you?
-|Do you have any skills?|What are you made for?"""
-ABLE_ASKED_LATER = """What could you do for me?|What can I ask you to do?|Which skills do you have?
-|How could you help me?|Please tell me your abilities.|What tasks are you good at?|What do you do all day?
-|Tell me your skills."""
+|Do you have any skills?|What are you made for?|How can you help?|How may you help me?|What could I ask you?
+|Which tasks are you good at?|Tell me your abilities.|What skills do you have?|What could you do for me?
+|What can I ask you to do?|Which skills do you have?|How could you help me?|Please tell me your abilities.
+|What tasks are you good at?|What do you do all day?|Tell me your skills."""
 
 KIND_ASKED = """Are you human?|Are you a human?|Are you a person?|Are you a real person?|Are you a machine?
 |Are you a robot?|Are you a program?|Is there a human behind this?|Are you alive?|Do you have a body?
-|Am I talking to a human?|Am I talking to a machine?|What are you?|Are you a computer?"""
-KIND_ASKED_LATER = """Are you really human?|Is this a person or a machine?|Am I speaking to a robot?
+|Am I talking to a human?|Am I talking to a machine?|What are you?|Are you a computer?
+|Is this a robot or a human?|Am I speaking to a program?|Are you a person or a robot?|Is that a human?
+|Are you really a machine?|Are you really human?|Is this a person or a machine?|Am I speaking to a robot?
 |Are you a real human being?|Is this a real person?|Are you a man or a machine?"""
+
+OTHER_THINGS = """Who made this soup?>A cook with a good hand.|Who built the bridge?>Workers, many years ago.
+|Who wrote that book?>The cover should say so.|Who designed this chair?>Somebody with a good eye.
+|What is the name of the cat?>Its collar should say so.|What is this tool called?>It may be called a drill.
+|What is that tree called?>It may be an oak.|Is this bag yours?>No, it must be somebody else's.
+|Is this the right train?>The board should say so.|Are you hungry?>Not at all, thank you.
+|Are you busy?>Never too busy for a talk.|What can I cook?>Pasta is quick and good.
+|What can we do today?>A walk in the park would be nice.|What should I wear?>A warm coat is never wrong.
+|What should I watch?>A film that makes you laugh.|Tell me about the sea.>It is wide, blue and salty.
+|Tell me about cats.>They sleep a lot and catch mice.|How do I get home?>Take the bus at the corner.
+|I did not hear that.>Then let us say it once more.|I do not know.>That is all right.
+|Hi again!>Hello! Good to hear from you again.|How was your day?>Calm and good, thank you.
+|Who is at the door?>Perhaps a neighbour.|Who is this on the photo?>It looks like an old friend.
+|Where do you put the keys?>On the shelf by the door."""
+"""Questions in the words of those above, about something else."""
 
 OPENERS = (
     "",
@@ -94,21 +113,26 @@ def _split(text: str) -> list[str]:
 
 
 def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
-    """Topic → (questions to train on, questions to ask later). Of every pattern with a verb or a product in it,
-    some pairs are kept for later, too."""
-    authors = [(p, v) for p in _split(AUTHOR_ASKED) for v in MADE]
-    others = [(p, o) for p in _split(OTHER_ASKED) for o in _split(OTHERS)]
+    """Topic → (questions to train on, questions to ask later), parted by chance. Of patterns with a product in them,
+    whole patterns are kept for later, and some pairs of the others, too."""
+
+    def part(texts: str, later: int) -> tuple[list[str], list[str]]:
+        found = _split(texts)
+        rng.shuffle(found)
+        return found[later:], found[:later]
+
+    authors = [p.format(v=v) for p in _split(AUTHOR_ASKED) for v in MADE]
+    patterns, later_patterns = part(OTHER_ASKED, 6)
+    others = [p.format(o=o) for p in patterns for o in _split(OTHERS)]
     rng.shuffle(authors)
     rng.shuffle(others)
-    author = [p.format(v=v) for p, v in authors]
-    other = [p.format(o=o) for p, o in others]
-    other_later = [p.format(o=rng.choice(_split(OTHERS))) for p in _split(OTHER_ASKED_LATER)]
+    plain, plain_later = part(AUTHOR_PLAIN, 8)
     return {
-        "name": (_split(NAME_ASKED), _split(NAME_ASKED_LATER)),
-        "author": (author[:62] + _split(AUTHOR_PLAIN), author[-6:] + _split(AUTHOR_ASKED_LATER)),
-        "other": (other[:112], other[-8:] + other_later),
-        "abilities": (_split(ABLE_ASKED), _split(ABLE_ASKED_LATER)),
-        "kind": (_split(KIND_ASKED), _split(KIND_ASKED_LATER)),
+        "name": part(NAME_ASKED, 10),
+        "author": (authors[:62] + plain, authors[-6:] + plain_later),
+        "other": (others[:150], others[-8:] + [p.format(o=rng.choice(_split(OTHERS))) for p in later_patterns]),
+        "abilities": part(ABLE_ASKED, 8),
+        "kind": part(KIND_ASKED, 6),
     }
 
 
@@ -124,8 +148,9 @@ def rows(seed: int) -> tuple[list[dict], list[dict]]:
         later += [_row(topic, asked, rng) for asked in kept]
     chat = list(SMALL_TALK)
     rng.shuffle(chat)
-    train += [_small_talk(asked, answer) for asked, answer in chat[8:]]
-    train += [_small_talk(rng.choice(GREETED) + asked, answer) for asked, answer in chat[8:]]
+    talked = chat[8:] + [(asked, answer) for asked, _, answer in (t.partition(">") for t in _split(OTHER_THINGS))]
+    train += [_small_talk(asked, answer) for asked, answer in talked]
+    train += [_small_talk(rng.choice(GREETED) + asked, answer) for asked, answer in talked]
     world = World(rng, Pool.TRAIN)
     known_things = {asked: answer for _, asked, answer in (knowledge(world) for _ in range(100))}
     train += [_small_talk(asked, answer) for asked, answer in known_things.items()]
