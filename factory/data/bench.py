@@ -29,11 +29,11 @@ SECONDS, PEAK_MB = 120, 2_000  # what it must stay below on two cores
 def run() -> dict[str, Any]:
     """Measure in a process of its own, so that the peak of memory is that of the data alone."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(measure).result()
+        return process.submit(measure, _tiny()).result()
 
 
-def measure(tokenizer: Any = None, rows: int = ROWS) -> dict[str, Any]:
-    """Build the data set in a folder of its own; `tokenizer` is the embedded base's where none is given.
+def measure(tokenizer: Any, rows: int = ROWS) -> dict[str, Any]:
+    """Build the data set in a folder of its own.
 
     `peak_mb` is the process's peak resident memory. `share` is of the seconds; where `seconds` is far above
     `cpu_seconds`, other work kept the machine busy.
@@ -45,7 +45,7 @@ def measure(tokenizer: Any = None, rows: int = ROWS) -> dict[str, Any]:
         folder = Path(name)
         write(folder, rows)
         recipe = Recipe.model_validate({"task": "bench", "kind": "general", "folder": folder})
-        work = Work(recipe, tokenizer or _tiny(), "Answer the question.")
+        work = Work(recipe, tokenizer, "Answer the question.")
         began, cpu = time.perf_counter(), time.process_time()
         train, _, manifest = build(work)
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
