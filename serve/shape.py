@@ -13,6 +13,8 @@ from typing import Any
 from factory.registry.store import Facts
 from serve.replies import Refusal
 
+MAX_SCHEMA, MAX_COUNT = 2**15, 500  # characters of a schema, and how far it may count characters or items
+COUNTS = {"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"}
 MAX_CHOICES = 16  # answers (`n`) and prompts of one request: one caller must not fill the engine's batch
 _SAMPLING = """
     frequency_penalty ignore_eos logit_bias logprobs max_tokens min_p min_tokens n presence_penalty
@@ -27,6 +29,15 @@ FIELDS = {
     },
     "/v1/completions": {"echo", "model", "prompt", "user", *_SAMPLING},
 }
+# Fields that the engine takes apart before it looks at their types.
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("stream", "parallel_tool_calls"), bool),
+    **dict.fromkeys(
+        ("chat_template_kwargs", "logit_bias", "response_format", "stream_options", "structured_outputs"), dict
+    ),
+    **dict.fromkeys(("messages", "stop_token_ids", "tools"), list),
+}
+SAID = {bool: "true or false", dict: "an object", list: "a list"}
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 # OpenAI's own fields that mean nothing here: clients that send them are served all the same.
 IGNORED = {
@@ -55,9 +66,18 @@ def parse(body: bytes, path: str) -> dict[str, Any]:
     _limit(request, "n", request.get("n"))
     if isinstance(prompts := request.get("prompt"), list) and any(not isinstance(p, int) for p in prompts):
         _limit(request, "prompt", len(prompts))
-    for name, kind in (("stream", bool), ("stream_options", dict), ("messages", list), ("chat_template_kwargs", dict)):
+    for name, kind in KINDS.items():
         if not isinstance(request.get(name), kind | None):
-            raise Refusal(400, f"{name} must be of type {kind.__name__}", param=name, code="invalid_type")
+            raise Refusal(400, f"{name} must be {SAID[kind]}", param=name, code="invalid_type")
+    for tool in request.get("tools") or []:
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise Refusal(400, "each tool is an object with a function that has a name", param="tools", code="no_tool")
+    if unknown := (request.get("structured_outputs") or {}).keys() - {"choice", "json"}:
+        why = f"structured_outputs takes choice or json here, not {min(unknown)[:40]}"
+        raise Refusal(400, why, param="structured_outputs", code="unknown_field")
+    for name in ("response_format", "structured_outputs", "tools"):
+        _modest(name, request.get(name))
     for message in request.get("messages") or []:
         if _role(message) not in ROLES:
             raise Refusal(400, f"each message needs a role: {', '.join(ROLES)}", param="messages", code="invalid_role")
@@ -96,6 +116,22 @@ def wants_usage(request: dict[str, Any]) -> bool:
 
 def _role(message: Any) -> Any:
     return message.get("role") if isinstance(message, dict) else None
+
+
+def _modest(name: str, schema: Any) -> None:
+    """Refusal 400 for a schema that would keep the engine compiling for minutes: too long, or counting too far."""
+    if schema and len(json.dumps(schema)) > MAX_SCHEMA:
+        raise Refusal(400, f"{name} is longer than {MAX_SCHEMA} characters", param=name, code="too_large")
+    parts = [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            for key in COUNTS & part.keys():
+                if isinstance(part[key], int | float) and part[key] > MAX_COUNT:
+                    raise Refusal(400, f"{key} is at most {MAX_COUNT} here", param=name, code="too_many")
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
 
 
 def _limit(request: dict[str, Any], name: str, value: Any) -> None:

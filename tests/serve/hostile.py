@@ -19,22 +19,18 @@ PATHS = [CHAT, "/v1/completions", CHAT, "/v1/models", "/../../etc/passwd", "/ada
 JUNK = [None, True, -1, 0, 3, 1e308, 2**70, "", "\u0000", "summary", "auto", "../" * 50, "💥" * 100, [], {}, [[]]]
 
 
-def attack(url: str, count: int, seed: int) -> dict[int, int]:
-    """Send `count` requests; how often each status came. Every error must have OpenAI's shape."""
+def attack(url: str, count: int, seed: int) -> None:
+    """Send `count` requests: each is answered, or refused as the client's fault and in OpenAI's shape."""
     dice = random.Random(seed)
-    statuses: dict[int, int] = {}
     with httpx.Client(base_url=url, timeout=120) as client:
         for number in range(count):
-            reply = client.request(
-                dice.choice(["POST", "POST", "POST", "GET", "DELETE", "PUT"]),
-                dice.choice(PATHS),
-                content=bytes(dice.randrange(256) for _ in range(200)) if number % 10 == 0 else _body(dice, number),
-                headers={"".join(dice.choices(string.ascii_letters, k=8)): "x" * dice.randint(0, 2000)},
-            )
-            statuses[reply.status_code] = statuses.get(reply.status_code, 0) + 1
+            method = dice.choice(["POST", "POST", "POST", "GET", "DELETE", "PUT"])
+            body = bytes(dice.randrange(256) for _ in range(200)) if number % 10 == 0 else _body(dice, number)
+            headers = {"".join(dice.choices(string.ascii_letters, k=8)): "x" * dice.randint(0, 2000)}
+            reply = client.request(method, dice.choice(PATHS), content=body, headers=headers)
+            assert reply.status_code in (200, 400, 404, 405), (body, reply.text)
             if reply.status_code >= 400:
                 assert set(reply.json()["error"]) == {"message", "type", "param", "code"}, reply.text
-    return statuses
 
 
 def _body(dice: random.Random, number: int) -> bytes:

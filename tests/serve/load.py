@@ -72,7 +72,7 @@ async def stream(session: aiohttp.ClientSession, url: str, model: str, prompt: s
 async def through_a_kill(url: str, models: tuple[str, ...], pid: int, clients: int) -> list[Answer]:
     """Each client asks until it was sent away once and answered again; `pid` is killed as soon as all have begun."""
     answers: list[Answer] = []
-    limit = time.monotonic() + 240
+    limit = time.monotonic() + 500
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def one(number: int) -> None:

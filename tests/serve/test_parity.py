@@ -24,7 +24,7 @@ from tests.serve.load import until
 pytestmark = pytest.mark.slow
 TOLERANCE = 0.05  # mean absolute difference of log-probabilities, in nats
 EQUAL = 0.95  # share of prompts whose greedy answers are the same
-PROMPTS = 20  # of each task, from its eval rows
+PROMPTS = 20  # of each task, from the rows it learned
 LENGTH = 16  # tokens of an answer at most
 
 Learned = dict[str, tuple[Version, list[Row]]]

@@ -1,7 +1,7 @@
 """Adapters that have learned something, for tests in which random weights would answer too much by chance.
 
 Random adapters write gibberish, where the two best tokens are often as likely as each other and the last bit decides.
-A few hundred rows of the shipped tasks are enough for answers that a model is sure of.
+So each learns a few rows of a shipped task by heart: of these it is sure, and they are what it is asked.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from factory.train.fused.run import Failed, Job
 from factory.train.tokens import encode
 
 TASKS = ("summary", "identity", "classification")
-ROWS, EPOCHS = 160, 3
+ROWS, EPOCHS = 24, 12
 
 
 def train(base: Base, folder: Path, prefix: str) -> dict[str, tuple[Version, list[Row]]]:
-    """Each shipped task, learned for a moment over `base` and registered as `<prefix><task>`, with its eval rows."""
+    """Each shipped task, learned for a moment over `base` and registered as `<prefix><task>`, with the rows learned."""
     tokenizer = load_tokenizer(base)
     found, jobs = {}, []
     for task in TASKS:
-        recipe = recipes.load(task, {"base": base.name, "train.epochs": str(EPOCHS), "train.evals": "1"})
-        built = build(recipe, tokenizer)
+        changes = {"base": base.name, "train.epochs": str(EPOCHS), "train.batch": "8", "train.evals": "1"}
+        recipe = recipes.load(task, changes)
+        rows = [row for row in build(recipe, tokenizer).train if not row.meta.get("replay")][:ROWS]
         prompt = recipe.system_prompt()
-        learn = [encode(tokenizer, row.with_system(prompt), recipe.train.max_length) for row in built.train[:ROWS]]
+        learn = [encode(tokenizer, row.with_system(prompt), recipe.train.max_length) for row in rows]
         jobs.append(Job(task, recipe, learn, [], folder / task))
-        found[task] = (recipe, built.eval)
+        found[task] = (recipe, rows)
     made: dict[str, Any] = {}
     for job, result in zip(jobs, train_many(jobs, base, load_model(base)), strict=True):
         assert not isinstance(result, Failed), result
