@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 ENDLESS = 10_000  # columns where nobody watches: a file or a pipe gets whole lines, which other programs can search
@@ -19,9 +21,30 @@ def out(quiet: bool) -> Console:
     return Console(file=sys.stdout, quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
 
 
+class _Lines(Progress):
+    """Progress where nobody watches: every half minute a line about what has moved."""
+
+    SECONDS = 30.0
+
+    def __init__(self) -> None:
+        super().__init__(disable=True)
+        self.said = time.monotonic()
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        super().update(task_id, **changes)
+        if time.monotonic() - self.said > self.SECONDS:
+            self.said = time.monotonic()
+            task = self.tasks[task_id]
+            of = f"/{task.total:,.0f}" if task.total else ""
+            err.print(f"{task.description} {task.completed:,.0f}{of} {task.fields['text']}".rstrip(), markup=False)
+
+
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar with a free text, the count and the time left; on a pipe one line at the end of each task of work."""
+    """A bar with a free text, the count and the time left; on a pipe a line every half minute."""
+    if not err.is_terminal:
+        yield _Lines()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -29,7 +52,7 @@ def progress_bar() -> Iterator[Progress]:
         TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+    with Progress(*columns, console=err) as bar:
         yield bar
 
 
