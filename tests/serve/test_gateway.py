@@ -106,10 +106,10 @@ def test_streams_tell_the_usage_only_to_those_who_ask(calm: Fake) -> None:
         (b'{"model": "summary", "messages": [], "tools": [{"type": "function"}]}', 400, "no_tool"),
         (b'{"model": "summary", "messages": [], "structured_outputs": {"regex": "((a+)+)+"}}', 400, "unknown_field"),
         (b'{"model": "summary", "messages": [], "response_format": {"x": [{"maxLength": 1e6}]}}', 400, "too_many"),
-        (
+        pytest.param(
             b'{"model": "summary", "messages": [], "structured_outputs": {"json": "%s"}}' % (b"x" * 40000),
-            400,
-            "too_large",
+            *(400, "too_large"),
+            id="a long schema",
         ),
         (b'{"model": "summary", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', 400, "text_only"),
     ],
