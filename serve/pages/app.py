@@ -143,11 +143,12 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; `port=0` takes a free one. InputError if it cannot be had."""
+    """A listening socket; `port=0` takes a free one. InputError if it cannot be had."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)  # from here on a visitor waits for the server to be up, and is not refused
     except OSError as error:
         listener.close()
         raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; give another with port=…") from None

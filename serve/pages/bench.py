@@ -60,7 +60,8 @@ def _fill(folder: str, sessions: int, items: int) -> None:
     for number in range(sessions):
         users.add(f"rater{number}", PASSWORD, "rater")
         ratings.qualify(engine, f"rater{number}", rubric, True, {"passed": True, "dimensions": {}})
-    rows = [Row(({"role": "user", "content": f"Message {i}. " * 30},)) for i in range(sessions * items)]
+    many = sessions * (items + 1)  # whoever submits is given the next item at once
+    rows = [Row(({"role": "user", "content": f"Message {i}. " * 30},)) for i in range(many)]
     outputs = answers.record(engine, "bench", "bench@v1", rows, [f"Summary {i}." for i in range(len(rows))])
     ratings.open_batch(engine, "bench", rubric, outputs, Plan(overlap=0, gold=0, repeats=0))
 
