@@ -133,7 +133,7 @@ def people_grade(engine: sa.Engine, batch: str, rubric: rubrics.Rubric, most: in
 def test_people_decide_with_the_judges_help(database: sa.Engine, fake_judge: Callable[..., Judge]) -> None:
     """Without labels INCONCLUSIVE; with some, people's and combined numbers; veto and validity hold."""
     rubric, plan = rubrics.load("summary"), recipe("summary", PEOPLE)
-    rows = messages(100)
+    rows = messages(150)
     new, old = Subject("summary@new", summaries(0.02, 1)), Subject("summary@old", summaries(0.5, 2))
     jury = [panel.Member("fake", fake_judge({"concurrency": 16, "price": {"input": 1, "output": 1}}))]
 
