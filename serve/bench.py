@@ -100,7 +100,7 @@ async def _measure(
     swaps: list[float] = []
     busy = [await _swapping(ours, swaps) for _ in range(ROUNDS)]
     progress(f"swaps: measured; now {versions} versions on {Size.slots} slots")
-    many = await _load(ours, lambda n: f"many@v{n % versions + 1}", 2 * versions) if versions else None
+    many = await _load(ours, lambda n: f"many@v{n % versions + 1}", versions) if versions else None
     state = remote.state() or {}
     result: dict[str, Any] = {
         "gateway": {
