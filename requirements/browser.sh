@@ -11,7 +11,7 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "browser tests will be skipped: no chromium here; install it with: sudo apt-get install chromium" >&2
     exit 0
 fi
-if (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-wqy-microhei) >/tmp/browser-install.log 2>&1; then
+if (apt-get update; DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends chromium fonts-wqy-microhei) >/tmp/browser-install.log 2>&1; then
     exit 0
 fi
 echo "browser tests will be skipped: chromium could not be installed ($(tail -1 /tmp/browser-install.log))" >&2
