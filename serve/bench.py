@@ -29,7 +29,7 @@ from factory.recipe import Decoding
 from factory.registry import aliases, store
 from factory.registry.preflight import PREFIX, module_shapes
 from serve import remote
-from serve.process import Size
+from serve.process import Size, temporary
 from serve.server import Options, running
 
 CLIENTS, TOKENS, REQUESTS, ROUNDS = 16, 32, 96, 3
@@ -258,7 +258,7 @@ def engine() -> Place:
     server = (remote.address() or {})["pid"]
     child = Path(f"/proc/{server}/task/{server}/children").read_text().split()[0]
     environment = dict(e.split("=", 1) for e in Path(f"/proc/{child}/environ").read_text().split("\0") if "=" in e)
-    socket = next(Path(tempfile.gettempdir()).glob(f"factory-engine-{server}-*/engine.sock"))
+    socket = next(temporary().glob(f"factory-engine-{server}-*/engine.sock"))
     return Place("http://engine", str(socket), environment["VLLM_API_KEY"])
 
 

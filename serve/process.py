@@ -52,7 +52,7 @@ class Process:
 
     def __init__(self, base: Base, size: Size, name: str, log: Path, host: str = "") -> None:
         self.base, self.size, self.name, self.log, self.host = base, size, name, log, host
-        self.folder = Path(tempfile.mkdtemp(prefix=f"factory-engine-{os.getpid()}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"factory-engine-{os.getpid()}-", dir=temporary()))
         self.socket = self.folder / "engine.sock"
         self.key = secrets.token_urlsafe(24)
         self.url = "http://engine"
@@ -106,6 +106,12 @@ class Process:
         """The end of the log, for messages."""
         text = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return f"; its log {shown(self.log)} ends:\n  " + "\n  ".join(line[:300] for line in text[-lines:])
+
+
+def temporary() -> Path:
+    """Where the private folders lie: the path of a unix socket holds 107 bytes, which a long TMPDIR would overrun."""
+    usual = tempfile.gettempdir()
+    return Path(usual if len(os.fsencode(usual)) <= 60 else "/tmp")
 
 
 def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[str]:

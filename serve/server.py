@@ -19,7 +19,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +40,7 @@ from serve.guard import GuardedProtocol
 from serve.logs import open_logs
 from serve.metrics import Metrics
 from serve.pool import Launch
-from serve.process import Process
+from serve.process import Process, temporary
 from serve.telemetry import Traces
 
 log = logging.getLogger("serve")
@@ -220,7 +219,7 @@ def _sweep() -> None:
     """Remove what servers that were killed left behind: private folders, and their links to adapters."""
     for folder in home("runs").glob("serve-*/adapters"):
         shutil.rmtree(folder, ignore_errors=True)
-    for folder in Path(tempfile.gettempdir()).glob("factory-engine-*"):
+    for folder in temporary().glob("factory-engine-*"):
         pid = folder.name.split("-")[2]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(folder, ignore_errors=True)
