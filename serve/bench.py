@@ -96,9 +96,9 @@ async def _measure(
         for _ in range(ROUNDS)
     ]
     progress("8 adapters: measured; now swaps under load")
-    quiet = [await _load(ours, lambda n: "t0", REQUESTS) for _ in range(ROUNDS)]
     swaps: list[float] = []
-    busy = [await _swapping(ours, swaps) for _ in range(ROUNDS)]
+    turns = [(await _load(ours, lambda n: "t0", 2 * REQUESTS), await _swapping(ours, swaps)) for _ in range(ROUNDS)]
+    quiet, busy = ([pair[side] for pair in turns] for side in (0, 1))
     progress(f"swaps: measured; now {versions} versions on {Size.slots} slots")
     many = await _load(ours, lambda n: f"many@v{n % versions + 1}", versions) if versions else None
     state = remote.state() or {}
@@ -175,7 +175,7 @@ async def _load(place: Place, model: Callable[[int], str], requests: int) -> Run
 
 async def _swapping(place: Place, swaps: list[float]) -> Run:
     """The load on t0 while its versions take turns; one that comes back was unloaded, so each swap loads one."""
-    load = asyncio.create_task(_load(place, lambda n: "t0", REQUESTS))
+    load = asyncio.create_task(_load(place, lambda n: "t0", 2 * REQUESTS))
     while not load.done():
         began = time.perf_counter()
         await asyncio.to_thread(remote.promote, f"t0@v{1 + (len(swaps) + 1) % SWAPPED}")
