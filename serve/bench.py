@@ -2,7 +2,9 @@
 
 One server with random adapters over the base, one load for all: streamed chat answers of TOKENS tokens, CLIENTS at a
 time. Its vLLM is measured directly too, over its private socket, with the same requests. Measurements that are compared
-take turns, ROUNDS times, and their medians are compared, so that a machine that warms up or slows down does not decide.
+take turns, and the median over the pairs counts, so that a machine that warms up or slows down does not decide.
+Times to a first token scatter by tens of milliseconds with how requests fall together in vLLM's batches; the gateway's are
+medians over 3 × ROUNDS × REQUESTS.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -46,6 +49,9 @@ class Run:
     first: list[float]
     whole: list[float]
     failed: int
+
+
+Measure = Callable[[], Awaitable[Run]]
 
 
 @dataclass(frozen=True)
@@ -86,31 +92,27 @@ async def _measure(
     direct = engine()
     first = aliases.resolve("t0@v1").name
     await _load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on
-    pairs = [
-        (await _load(direct, lambda n: first, REQUESTS), await _load(ours, lambda n: "t0", REQUESTS))
-        for _ in range(ROUNDS)
-    ]
+    direct_load = partial(_load, direct, lambda n: first, REQUESTS)
+    own_load = partial(_load, ours, lambda n: "t0", REQUESTS)
+    pairs = await _in_turn(direct_load, own_load, 3 * ROUNDS)
     progress("gateway against its vLLM: measured; now 8 adapters against one")
-    mixed = [
-        (await _load(ours, lambda n: "t0", REQUESTS), await _load(ours, lambda n: f"t{n % 8}", REQUESTS))
-        for _ in range(ROUNDS)
-    ]
+    mixed = await _in_turn(own_load, partial(_load, ours, lambda n: f"t{n % 8}", REQUESTS), ROUNDS)
     progress("8 adapters: measured; now swaps under load")
     swaps: list[float] = []
-    turns = [(await _load(ours, lambda n: "t0", 2 * REQUESTS), await _swapping(ours, swaps)) for _ in range(ROUNDS)]
+    turns = await _in_turn(partial(_load, ours, lambda n: "t0", 2 * REQUESTS), partial(_swapping, ours, swaps), ROUNDS)
     quiet, busy = ([pair[side] for pair in turns] for side in (0, 1))
     progress(f"swaps: measured; now {versions} versions on {Size.slots} slots")
     many = await _load(ours, lambda n: f"many@v{n % versions + 1}", versions) if versions else None
     state = remote.state() or {}
     result: dict[str, Any] = {
         "gateway": {
-            "throughput_ratio": _ratio([ours.per_second for _, ours in pairs], [d.per_second for d, _ in pairs]),
+            "throughput_ratio": _ratio(pairs),
             "ttft_added_ms": round(1000 * (_first([o for _, o in pairs]) - _first([d for d, _ in pairs])), 2),
             "tokens_per_second": round(median(o.per_second for _, o in pairs), 1),
             "direct_tokens_per_second": round(median(d.per_second for d, _ in pairs), 1),
             "ttft_ms": round(1000 * _first([o for _, o in pairs]), 2),
         },
-        "mixed8": {"throughput_ratio": _ratio([m.per_second for _, m in mixed], [o.per_second for o, _ in mixed])},
+        "mixed8": {"throughput_ratio": _ratio(mixed)},
         "swap": {
             "seconds": round(median(swaps), 3),
             "slowest_seconds": round(max(swaps), 3),
@@ -135,6 +137,18 @@ async def _measure(
     if soak_minutes:
         result["soak"] = await _soak(ours, soak_minutes)
     return result
+
+
+async def _in_turn(one: Measure, other: Measure, rounds: int) -> list[tuple[Run, Run]]:
+    """Both measurements, `rounds` times, and each first in every other round."""
+    pairs = []
+    for number in range(rounds):
+        if number % 2:
+            second = await other()
+            pairs.append((await one(), second))
+        else:
+            pairs.append((await one(), await other()))
+    return pairs
 
 
 async def _load(place: Place, model: Callable[[int], str], requests: int) -> Run:
@@ -268,8 +282,9 @@ def _resident() -> int:
     return int(Path(f"/proc/{server}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _ratio(ours: list[float], reference: list[float]) -> float:
-    return round(median(ours) / median(reference), 4)
+def _ratio(pairs: list[tuple[Run, Run]]) -> float:
+    """The second's throughput as a share of the first's: the median over the pairs."""
+    return round(median(ours.per_second / reference.per_second for reference, ours in pairs), 4)
 
 
 def _first(runs: list[Run]) -> float:
