@@ -3,8 +3,8 @@
 One server with random adapters over the base, one load for all: streamed chat answers of TOKENS tokens, CLIENTS at a
 time. Its vLLM is measured directly too, over its private socket, with the same requests. Measurements that are compared
 take turns, and the median over the pairs counts, so that a machine that warms up or slows down does not decide.
-Times to a first token scatter by tens of milliseconds with how requests fall together in vLLM's batches; the gateway's are
-medians over 3 × ROUNDS × REQUESTS.
+Times to a first token scatter by tens of milliseconds with how requests fall together in vLLM's batches; the
+gateway's are medians over 3 × ROUNDS × REQUESTS.
 """
 
 from __future__ import annotations
