@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from evals import text
-from evals.grades import BANDS, Grade
+from evals.grades import BANDS, Grade, missing_band
 from factory.data.rows import Row
 from factory.strict import Strict
 
@@ -50,7 +50,7 @@ def names(row: Row, output: str, limits: Limits) -> Grade | None:
 
 
 def required(row: Row, output: str, limits: Limits) -> Grade | None:
-    """All required facts: good. One missing of three or more: average. More missing, or one of one or two: poor.
+    """Whether all required facts are there, by `missing_band`.
 
     A fact is there when any of its accepted spellings is, whatever the case, as whole words.
     """
@@ -60,8 +60,8 @@ def required(row: Row, output: str, limits: Limits) -> Grade | None:
     missing = [fact[0] for fact in facts if not any(text.holds(output, spelling) for spelling in fact)]
     if not missing:
         return GOOD
-    level = "average" if len(missing) == 1 and len(facts) >= 3 else "poor"
-    return Grade(level, f"{len(missing)} of {len(facts)} required facts missing", missing)
+    why = f"{len(missing)} of {len(facts)} required facts missing"
+    return Grade(missing_band(len(missing), len(facts)), why, missing)
 
 
 def length(row: Row, output: str, limits: Limits) -> Grade | None:

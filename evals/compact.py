@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evals.details import details, says
-from evals.grades import Grade
+from evals.grades import Grade, missing_band
 from factory.strict import Strict
 
 NOTHING = "nothing"
@@ -108,10 +108,10 @@ def _read_points(reply: str, t: Texts) -> Grade:
 
 
 def by_points(dimension: Any, points: list[str], missing: list[str]) -> Grade:
-    """All points: good. One missing of three or more: average. More missing, or one of one or two: poor."""
+    """Whether the points are there, by `missing_band`."""
+    level = dimension.level(missing_band(len(missing), len(points)))
     if not missing:
-        return Grade(dimension.level("good"), "every point is there", points)
-    level = dimension.level("average" if len(missing) == 1 and len(points) >= 3 else "poor")
+        return Grade(level, "every point is there", points)
     return Grade(level, f"{len(missing)} of {len(points)} points missing", missing)
 
 

@@ -9,6 +9,13 @@ Band = Literal["poor", "average", "good"]
 BANDS: tuple[Band, ...] = ("poor", "average", "good")
 
 
+def missing_band(missing: int, of: int) -> Band:
+    """What missing facts amount to. None: good. One of three or more: average. More, or one of one or two: poor."""
+    if not missing:
+        return "good"
+    return "average" if missing == 1 and of >= 3 else "poor"
+
+
 @dataclass(frozen=True)
 class Grade:
     """A verdict on one dimension: the level, why, and the words of the source or the output that show it."""

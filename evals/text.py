@@ -184,7 +184,7 @@ def name_words(output: str, source: str) -> Iterator[tuple[int, str]]:
             if DATE.fullmatch(word) or CJK.search(word):
                 continue
             head = i == 0 or sentence[: match.start()].rstrip().endswith((":", "“", '"', "("))
-            if not head or is_name(sentence, tokens, i, source):
+            if not head or _is_name(sentence, tokens, i, source):
                 yield start, word
 
 
@@ -262,7 +262,7 @@ def _date(match: re.Match[str]) -> str:
     return match.group(3).lower() if match.group(3) else (match.group(1) or match.group(2)).lower()[:3]
 
 
-def is_name(sentence: str, tokens: list[re.Match[str]], i: int, source: str) -> bool:
+def _is_name(sentence: str, tokens: list[re.Match[str]], i: int, source: str) -> bool:
     """Whether the word at a sentence's head is a name, by what follows it.
 
     Before a name that the source has by itself ("Ask Boris") it is a verb; before one that stands there only as the

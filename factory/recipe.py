@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
-from factory.strict import Layer, Strict, check, merge, nearest, overrides, read_yaml
+from factory.strict import Layer, Strict, check, leaves, merge, nearest, overrides, read_yaml
 
 Kind = Literal["summary", "identity", "classification", "judge", "general"]
 
@@ -271,18 +271,12 @@ def defaults() -> Layer:
 
 def keys() -> list[tuple[str, str]]:
     """Every dotted key that the command line can set, with its default as text."""
-
-    def walk(model: type[Strict], prefix: str) -> list[tuple[str, str]]:
-        found = []
-        for name, field in model.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, Strict):
-                found += walk(field.annotation, f"{prefix}{name}.")
-            elif not field.exclude and not (model is Recipe and name == "task"):
-                default = field.get_default(call_default_factory=True)
-                found.append((prefix + name, "" if field.is_required() or default is None else str(default)))
-        return found
-
-    return walk(Recipe, "")
+    found = []
+    for name, field in leaves(Recipe):
+        default = field.get_default(call_default_factory=True)
+        if name != "task":
+            found.append((name, "" if field.is_required() or default is None else str(default)))
+    return found
 
 
 def _prompt(layer: Layer, folder: Path) -> str:

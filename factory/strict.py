@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from factory.errors import InputError, Problem
 from factory.home import shown
@@ -182,22 +184,20 @@ def _keys(model: type[BaseModel], at: Key) -> list[str]:
 
 def _meant(model: type[BaseModel], at: Key) -> str:
     """`; did you mean train.lr?` for a key that stands in another section, else the nearest one in its own."""
-    elsewhere = [name for name in _leaves(model, "") if name.rpartition(".")[2] == at[-1]]
+    elsewhere = [name for name, _ in leaves(model) if name.rpartition(".")[2] == at[-1]]
     if elsewhere:
         return f"; did you mean {' or '.join(elsewhere)}?"
     return nearest(str(at[-1]), _keys(model, at[:-1]))
 
 
-def _leaves(model: type[BaseModel], prefix: str) -> list[str]:
-    """The dotted names of all values of a model and of its sections."""
-    found = []
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """All values of a model and of its sections that a file may set, by their dotted names."""
     for name, field_ in model.model_fields.items():
         inner = field_.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found += _leaves(inner, f"{prefix}{name}.")
+            yield from leaves(inner, f"{prefix}{name}.")
         elif not field_.exclude:
-            found.append(prefix + name)
-    return found
+            yield prefix + name, field_
 
 
 def _model_in(annotation: Any) -> Any:

@@ -8,6 +8,9 @@ from typing import Any
 from factory.base.build import Base
 from factory.recipe import Lora, Recipe
 
+PLAIN_INITS = ("default", "gaussian")
+"""Initialisations that need nothing of the base's weights, which are here in 4 bits and shared by all adapters."""
+
 
 def config(lora: Lora) -> Any:
     """PEFT's LoraConfig for the recipe's `lora` section."""

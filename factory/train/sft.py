@@ -189,10 +189,10 @@ def check(recipe: Recipe, rows: Sequence[Example]) -> None:
             f"{recipe.task}: no row has a trainable token left (are the answers empty, or is train.max_length="
             f"{recipe.train.max_length} shorter than the prompts?)"
         )
-    if recipe.lora.init not in ("default", "gaussian"):
+    if recipe.lora.init not in lora.PLAIN_INITS:
         raise InputError(
             f"{recipe.task}: lora.init={recipe.lora.init} needs the base's weights in full, and here they are in 4 "
-            "bits and shared by all adapters: take default or gaussian"
+            f"bits and shared by all adapters: take {' or '.join(lora.PLAIN_INITS)}"
         )
     tracker = recipe.train.report_to
     if tracker != "none" and importlib.util.find_spec(tracker) is None:

@@ -120,10 +120,9 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     for line in said if recipe.kind == "judge" else said[-1:]:
         console.print(line)
     console.print(f"{version.name} is in the registry. Next:")
-    step = "promote" if report.gate.decision == "PROMOTE" else "show"
-    console.print(
-        f"  factory {step} version={recipe.task}@v{entry.ordinal}{' && factory serve' * (step == 'promote')}\n"
-    )
+    named = f"version={recipe.task}@v{entry.ordinal}"
+    promoted = report.gate.decision == "PROMOTE"
+    console.print(f"  factory promote {named} && factory serve\n" if promoted else f"  factory show {named}\n")
     return {
         "task": recipe.task,
         "version": version.name,

@@ -137,7 +137,7 @@ def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
 
 
 def rows(seed: int) -> tuple[list[dict], list[dict]]:
-    """About 1,000 train rows and 60 eval rows."""
+    """About 900 train rows and 60 eval rows."""
     rng = random.Random(f"identity {seed}")
     train: list[dict] = []
     later: list[dict] = []

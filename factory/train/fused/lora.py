@@ -15,7 +15,7 @@ import torch
 from factory.errors import InputError
 from factory.home import write_file
 from factory.recipe import Lora
-from factory.train.lora import config
+from factory.train.lora import PLAIN_INITS, config
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def alone(lora: Lora) -> str:
         return "lora.dropout"
     if lora.modules_to_save:
         return "lora.modules_to_save"
-    return "" if lora.init in ("default", "gaussian") else f"lora.init={lora.init}"
+    return "" if lora.init in PLAIN_INITS else f"lora.init={lora.init}"
 
 
 def _initialised(model: Any, lora: Lora, seed: int) -> tuple[Any, dict[str, tuple[torch.Tensor, float]]]:
