@@ -8,14 +8,16 @@ unknown model) ends the run with one line. `Silent` is raised when nothing came:
 from __future__ import annotations
 
 import asyncio
+import json
 import random
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import aiohttp
 
 from evals.judges import Judge
 from evals.prompt import Messages
@@ -44,24 +46,21 @@ Generate = Callable[[Sequence[Messages]], Sequence[str]]
 
 
 class Endpoint:
-    """An OpenAI-compatible chat endpoint. Calls beyond the first attempt at a question are asked less greedily.
-
-    Every call under way has a client of its own, kept for the next: httpx's shared pool looks through all its
-    connections several times a call, which took most of the time from 16 connections on.
-    """
+    """An OpenAI-compatible chat endpoint. Calls beyond the first attempt at a question are asked less greedily."""
 
     def __init__(self, judge: Judge, name: str) -> None:
         self.judge, self.name = judge, name
         key = judge.key()
-        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.ssl = ssl.create_default_context()
-        self.clients: list[httpx.AsyncClient] = []
-        self.free: list[httpx.AsyncClient] = []
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=aiohttp.ClientTimeout(total=judge.timeout),
+            proxy=_proxy(judge.url),
+        )
         self.failed_in_a_row = 0
 
     async def close(self) -> None:
-        for client in self.clients:
-            await client.aclose()
+        await self.session.close()
 
     async def __call__(self, messages: Messages, schema: dict[str, Any] | None, attempt: int) -> Reply:
         body: dict[str, Any] = {
@@ -82,46 +81,40 @@ class Endpoint:
                 pause = min(2 * pause, LONGEST_PAUSE)
             started = time.monotonic()
             try:
-                response = await asyncio.wait_for(self._post(body), self.judge.timeout)
-            except (TimeoutError, httpx.TimeoutException):
+                async with self.session.post(
+                    f"{self.judge.url}/chat/completions", json=body, allow_redirects=False
+                ) as response:
+                    status, text = response.status, (await response.read()).decode(errors="replace")
+            except TimeoutError:
                 why, stalls = f"no reply within {self.judge.timeout:g} s", stalls + 1
                 if stalls >= STALLS:
                     break
                 continue
-            except httpx.HTTPError as error:
+            except aiohttp.ClientError as error:
                 why = f"{type(error).__name__}: {error}"
                 continue
-            if response.status_code in (408, 409, 425, 429) or response.status_code >= 500:
-                why = f"HTTP {response.status_code}"
-                pause = max(pause, _retry_after(response))
+            if status in (408, 409, 425, 429) or status >= 500:
+                why = f"HTTP {status}"
+                pause = max(pause, _retry_after(response.headers.get("retry-after", "")))
                 continue
             self.failed_in_a_row = 0
-            return self._read(response, time.monotonic() - started)
+            return self._read(status, text, time.monotonic() - started)
         self.failed_in_a_row += 1
         raise Silent(why)
 
-    async def _post(self, body: dict[str, Any]) -> httpx.Response:
-        if not self.free:
-            self.free.append(httpx.AsyncClient(timeout=None, verify=self.ssl, headers=self.headers))
-            self.clients.append(self.free[-1])
-        client = self.free.pop()
+    def _read(self, status: int, text: str, seconds: float) -> Reply:
+        if status in (401, 403, 404):
+            raise FactoryError(
+                f"judge {self.name} at {self.judge.url} refuses: HTTP {status} {' '.join(text.split())[:200]}"
+            )
+        if status != 200:
+            raise Silent(f"HTTP {status} {' '.join(text.split())[:120]}")
         try:
-            return await client.post(f"{self.judge.url}/chat/completions", json=body)
-        finally:
-            self.free.append(client)
-
-    def _read(self, response: httpx.Response, seconds: float) -> Reply:
-        if response.status_code in (401, 403, 404):
-            said = " ".join(response.text.split())[:200]
-            raise FactoryError(f"judge {self.name} at {self.judge.url} refuses: HTTP {response.status_code} {said}")
-        if response.status_code != 200:
-            raise Silent(f"HTTP {response.status_code} {' '.join(response.text.split())[:120]}")
-        try:
-            data = response.json()
-            text = data["choices"][0]["message"]["content"] or ""
+            data = json.loads(text)
+            said = data["choices"][0]["message"]["content"] or ""
             usage = data.get("usage") or {}
             tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-            return Reply(str(text).encode(errors="replace").decode(), *tokens, seconds)
+            return Reply(str(said).encode(errors="replace").decode(), *tokens, seconds)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return Reply("", seconds=seconds)  # it was answered and may be billed, but says nothing
 
@@ -163,8 +156,16 @@ class Local:
         self.busy = False
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _proxy(url: str) -> str | None:
+    """The environment's proxy for this endpoint, looked up once: aiohttp's `trust_env` asks a thread at every call."""
+    address = urlsplit(url)
+    if proxy_bypass(address.hostname or ""):
+        return None
+    return getproxies().get(address.scheme)
+
+
+def _retry_after(header: str) -> float:
     try:
-        return min(float(response.headers.get("retry-after", 0)), LONGEST_PAUSE)
+        return min(float(header or 0), LONGEST_PAUSE)
     except ValueError:
         return 0.0

@@ -58,11 +58,13 @@ async def _serve() -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                due = asyncio.get_running_loop().time() + DELAY
                 size = re.search(rb"content-length: (\d+)", head, re.I)
                 assert size
                 request = json.loads(await reader.readexactly(int(size[1])))
-                await asyncio.sleep(DELAY)
-                writer.write(_reply(request))
+                reply = _reply(request)
+                await asyncio.sleep(due - asyncio.get_running_loop().time())
+                writer.write(reply)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()

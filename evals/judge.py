@@ -180,7 +180,7 @@ class _Run:
     async def all(self, questions: Sequence[Question], generate: Generate | None) -> dict[tuple[str, ...], Grade]:
         self.tally.total = len(questions)
         started = time.monotonic()
-        keys = {id(q): [self._key(q, attempt) for attempt in range(ATTEMPTS)] for q in questions}
+        keys = {id(q): self._keys(q) for q in questions}
         with t.quick(self.engine) as connection:
             self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
             self.connection = connection
@@ -231,8 +231,10 @@ class _Run:
             self.tally.why[why.partition(":")[0]] += 1
         self.tally.done += 1
 
-    def _key(self, q: Question, attempt: int) -> str:
-        return digest([*self.identity, q.asked.messages, q.asked.schema, q.order, attempt])
+    def _keys(self, q: Question) -> list[str]:
+        """Under what each attempt's reply is kept."""
+        whole = digest([*self.identity, q.asked.messages, q.asked.schema, q.order])[:60]
+        return [f"{whole}-{attempt}" for attempt in range(ATTEMPTS)]
 
     def _keep(self, key: str, reply: Reply) -> None:
         """Commit a paid reply at once: no power over it is left to what comes next."""

@@ -110,7 +110,7 @@ def _ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str,
 
 def measured_process(command: list[str]) -> Process:
     """Run a command and wait: its wall time, its own peak memory, and the training time that it prints."""
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "GOMP_SPINCOUNT": "1000", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryFile("w+") as said:
         began = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)

@@ -19,6 +19,8 @@ from transformers import AttentionInterface
 from factory.errors import FactoryError
 
 NAME = "packed"
+ALIKE = 0.85  # sequences at least this share of a group's longest join it
+CACHED = 2**19  # scores of a group: 1 MB in bf16
 SHORT = 512  # up to here plain products beat the CPU's flash kernel, and their scores are small enough to keep
 
 
@@ -88,7 +90,8 @@ def attend(
 class _Short(torch.autograd.Function):
     """Attention of short sequences by plain products, the probabilities kept for the way back.
 
-    q, k, v [H, N, D] → [N, H, D]. One autograd node for the whole row.
+    q, k, v [H, N, D] → [N, H, D]. One autograd node for the whole row. Sequences of like length go together, the
+    shorter ones filled up with zeros at their ends, which causal attention never looks at.
     """
 
     @staticmethod
@@ -99,27 +102,64 @@ class _Short(torch.autograd.Function):
         out = q.new_empty(n, heads, width)
         longest = max(b - a for a, b in bounds)
         future = torch.full((longest, longest), float("-inf"), dtype=q.dtype, device=q.device).triu(1)
-        kept = []
-        for a, b in bounds:
-            scores = torch.baddbmm(future[: b - a, : b - a], q[:, a:b], k[:, a:b].mT, alpha=scale)
+        groups, kept = _alike(bounds, heads), []
+        for group in groups:
+            length = _longest(group)
+            qs, ks, vs = (_gather(t, group, length) for t in (q, k, v))
+            scores = torch.baddbmm(future[:length, :length], qs, ks.mT, alpha=scale)
             p = torch.softmax(scores, -1)
-            out[a:b] = (p @ v[:, a:b]).transpose(0, 1)
-            kept.append(p)
-        ctx.save_for_backward(q, k, v, *kept)
-        ctx.scale, ctx.bounds = scale, bounds
+            _scatter((p @ vs), group, out.transpose(0, 1))
+            kept += [qs, ks, vs, p]
+        ctx.save_for_backward(*kept)
+        ctx.scale, ctx.groups, ctx.shape = scale, groups, q.shape
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        q, k, v, *kept = ctx.saved_tensors
-        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        for (a, b), p in zip(ctx.bounds, kept, strict=True):
-            g = grad[a:b].transpose(0, 1)
-            dv[:, a:b] = p.mT @ g
-            ds = torch._softmax_backward_data(g @ v[:, a:b].mT, p, -1, p.dtype).mul_(ctx.scale)
-            dq[:, a:b] = ds @ k[:, a:b]
-            dk[:, a:b] = ds.mT @ q[:, a:b]
+        grad = grad.transpose(0, 1)
+        dq, dk, dv = (grad.new_empty(ctx.shape) for _ in range(3))
+        kept = iter(ctx.saved_tensors)
+        for group, (qs, ks, vs, p) in zip(ctx.groups, zip(kept, kept, kept, kept, strict=True), strict=True):
+            g = _gather(grad, group, p.shape[-1])
+            _scatter(p.mT @ g, group, dv)
+            ds = torch._softmax_backward_data(g @ vs.mT, p, -1, p.dtype).mul_(ctx.scale)
+            _scatter(ds @ ks, group, dq)
+            _scatter(ds.mT @ qs, group, dk)
         return dq, dk, dv, None, None
+
+
+Group = list[tuple[int, int]]
+
+
+def _alike(bounds: Group, heads: int) -> list[Group]:
+    """The sequences in groups of nearly the same length whose scores stay in the cache: the longest first."""
+    groups: list[Group] = []
+    for a, b in sorted(bounds, key=lambda s: s[0] - s[1]):
+        length = _longest(groups[-1]) if groups else 0
+        if b - a < length * ALIKE or (len(groups[-1]) + 1) * heads * length**2 > CACHED if groups else True:
+            groups.append([])
+        groups[-1].append((a, b))
+    return groups
+
+
+def _longest(group: Group) -> int:
+    return group[0][1] - group[0][0]
+
+
+def _gather(t: torch.Tensor, group: Group, length: int) -> torch.Tensor:
+    """[H, N, D] → [group · H, length, D], contiguous."""
+    heads, _, width = t.shape
+    out = t.new_empty(len(group), heads, length, width)
+    for i, (a, b) in enumerate(group):
+        out[i, :, : b - a] = t[:, a:b]
+        out[i, :, b - a :] = 0
+    return out.flatten(0, 1)
+
+
+def _scatter(t: torch.Tensor, group: Group, out: torch.Tensor) -> None:
+    """[group · H, length, D] into [H, N, D], the filling left out."""
+    for (a, b), part in zip(group, t.unflatten(0, (len(group), -1)), strict=True):
+        out[:, a:b] = part[:, : b - a]
 
 
 AttentionInterface.register(NAME, attend)
