@@ -22,6 +22,7 @@ from factory.home import digest
 from factory.recipe import Gate
 
 Decision = Literal["PROMOTE", "REJECT", "INCONCLUSIVE"]
+MOST = 100_000  # labels that anybody may be asked for; what needs more lies on its limit, as far as one can tell
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,14 @@ def decide(plan: Gate, pairs: Sequence[Pair], validity: Validity, compared: bool
         return verdict("REJECT", "; ".join(c.says() for c in failed), criteria=criteria)
     if all(c.verdict == "holds" for c in criteria):
         return verdict("PROMOTE", "; ".join(c.says() for c in criteria), criteria=criteria)
-    needed = max(needed() for c, needed in rows if c.verdict == "open")
+    needed = {c.name: needed() for c, needed in rows if c.verdict == "open"}
     why = "; ".join(c.says() for c in criteria if c.verdict == "open")
-    return verdict("INCONCLUSIVE", f"{why}: label {needed} more {kind} to settle it", needed, criteria)
+    if on_limit := [name for name, labels in needed.items() if labels >= MOST]:
+        lies = f"{' and '.join(on_limit)} {'lies' if len(on_limit) == 1 else 'lie'} on the limit"
+        why = f"{why}: {lies}, and more than {MOST:,} {kind} would be needed to settle it"
+        return verdict("INCONCLUSIVE", why, None, criteria)
+    most = max(needed.values())
+    return verdict("INCONCLUSIVE", f"{why}: label {most} more {kind} to settle it", most, criteria)
 
 
 def _invalid(plan: Gate, v: Validity) -> str:
@@ -153,7 +159,9 @@ def _criteria(
     def add(name: str, band: Band, versus: bool, must_be: Literal["above", "below"], threshold: float) -> None:
         d, j, more = (_values(ps, band, versus, who) for ps, who in ((labelled, 0), (labelled, 1), (rest, 1)))
         e = _estimate(plan, d, j, more, versus)
-        found.append((_judged(name, e, must_be, threshold), lambda: estimate.labels_needed(d, threshold, j, more)))
+        found.append(
+            (_judged(name, e, must_be, threshold), lambda: estimate.labels_needed(d, threshold, j, more, MOST))
+        )
 
     add("good", "good", False, "above", plan.min_good)
     add("poor", "poor", False, "below", plan.max_poor)

@@ -60,6 +60,14 @@ def test_between_the_bounds_it_asks_for_labels() -> None:
     assert found.labels_needed and f"label {found.labels_needed} more" in found.why
 
 
+@pytest.mark.parametrize(("good", "poor", "lies"), [(150, 50, "poor lies"), (100, 50, "good and poor lie")])
+def test_on_the_limit_no_number_of_labels_is_asked_for(good: int, poor: int, lies: str) -> None:
+    """Half must be good and less than a quarter poor: shares that lie right there are told from it by no sample."""
+    found = decide(CHECKS, [Pair((c, None)) for c in many(good, poor)], AGREED, compared=False)
+    assert found.decision == "INCONCLUSIVE" and found.labels_needed is None
+    assert f"{lies} on the limit, and more than 100,000 eval rows would be needed" in found.why
+
+
 @pytest.mark.parametrize(
     ("validity", "why"),
     [
