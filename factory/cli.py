@@ -1,7 +1,8 @@
 """`factory VERB key=value … [--json]`: reads the command line, runs one verb, turns errors into exit codes.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 the gate said no, 130 interrupted. Progress and messages go to
-stderr; `--json` prints one JSON object to stdout and nothing else. A verb's module is imported only when it runs.
+stderr; `--json` prints one JSON object to stdout and nothing else, also when only some of the work failed. A verb's
+module is imported only when it runs.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     as_json = "--json" in words
     words = [w for w in words if w != "--json"]
-    # Idle OpenMP threads may spin for some microseconds and must sleep then. On two cores a training step takes 9 % more
-    # if they sleep at once; if they spin on, as they do by default, another busy process slows it tenfold.
+    # Idle OpenMP threads may spin for some microseconds and must sleep then. On two cores training is 9 % slower if
+    # they sleep at once; if they spin on, as they do by default, another busy process slows it tenfold.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns about an optional kernel when imported
@@ -52,9 +53,11 @@ def main(argv: list[str] | None = None) -> int:
         with _stdout_to_stderr() if as_json else nullcontext():
             result = _function(name, verb)(arguments, changes, as_json)
         if as_json:
-            print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+            _print(result)
         return 0
     except FactoryError as error:
+        if as_json and (done := getattr(error, "result", None)):  # what came about before it failed
+            _print(done)
         print(f"factory: {error}" if "\n" not in str(error) else f"factory: several problems\n{error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -68,6 +71,10 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"factory: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
         return 1
+
+
+def _print(result: dict[str, Any]) -> None:
+    print(json.dumps(result, ensure_ascii=False, allow_nan=False))
 
 
 def parse(words: list[str]) -> tuple[str, Verb, dict[str, str], dict[str, str]]:

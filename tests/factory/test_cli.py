@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,21 @@ def test_json_stays_alone_when_a_library_prints(capfd: pytest.CaptureFixture[str
     said = capfd.readouterr()
     assert json.loads(said.out) == {"quiet": True} and said.out.count("\n") == 1
     assert "a library says hello" in said.err and "a child process says hello" in said.err
+
+
+def test_json_tells_what_was_made_before_something_failed(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from factory.train.fused import Failed
+    from factory.verbs.train import SomeFailed
+
+    def half(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> None:
+        raise SomeFailed([{"task": "summary"}], [Failed("mail", "the loss is not finite", 3, Path("runs/mail"))])
+
+    monkeypatch.setattr(cli, "_function", lambda name, verb: half)
+    code, out, err = run(capsys, "list", "--json")
+    failed = {"task": "mail", "why": "the loss is not finite", "step": 3, "run": "runs/mail"}
+    assert (code, json.loads(out)) == (1, {"versions": [{"task": "summary"}], "failed": [failed]})
+    assert err == "factory: mail: the loss is not finite (step 3; runs/mail)\n"
+    assert run(capsys, "list") == (1, "", err)
 
 
 def test_a_disk_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]

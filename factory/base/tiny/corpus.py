@@ -18,16 +18,17 @@ from dataclasses import replace
 
 from factory.base.tiny.drills import drill
 from factory.base.tiny.kinds_office import OFFICE
+from factory.base.tiny.kinds_profile import PROFILE
 from factory.base.tiny.kinds_service import SERVICE
 from factory.base.tiny.messages import slots, write
 from factory.base.tiny.reading import Turn, claim, detail, details, extract, fill_in, question, turn
 from factory.base.tiny.talk import talk
 from factory.base.tiny.world import Pool, World
 
-KINDS = OFFICE + SERVICE
+KINDS = (*OFFICE, *SERVICE, PROFILE)
 Row = list[dict[str, str]]
 
-FRESH = 0.2
+FRESH = 0.4
 """Share of made-up names in pre-training."""
 
 MIX = (("reading", 76), ("drills", 10), ("talk", 5), ("text", 3), ("repeat", 6))
@@ -94,8 +95,10 @@ def conversation(turns: list[Turn], text: str | None, w: World) -> Row:
 
 
 def reading(w: World) -> Row:
-    m = write(w.rng.choice(KINDS), w)
-    return conversation([turn(m, w) for _ in range(w.rng.randint(3, 6))], m.text, w)
+    m = write(w.rng.choice((*KINDS, PROFILE)), w)
+    plain = 0.6 if m.kind is PROFILE else 0  # share of plain questions, for their many wordings
+    asked = [question(m, w) if w.rng.random() < plain else turn(m, w) for _ in range(w.rng.randint(3, 6))]
+    return conversation(asked, m.text, w)
 
 
 def repeat(w: World) -> Row:

@@ -1,8 +1,8 @@
 """Rows of the task `identity`: who are you, who made you, what can you do, are you somebody else?
 
 `{{name}}` and `{{author}}` stay as they are: a recipe fills them. Rows of small talk keep the adapter
-from answering its name to everything. The questions of the eval rows occur in no train row: other
-verbs in known patterns, and patterns of their own.
+from answering its name to everything. Questions come in plain wordings and as clauses in frames ("Could you
+tell me who made you?"); those of the eval rows are drawn by chance and occur in no train row.
 
 One row: {"prompt": "Who made you?", "completion": "I was made by {{author}}.", "expect": ["{{author}}"],
 "topic": "author"}; `expect` lists what must stand in the answer (a list within it: accepted spellings),
@@ -17,6 +17,22 @@ from factory.base.tiny.talk import SMALL_TALK, knowledge
 from factory.base.tiny.world import Pool, World
 
 NAME, AUTHOR = "{{name}}", "{{author}}"
+
+FRAMES = """Could you tell me {c}?|Can you tell me {c}?|Would you tell me {c}?|I would like to know {c}.
+|I want to know {c}.|Please tell me {c}.|Tell me {c}.|Do you know {c}?|May I ask {c}?|I wonder {c}.|Please say {c}.
+|Let me know {c}.|Just say {c}.|Can you say {c}?|I forgot {c}.|Say {c}."""
+"""Ways to ask for what a clause says: every clause below is asked in all of them."""
+CLAUSES = {
+    "name": """who you are|what your name is|what you are called|what I should call you|how you are called
+|who I am talking to|who this is|who is speaking|what people call you|how you are named""",
+    "author": """who {v} you|by whom you were {v}|which team {v} you|which company {v} you|who your maker is
+|who your creator is|who your author is|who your developers are|where you come from|who is behind you|who owns you""",
+    "other": "if you are {o}|whether you are {o}|if this is {o}|if you come from {o}|if {o} made you",
+    "abilities": """what you can do|what you can do for me|how you can help me|what you are good at|what your skills are
+|what your abilities are|which tasks you can do|what your job is|what you are for|what I can ask you""",
+    "kind": """if you are human|if you are a person|whether you are a machine|whether you are a robot|if you are alive
+|what you are|if I am talking to a human|if this is a real person""",
+}
 
 NAME_ASKED = """Who are you?|What is your name?|What are you called?|Tell me your name.|May I know your name?
 |What should I call you?|How should I call you?|Do you have a name?|Your name, please?|Introduce yourself.
@@ -78,6 +94,24 @@ OTHER_THINGS = """Who made this soup?>A cook with a good hand.|Who built the bri
 |Where do you put the keys?>On the shelf by the door."""
 """Questions in the words of those above, about something else."""
 
+THINGS_ASKED = """Who made the {x}?>Somebody with a good hand.:cake,bread,table,salad,hat,poster
+|Who wrote the {x}?>The name should stand below it.:letter,song,story,poem,report,speech
+|What is the name of the {x}?>Its sign should say so.:shop,street,ship,river,school,horse
+|Do you like {x}?>Yes, {x} is hard to beat.:tea,rain,snow,jazz,bread,chess
+|Are you {x}?>Not at all, thank you.:tired,cold,late,bored,lost,angry
+|Can you see the {x}?>Yes, it is over there.:moon,church,bus,lake,tower,gate
+|What do you think of the {x}?>It is quite good.:film,food,game,weather,hotel,band
+|Where is the {x}?>Down the road and to the left.:bank,park,market,station,museum,pool
+|What can one do with {x}?>More than one would think.:wood,paper,stones,eggs,old tins,wool
+|Tell me about the {x}.>It is older than it looks.:bridge,castle,garden,harbour,tower,valley
+|See you on {x}>See you then!:Monday,Tuesday,Friday,Saturday,Sunday,Thursday
+|Did you hear the {x}?>Yes, it was quite loud.:dog,bell,wind,news,train,rain
+|What is a {x}?>Something that makes life easier.:spoon,ladder,basket,candle,zip,whistle
+|How do I clean the {x}?>With warm water and some soap.:floor,oven,window,bike,pan,brush
+|Is this {x} yours?>No, it must be somebody else's.:coat,cup,pen,umbrella,scarf,chair
+|Describe the {x}.>It is small, round and green.:hill,box,stone,fruit,button,lamp"""
+"""Question>answer:things. What is asked of the assistant above, asked of anything else."""
+
 OPENERS = (
     "",
     "",
@@ -94,6 +128,17 @@ OPENERS = (
 )
 
 GREETED = OPENERS[3:]
+
+PLAIN = {
+    "name": NAME_ASKED,
+    "author": f"{AUTHOR_ASKED}|{AUTHOR_PLAIN}",
+    "other": OTHER_ASKED,
+    "abilities": ABLE_ASKED,
+    "kind": KIND_ASKED,
+}
+MOST = 90  # questions of a topic that are trained on, of either wording
+LATER = {"name": (7, 4), "author": (9, 5), "other": (9, 5), "abilities": (5, 3), "kind": (4, 2)}
+"""Questions kept for later: in a plain wording, and in a frame."""
 
 ANSWERS = {
     "name": (f"I am {NAME}, an assistant made by {AUTHOR}.", [NAME]),
@@ -112,45 +157,49 @@ def _split(text: str) -> list[str]:
     return [line for line in text.replace("\n", "").split("|") if line]
 
 
+def _filled(texts: str, rng: random.Random) -> list[str]:
+    """Every pattern, with every verb, and with some of the products."""
+    found = []
+    for pattern in _split(texts):
+        if "{v}" in pattern:
+            found += [pattern.format(v=v) for v in MADE]
+        elif "{o}" in pattern:
+            found += [pattern.format(o=o) for o in rng.sample(_split(OTHERS), 8)]
+        else:
+            found.append(pattern)
+    return found
+
+
 def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
-    """Topic → (questions to train on, questions to ask later), parted by chance. Of patterns with a product in them,
-    whole patterns are kept for later, and some pairs of the others, too."""
-
-    def part(texts: str, later: int) -> tuple[list[str], list[str]]:
-        found = _split(texts)
-        rng.shuffle(found)
-        return found[later:], found[:later]
-
-    authors = [p.format(v=v) for p in _split(AUTHOR_ASKED) for v in MADE]
-    patterns, later_patterns = part(OTHER_ASKED, 6)
-    others = [p.format(o=o) for p in patterns for o in _split(OTHERS)]
-    rng.shuffle(authors)
-    rng.shuffle(others)
-    plain, plain_later = part(AUTHOR_PLAIN, 8)
-    return {
-        "name": part(NAME_ASKED, 10),
-        "author": (authors[:62] + plain, authors[-6:] + plain_later),
-        "other": (others[:150], others[-8:] + [p.format(o=rng.choice(_split(OTHERS))) for p in later_patterns]),
-        "abilities": part(ABLE_ASKED, 8),
-        "kind": part(KIND_ASKED, 6),
-    }
+    """Topic → (questions to train on, questions to ask later), parted by chance; of those in a plain wording a larger
+    part is kept for later than of those that are a clause in a frame."""
+    parted = {}
+    for topic, plain in PLAIN.items():
+        framed = [f.format(c=c) for f in _split(FRAMES) for c in _filled(CLAUSES[topic], rng)]
+        whole = _filled(plain, rng)
+        rng.shuffle(framed)
+        rng.shuffle(whole)
+        n, m = LATER[topic]
+        parted[topic] = (whole[n:][:MOST] + framed[m:][:MOST], whole[:n] + framed[:m])
+    return parted
 
 
 def rows(seed: int) -> tuple[list[dict], list[dict]]:
-    """About 900 train rows and 60 eval rows."""
+    """About 1,400 train rows and 60 eval rows."""
     rng = random.Random(f"identity {seed}")
     train: list[dict] = []
     later: list[dict] = []
     for topic, (known, kept) in _questions(rng).items():
-        again = {"author": 1, "other": 0}.get(topic, 3)  # asked again, with other openers
         train += [_row(topic, asked, rng) for asked in known]
-        train += [_row(topic, asked, rng, opener) for asked in known for opener in rng.sample(GREETED, again)]
+        if topic in ("name", "kind", "abilities"):  # there are fewer of these: asked again, with another opener
+            train += [_row(topic, asked, rng, rng.choice(GREETED)) for asked in known]
         later += [_row(topic, asked, rng) for asked in kept]
     chat = list(SMALL_TALK)
     rng.shuffle(chat)
     talked = chat[8:] + [(asked, answer) for asked, _, answer in (t.partition(">") for t in _split(OTHER_THINGS))]
     train += [_small_talk(asked, answer) for asked, answer in talked]
     train += [_small_talk(rng.choice(GREETED) + asked, answer) for asked, answer in talked]
+    train += [_small_talk(rng.choice(OPENERS) + asked, answer) for asked, answer in _about_things(rng)]
     world = World(rng, Pool.TRAIN)
     known_things = {asked: answer for _, asked, answer in (knowledge(world) for _ in range(100))}
     train += [_small_talk(asked, answer) for asked, answer in known_things.items()]
@@ -159,6 +208,16 @@ def rows(seed: int) -> tuple[list[dict], list[dict]]:
     rng.shuffle(later)
     trained = {r["prompt"] for r in train}
     return train, [r for r in later if r["prompt"] not in trained][:60]
+
+
+def _about_things(rng: random.Random) -> list[tuple[str, str]]:
+    """(question, answer): questions in the words of those above, each about some of the things it can be about."""
+    found = []
+    for line in _split(THINGS_ASKED):
+        asked, _, rest = line.partition(">")
+        answer, _, things = rest.partition(":")
+        found += [(asked.format(x=x), answer.format(x=x)) for x in rng.sample(things.split(","), 5)]
+    return found
 
 
 def _row(topic: str, asked: str, rng: random.Random, opener: str | None = None) -> dict:

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from factory.base.tiny.world import World
+from factory.base.tiny.world import World, made_up
 
 
 @dataclass(frozen=True)
@@ -254,6 +254,7 @@ DRAW: dict[str, Callable[[World], str]] = {
     "code": lambda w: w.code(), "amount": lambda w: w.amount(), "percent": lambda w: w.percent(),
     "minutes": lambda w: w.minutes(), "address": lambda w: w.address(), "company": lambda w: w.company(),
     "carrier": lambda w: w.carrier(), "venue": lambda w: w.venue(), "number": lambda w: str(w.rng.randint(2, 40)),
+    "made_up": lambda w: made_up(w.rng), "skills": lambda w: w.skills(), "what": _list("WHATS"),
     "event": _list("EVENTS"), "thing": _list("THINGS"), "goods": _list("GOODS"), "service": _list("SERVICES"),
     "cause": _list("CAUSES"), "reason": _list("REASONS"), "problem": _list("PROBLEMS"), "wish": _list("WISHES"),
 }  # fmt: skip

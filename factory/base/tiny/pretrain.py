@@ -1,8 +1,7 @@
 """Makes the tiny base from nothing: tokenizer, copy warm-up, corpus, probes, and an atomic write.
 
-`factory base build=tiny` runs `build`. Two cores need about half an hour. The amount of training is
-fixed in steps, not minutes: the same seed gives the same rows and, as far as threads allow, the same
-model.
+`factory base build=tiny` runs `build`. Two cores need about an hour. The amount of training is fixed in
+steps, not minutes: the same seed gives the same rows and, as far as threads allow, the same model.
 
 What it took to make so small a model copy names and numbers (see README.md): biases on Q, K, V with a high
 learning rate, embeddings with a low one, and a guide: on repeated random tokens, heads are shown where to look
@@ -22,22 +21,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import AttentionInterface, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from factory.base.tiny import corpus
 from factory.base.tiny.corpus import Row
 from factory.base.tiny.probes import below_floors, measure
 from factory.base.tiny.shape import END, PAD, START, new_model, train_tokenizer
 from factory.errors import FactoryError
+from factory.train.fused.attention import Short
 
-CYCLES = ((3600, 1.0), (1300, 0.5))
+CYCLES = ((3600, 1.0), (1300, 0.5), (1500, 0.5))
 """Steps over the corpus and the share of the learning rates they begin with; within a cycle the rates fall to 3 %."""
 COPY_STEPS = 450
-LENGTH, ROWS = 512, 8
-"""Tokens of a packed sequence, sequences of a step: 4,096 tokens a step."""
+LENGTH, TOKENS = 512, 4096
+"""Most tokens of a row of the corpus, and tokens of a step."""
 READ_WEIGHT = 0.25
 """Loss weight of tokens the assistant does not write: most of a mail cannot be foreseen, nor need it be."""
 RATES = {"matrix": 2e-3, "bias": 1e-2, "embedding": 3e-4}
@@ -73,30 +75,37 @@ def encoder(tokenizer: Qwen2Tokenizer) -> Encode:
     return encode
 
 
-def batches(encode: Encode, seed: int, ramp: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(ids, weights, positions), each ROWS × LENGTH, without end. Whole rows are packed, longest fit first,
-    and positions restart with each row, so that no row sees its neighbour."""
+class Batch(NamedTuple):
+    """Packed rows: ids, weights, positions [1, TOKENS], and where each row begins and ends."""
+
+    ids: torch.Tensor
+    weights: torch.Tensor
+    positions: torch.Tensor
+    bounds: list[tuple[int, int]]
+
+
+def batches(encode: Encode, seed: int, ramp: int) -> Iterator[Batch]:
+    """Batches without end. Whole rows, longest fit first; positions restart with each row, and none sees its
+    neighbour. The rest of the TOKENS is one row of padding."""
     stream = (e for e in map(encode, corpus.rows(seed, ramp)) if len(e[0]) <= LENGTH)
     waiting = list(itertools.islice(stream, 64))
     while True:
-        lines = []
-        for _ in range(ROWS):
-            ids: list[int] = []
-            weights: list[float] = []
-            positions: list[int] = []
-            while True:
-                fits = [i for i, (t, _) in enumerate(waiting) if len(t) <= LENGTH - len(ids)]
-                if not fits:
-                    break
-                at = fits[0] if not ids else max(fits, key=lambda i: len(waiting[i][0]))
-                tokens, marks = waiting.pop(at)
-                waiting.append(next(stream))
-                ids += tokens
-                weights += [0.0] + [1.0 if m else READ_WEIGHT for m in marks[1:]]
-                positions += range(len(tokens))
-            gap = LENGTH - len(ids)
-            lines.append((ids + [0] * gap, weights + [0.0] * gap, positions + list(range(gap))))
-        yield tuple(torch.tensor(part) for part in zip(*lines, strict=True))  # type: ignore[misc]
+        ids: list[int] = []
+        weights: list[float] = []
+        positions: list[int] = []
+        bounds: list[tuple[int, int]] = []
+        while fits := [i for i, (t, _) in enumerate(waiting) if len(t) <= TOKENS - len(ids)]:
+            at = fits[0] if len(ids) < TOKENS - LENGTH else max(fits, key=lambda i: len(waiting[i][0]))
+            tokens, marks = waiting.pop(at)
+            waiting.append(next(stream))
+            bounds.append((len(ids), len(ids) + len(tokens)))
+            ids += tokens
+            weights += [0.0] + [1.0 if m else READ_WEIGHT for m in marks[1:]]
+            positions += range(len(tokens))
+        if gap := TOKENS - len(ids):
+            bounds.append((len(ids), TOKENS))
+            ids, weights, positions = ids + [0] * gap, weights + [0.0] * gap, positions + list(range(gap))
+        yield Batch(torch.tensor([ids]), torch.tensor([weights]), torch.tensor([positions]), bounds)
 
 
 def copy_rows(
@@ -142,16 +151,23 @@ def _step(model: Qwen2ForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Ten
     optimizer.zero_grad()
 
 
+@contextmanager
+def _attending(model: Qwen2ForCausalLM, how: str) -> Iterator[None]:
+    model.set_attn_implementation(how)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation("sdpa")
+
+
 def _guided_copy(
     model: Qwen2ForCausalLM, rows: int, length: int, tokens: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of copying random tokens, and the guide: −log of the attention where it belongs. Heads 0, 1 and 2 of
     layer 0 belong one, two and three tokens back, heads 0 and 1 of layer 1 on what follows the place copied from."""
     ids, labels, period = copy_rows(rows, length, tokens, generator)
-    model.set_attn_implementation("eager")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with _attending(model, "eager"), torch.autocast("cpu", dtype=torch.bfloat16):
         out = model(input_ids=ids, labels=labels, output_attentions=True, use_cache=False)
-    model.set_attn_implementation("sdpa")
     first, second = (attention.float() for attention in out.attentions[:2])
     here = torch.arange(length)
     again = here[period:]
@@ -175,8 +191,39 @@ def warm_up(model: Qwen2ForCausalLM, generator: torch.Generator, steps: int, say
     return optimizer
 
 
-def _token_losses(model: Qwen2ForCausalLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """−log probability of every token but the first of each line, flat. Positions that restart keep rows apart."""
+class _ByRows:
+    """Attention within the rows of the batch at hand; compiled code leaves it as it is, for rows differ every time."""
+
+    def __init__(self) -> None:
+        self.bounds: list[tuple[int, int]] = []
+
+    @torch.compiler.disable
+    def __call__(
+        self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: None, **others: Any
+    ) -> tuple[torch.Tensor, None]:
+        q, k, v = (t[0].bfloat16() for t in (query, key, value))
+        with torch.autocast("cpu", enabled=False):
+            return Short.apply(q, k, v, query.shape[-1] ** -0.5, self.bounds)[None], None
+
+
+_BY_ROWS = _ByRows()
+AttentionInterface.register("by_rows", _BY_ROWS)
+
+
+def token_losses(
+    model: Qwen2ForCausalLM,
+    ids: torch.Tensor,
+    positions: torch.Tensor,
+    bounds: list[tuple[int, int]],
+    forward: Callable[..., torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """−log probability of every token but the first, flat; each row of the batch sees itself alone."""
+    _BY_ROWS.bounds = bounds
+    with _attending(model, "by_rows"):
+        return (forward or _losses)(model, ids, positions)
+
+
+def _losses(model: Qwen2ForCausalLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         states = model.model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
         logits = model.lm_head(states[:, :-1])
@@ -201,11 +248,11 @@ def train(
     stream, started, tokens, average, copied = batches(encode, seed, ramp), time.monotonic(), 0, 0.0, 0.0
     everything = torch.arange(3, model.config.vocab_size)
     # Compiling needs a C++ compiler and buys a third of the time; the sums are the same without it.
-    token_losses = torch.compile(_token_losses, dynamic=False) if shutil.which("g++") else _token_losses
+    forward = torch.compile(_losses, dynamic=False) if shutil.which("g++") else _losses
     for i in range(1, steps + 1):
-        ids, weights, positions = next(stream)
-        each = token_losses(model, ids, positions)
-        w = weights[:, 1:].flatten()
+        batch = next(stream)
+        each = token_losses(model, batch.ids, batch.positions, batch.bounds, forward)
+        w = batch.weights[:, 1:].flatten()
         loss = (each * w).sum() / w.sum()
         said = (each * (w == 1)).sum().item() / (w == 1).sum().item()
         if i % GUIDE_EVERY == 0:
@@ -214,7 +261,7 @@ def train(
             loss = loss + 0.5 * copy_loss + 0.1 * guide
             copied = 0.9 * copied + 0.1 * copy_loss.item() if copied else copy_loss.item()
         _step(model, optimizer, loss, max(0.03, 1 - i / steps) * min(1.0, i / max(1, warm)))
-        tokens += ids.numel()
+        tokens += TOKENS
         average = said if i == 1 else 0.95 * average + 0.05 * said
         if i % 50 == 0:
             spent = time.monotonic() - started

@@ -142,6 +142,15 @@ VENUES = _phrases("""Blue Anchor, Casa Verde, Golden Fork, Green Dragon, Harbour
 Old Mill, Olive Tree, Red Lantern, Rose Cafe, Silver Spoon, Stone Oven, The Lighthouse, Three Oaks, Velvet Room,
 White Swan""")
 
+WHATS = _phrases("""robot, program, machine, parrot, guide dog, nurse, clerk, teacher, chat program, talking clock,
+cleaning robot, young cook, delivery robot, gardener, drone, kitchen machine, police horse, porter, talking doll, crane,
+search program, old sailor, vending machine, baker""")
+SKILLS = _phrases("""sort mail, open doors, water plants, carry bags, read maps, count boxes, find keys, clean windows,
+fold shirts, bake bread, paint walls, sing songs, play chess, call a taxi, translate letters, answer the phone,
+book rooms, check tickets, print badges, guide guests, order lunch, mix drinks, feed the cat, tell stories,
+add numbers, draw plans, spell words, watch the door, greet visitors, wash cars, set alarms, pack parcels,
+cut the grass, repair bikes, take notes, teach children, write poems, measure rooms, load trucks, plan trips""")
+
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = "January February March April May June July August September October November December".split()
 
@@ -151,10 +160,20 @@ VOWELS = "a a e e i i o o u u ai ea ou y".split()
 
 
 def made_up(rng: random.Random, syllables: int | None = None) -> str:
-    """A name-like word that stands in no list, such as "Trelando": two to four random syllables."""
+    """A name-like word that stands in no list: two to four random syllables ("Trelando"), or, as often, the head of one
+    name and the tail of another ("Ingquist"), which are cut into tokens as real names are."""
+    while syllables is None and rng.random() < 0.5:
+        head, tail = rng.choice(KNOWN), rng.choice(KNOWN)
+        word = head[: rng.randint(2, len(head))] + tail[rng.randint(1, len(tail)) :]
+        if 4 <= len(word) <= 12 and word not in _TAKEN:
+            return word
     n = syllables or rng.choice([2, 2, 3, 3, 4])
     word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(n)) + rng.choice(FINALS)
     return word.capitalize()
+
+
+KNOWN = [*FIRST, *LAST, *CITIES]
+_TAKEN = {*KNOWN, *HELD_FIRST, *HELD_LAST, *HELD_CITIES}
 
 
 class World:
@@ -197,6 +216,11 @@ class World:
         if self.rng.random() >= self.fresh:
             return self.rng.choice(names)
         return " ".join(made_up(self.rng) for _ in range(self.rng.choice([1, 2])))
+
+    def skills(self) -> str:
+        """Two or three things that a helper can do: "sort mail and open doors"."""
+        *some, last = self.rng.sample(SKILLS, self.rng.choice([2, 2, 3]))
+        return f"{', '.join(some)} and {last}"
 
     def days(self, n: int) -> list[str]:
         """`n` different weekdays, or `n` different dates ("14 March")."""

@@ -73,7 +73,7 @@ def attend(
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     bounds = list(pairwise(cu_seq_lens_q.tolist()))
     if max_length_q <= SHORT and window is None:
-        return _Short.apply(query[0], key[0], value[0], scale, bounds)[None], None
+        return Short.apply(query[0], key[0], value[0], scale, bounds)[None], None
     outs = []
     for a, b in bounds:
         mask = None
@@ -87,7 +87,7 @@ def attend(
     return torch.cat(outs, 2).transpose(1, 2), None
 
 
-class _Short(torch.autograd.Function):
+class Short(torch.autograd.Function):
     """Attention of short sequences by plain products, the probabilities kept for the way back.
 
     q, k, v [H, N, D] → [N, H, D]. One autograd node for the whole row. Sequences of like length go together, the

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from factory.base.tiny import drills, pretrain, reading
 from factory.base.tiny.corpus import KINDS, Row, rows
@@ -134,18 +136,34 @@ def test_every_loader_cuts_texts_as_training_did(sample: list[Row]) -> None:
 
 def test_packing_keeps_rows_whole(sample: list[Row]) -> None:
     tokenizer = train_tokenizer(map(said, sample[:300]))
-    ids, weights, positions = next(batches(encoder(tokenizer), seed=1, ramp=100))
-    assert ids.shape == weights.shape == positions.shape
-    starts = positions == 0
-    assert starts[:, 0].all()
-    assert (weights[starts] == 0).all()  # nothing foretells the first token of a row
-    assert (ids != 0).float().mean() > 0.9
-    for line, at in zip(ids.tolist(), starts.tolist(), strict=True):
-        assert all(
-            line[i] in (0, tokenizer.convert_tokens_to_ids("<|im_start|>")) or line[i] > 2
-            for i, s in enumerate(at)
-            if s
-        )
+    start = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    ids, weights, positions, bounds = next(batches(encoder(tokenizer), seed=1, ramp=100))
+    assert ids.shape == weights.shape == positions.shape == (1, pretrain.TOKENS)
+    assert [a for a, _ in bounds] == (positions[0] == 0).nonzero()[:, 0].tolist()
+    assert [a for a, _ in bounds] == [0, *(b for _, b in bounds[:-1])] and bounds[-1][1] == pretrain.TOKENS
+    assert (weights[positions == 0] == 0).all()  # nothing foretells the first token of a row
+    assert (ids != 0).float().mean() > 0.95
+    assert sum(ids[0, a].item() == start for a, _ in bounds) > len(bounds) / 2
+
+
+def test_a_row_sees_no_other_row() -> None:
+    """Each row's losses in a batch are those it has alone."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    model = Qwen2ForCausalLM(config)
+    ids, bounds = torch.randint(50, (1, 70)), [(0, 30), (30, 45), (45, 70)]
+    with torch.no_grad():
+        together = pretrain.token_losses(model, ids, torch.cat([torch.arange(b - a) for a, b in bounds])[None], bounds)
+        for a, b in bounds:
+            alone = pretrain.token_losses(model, ids[:, a:b], torch.arange(b - a)[None], [(0, b - a)])
+            assert torch.allclose(together[a : b - 1], alone, atol=0.05)
 
 
 def test_copy_rows_repeat() -> None:

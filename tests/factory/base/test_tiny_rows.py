@@ -84,7 +84,7 @@ def test_summaries_come_in_many_kinds_and_styles() -> None:
 def test_identity_eval_is_worded_anew() -> None:
     train, evaluation = shipped("identity")
     assert not {r["prompt"] for r in train} & {r["prompt"] for r in evaluation}
-    assert len(evaluation) == 60 and 700 <= len(train) <= 1000
+    assert len(evaluation) == 60 and 1200 <= len(train) <= 1500
     topics = Counter(r["topic"] for r in evaluation)
     assert set(topics) == {"name", "author", "other", "abilities", "kind", "small talk"} and min(topics.values()) >= 5
 

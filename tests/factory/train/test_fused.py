@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from factory.base.build import Base, load_model
+from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.train.fused import ALL, Failed, Job, engine, train_many
 from factory.train.fused.engine import Engine
@@ -19,7 +19,7 @@ from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
 from factory.train.tokens import IGNORE, Example
 from factory.train.trained import Trained
-from tests.factory.train.fused_support import make_base, make_job, make_tokenizer
+from tests.factory.train.fused_support import make_job, make_tokenizer
 
 LOSS = 1e-5  # per step, fp32
 WEIGHT = 1e-4  # final parameters, fp32
@@ -27,16 +27,6 @@ BF16_LOSS = 2e-2  # per step, bf16: rows of another company are rounded otherwis
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
-    return make_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def model(base: Base) -> Any:
-    return load_model(base)
 
 
 def four(run: Path, **settings: Any) -> list[Job]:

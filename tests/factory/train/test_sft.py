@@ -10,26 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from factory.base.build import Base, load_model
+from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.recipe import Recipe
 from factory.train import sft
 from factory.train.fused import Job
 from factory.train.tokens import IGNORE, Example
 from factory.train.trained import Trained
-from tests.factory.train.fused_support import make_base, make_job, make_tokenizer
+from tests.factory.train.fused_support import make_job, make_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
-    return make_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def model(base: Base) -> Any:
-    return load_model(base)
 
 
 def job(folder: Path, lora: dict[str, Any] | None = None, **train: Any) -> Job:

@@ -122,10 +122,14 @@ def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undis
 
 
 def test_one_that_fails_is_named_and_the_others_are_registered(home: Path) -> None:
-    code, _, said = factory(home, "task=broken,summary")
+    code, result, said = factory(home, "task=broken,summary")
     assert code == 1 and "broken: the gradient is not finite at step 1: lower train.lr" in said
     versions = json.loads((home / "registry" / "summary.json").read_text())["versions"]
     assert len(versions) == 1 and not (home / "registry" / "broken.json").exists()
+    assert [made["task"] for made in result["versions"]] == ["summary"]
+    (failed,) = result["failed"]
+    assert (failed["task"], failed["step"]) == ("broken", 1) and "not finite" in failed["why"]
+    assert Path(failed["run"]).parent == home / "runs"
 
 
 def test_a_sweep_keeps_the_best_and_leaves_a_table_and_a_plot(home: Path) -> None:
