@@ -28,6 +28,17 @@ from factory.verbs.answering import Loaded, dataset, loaded, of_base
 from factory.verbs.grade import gate_of, grade_version
 
 
+class SomeFailed(FactoryError):
+    """Some adapters failed. `result` is what `--json` shows all the same: the versions that were made, and the rest."""
+
+    def __init__(self, made: list[dict[str, Any]], failed: list[Failed]) -> None:
+        self.result = {
+            "versions": made,
+            "failed": [{"task": f.name, "why": f.why, "step": f.step, "run": str(f.run)} for f in failed],
+        }
+        super().__init__("\n".join(f"{f.name}: {f.why} (step {f.step}; {shown(f.run)})" for f in failed))
+
+
 def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Train every task named, all that share a base at once, and show each against the base; or sweep over one."""
     wanted = recipes.load_all(arguments["task"], changes)
@@ -37,16 +48,17 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         return sweep(wanted, arguments["sweep"], changes, quiet)
     for recipe in wanted:
         rubrics.load(recipe.rubric)
-    made, failed = [], []
+    made: list[dict[str, Any]] = []
+    failed: list[Failed] = []
     for name in dict.fromkeys(recipe.base for recipe in wanted):
         prepared = [prepare(recipe, loaded(name)) for recipe in wanted if recipe.base == name]
         for (recipe, built, _), result in zip(prepared, _fit(loaded(name), prepared), strict=True):
             if isinstance(result, Failed):
-                failed.append(f"{recipe.task}: {result.why} (step {result.step}; {shown(result.run)})")
+                failed.append(result)
                 continue
             made.append(finish(recipe, built, loaded(name), result, quiet))
     if failed:
-        raise FactoryError("\n".join(failed))
+        raise SomeFailed(made, failed)
     return {"versions": made}
 
 
