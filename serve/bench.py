@@ -15,14 +15,12 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import aiohttp
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -31,40 +29,15 @@ from factory.home import digest, home
 from factory.recipe import Decoding
 from factory.registry import aliases, store
 from factory.registry.preflight import PREFIX, module_shapes
-from serve import remote
+from serve import bench_apart, remote
+from serve.bench_load import CLIENTS, Place, Run, in_turn, load, ratio
 from serve.process import Size, temporary
 from serve.server import Options, running
 
-CLIENTS, TOKENS, REQUESTS, ROUNDS = 16, 32, 96, 3
+REQUESTS, ROUNDS = 96, 3
 SWAPPED, PAUSE = 4, 1.0  # versions that take turns, and seconds between two swaps
 VERSIONS = 200  # of one task, for the test with more adapters than slots
 TARGETS = {"throughput_ratio": 0.95, "ttft_added_ms": 5, "mixed8": 0.9, "swap_seconds": 1, "swap_p99": 1.2}
-
-
-@dataclass
-class Run:
-    """One measurement. Times in seconds."""
-
-    per_second: float  # tokens
-    first: list[float]
-    whole: list[float]
-    failed: int
-
-
-Measure = Callable[[], Awaitable[Run]]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where to ask: a URL, over TCP or over a unix socket with a key."""
-
-    url: str
-    socket: str = ""
-    key: str = ""
-
-    def session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.UnixConnector(self.socket, limit=0) if self.socket else aiohttp.TCPConnector(limit=0)
-        return aiohttp.ClientSession(self.url, connector=connector, headers={"authorization": f"Bearer {self.key}"})
 
 
 def run(
@@ -83,42 +56,49 @@ def run(
         for number in range(versions):
             register_random(found, "many", 1000 + number)
         with running(Options(port=0), progress) as url:
-            return asyncio.run(_measure(Place(url), Path(found.name).name, versions, soak_minutes, progress))
+            return asyncio.run(_measure(Place(url), found, versions, soak_minutes, progress))
 
 
 async def _measure(
-    ours: Place, base: str, versions: int, soak_minutes: float, progress: Callable[[str], None]
+    ours: Place, found: Base, versions: int, soak_minutes: float, progress: Callable[[str], None]
 ) -> dict[str, Any]:
+    base = Path(found.name).name
     direct = engine()
     first = aliases.resolve("t0@v1").name
-    await _load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on
-    direct_load = partial(_load, direct, lambda n: first, REQUESTS)
-    own_load = partial(_load, ours, lambda n: "t0", REQUESTS)
-    pairs = await _in_turn(direct_load, own_load, 3 * ROUNDS)
+    await load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on
+    direct_load = partial(load, direct, lambda n: first, REQUESTS)
+    own_load = partial(load, ours, lambda n: "t0", REQUESTS)
+    pairs = await in_turn(direct_load, own_load, 3 * ROUNDS)
     progress("gateway against its vLLM: measured; now 8 adapters against one")
-    mixed = await _in_turn(own_load, partial(_load, ours, lambda n: f"t{n % 8}", REQUESTS), ROUNDS)
-    progress("8 adapters: measured; now swaps under load")
+    mixed = await in_turn(own_load, partial(load, ours, lambda n: f"t{n % 8}", REQUESTS), ROUNDS)
+    progress("8 adapters: measured; now one adapter against the base alone")
+    plain = await in_turn(partial(load, ours, lambda n: base, REQUESTS), own_load, ROUNDS)
+    progress("the base alone: measured; now swaps under load")
     swaps: list[float] = []
-    turns = await _in_turn(partial(_load, ours, lambda n: "t0", 2 * REQUESTS), partial(_swapping, ours, swaps), ROUNDS)
+    turns = await in_turn(partial(load, ours, lambda n: "t0", 2 * REQUESTS), partial(_swapping, ours, swaps), ROUNDS)
     quiet, busy = ([pair[side] for pair in turns] for side in (0, 1))
-    progress(f"swaps: measured; now {versions} versions on {Size.slots} slots")
-    many = await _load(ours, lambda n: f"many@v{n % versions + 1}", versions) if versions else None
+    progress("swaps: measured; now a server of its own for each adapter")
+    apart = await bench_apart.run(ours, found, [aliases.resolve(f"t{n}@v1") for n in range(bench_apart.SERVERS)])
+    progress(f"one server per adapter: measured; now {versions} versions on {Size.slots} slots")
+    many = await load(ours, lambda n: f"many@v{n % versions + 1}", versions) if versions else None
     state = remote.state() or {}
     result: dict[str, Any] = {
         "gateway": {
-            "throughput_ratio": _ratio(pairs),
+            "throughput_ratio": ratio(pairs),
             "ttft_added_ms": round(1000 * (_first([o for _, o in pairs]) - _first([d for d, _ in pairs])), 2),
             "tokens_per_second": round(median(o.per_second for _, o in pairs), 1),
             "direct_tokens_per_second": round(median(d.per_second for d, _ in pairs), 1),
             "ttft_ms": round(1000 * _first([o for _, o in pairs]), 2),
         },
-        "mixed8": {"throughput_ratio": _ratio(mixed)},
+        "mixed8": {"throughput_ratio": ratio(mixed)},
+        "one_adapter_against_base": {"throughput_ratio": ratio(plain)},
         "swap": {
             "seconds": round(median(swaps), 3),
             "slowest_seconds": round(max(swaps), 3),
             "p99_ratio": round(_p99([w for b in busy for w in b.whole]) / _p99([w for q in quiet for w in q.whole]), 3),
         },
-        "failed": sum(r.failed for r in [*(r for p in (*pairs, *mixed) for r in p), *quiet, *busy]),
+        "one_server_per_adapter": apart,
+        "failed": sum(r.failed for r in [*(r for p in (*pairs, *mixed, *plain) for r in p), *quiet, *busy]),
         "leases_left": state.get("leases"),
         "engine_restarts": sum(e["restarts"] for e in state.get("engines", [])),
         "base": base,
@@ -139,70 +119,22 @@ async def _measure(
     return result
 
 
-async def _in_turn(one: Measure, other: Measure, rounds: int) -> list[tuple[Run, Run]]:
-    """Both measurements, `rounds` times, and each first in every other round."""
-    pairs = []
-    for number in range(rounds):
-        if number % 2:
-            second = await other()
-            pairs.append((await one(), second))
-        else:
-            pairs.append((await one(), await other()))
-    return pairs
-
-
-async def _load(place: Place, model: Callable[[int], str], requests: int) -> Run:
-    """`requests` streamed answers, CLIENTS at a time."""
-    first: list[float] = []
-    whole: list[float] = []
-    failed, numbers = 0, iter(range(requests))
-
-    async def client(session: aiohttp.ClientSession) -> None:
-        nonlocal failed
-        for number in numbers:
-            body = {
-                "model": model(number),
-                "messages": [  # with a system message the gateway adds none, so the engine gets the same either way
-                    {"role": "system", "content": "Answer briefly."},
-                    {"role": "user", "content": f"Message {number}: the meeting moves to Friday at noon."},
-                ],
-                "max_tokens": TOKENS,
-                "temperature": 0,
-                "ignore_eos": True,
-                "stream": True,
-            }
-            began = time.perf_counter()
-            seen, text = 0.0, b""
-            async with session.post("/v1/chat/completions", json=body) as reply:
-                async for chunk in reply.content.iter_any():
-                    seen = seen or time.perf_counter() - began
-                    text = chunk
-            failed += reply.status != 200 or not text.rstrip().endswith(b"[DONE]")
-            first.append(seen)
-            whole.append(time.perf_counter() - began)
-
-    async with place.session() as session:
-        began = time.perf_counter()
-        await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
-        return Run(requests * TOKENS / (time.perf_counter() - began), first, whole, failed)
-
-
 async def _swapping(place: Place, swaps: list[float]) -> Run:
     """The load on t0 while its versions take turns; one that comes back was unloaded, so each swap loads one."""
-    load = asyncio.create_task(_load(place, lambda n: "t0", 2 * REQUESTS))
-    while not load.done():
+    load_task = asyncio.create_task(load(place, lambda n: "t0", 2 * REQUESTS))
+    while not load_task.done():
         began = time.perf_counter()
         await asyncio.to_thread(remote.promote, f"t0@v{1 + (len(swaps) + 1) % SWAPPED}")
         swaps.append(time.perf_counter() - began)
         await asyncio.sleep(PAUSE)
-    return await load
+    return await load_task
 
 
 async def _soak(place: Place, minutes: float) -> dict[str, Any]:
     """Moderate load for a while: the gateway's memory at a tenth of the time and at the end, and leaked leases."""
     began, sizes = time.monotonic(), []
     while time.monotonic() - began < 60 * minutes:
-        await _load(place, lambda n: f"t{n % 8}", 4 * CLIENTS)
+        await load(place, lambda n: f"t{n % 8}", 4 * CLIENTS)
         sizes.append((time.monotonic() - began, _resident()))
         await asyncio.sleep(0.5)
     early = next(size for at, size in sizes if at >= 6 * minutes)
@@ -280,11 +212,6 @@ def _resident() -> int:
     """Bytes of memory of the gateway's process."""
     server = (remote.address() or {})["pid"]
     return int(Path(f"/proc/{server}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _ratio(pairs: list[tuple[Run, Run]]) -> float:
-    """The second's throughput as a share of the first's: the median over the pairs."""
-    return round(median(ours.per_second / reference.per_second for reference, ours in pairs), 4)
 
 
 def _first(runs: list[Run]) -> float:

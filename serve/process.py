@@ -30,7 +30,6 @@ from factory.home import shown
 from serve.boot import PARENT, python_path
 
 KEEP_ALIVE = 120  # seconds that the engine keeps an idle connection; we give it up long before, so none breaks in use
-BEHIND = 10  # how much nicer than the gateway an engine is that computes on the CPU
 STOP_LIMIT = 10.0  # seconds it may take to stop before it is killed
 MODULE = "serve.boot"  # what an engine's process runs
 # How families of models write tool calls (vLLM's parsers); other bases answer without tools.
@@ -78,8 +77,12 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if not cuda():  # it computes on the cores that the gateway needs for a moment now and then: the gateway first
-            os.setpriority(os.PRIO_PROCESS, self._running.pid, min(os.nice(0) + BEHIND, 19))
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        assert self._running is not None
+        return self._running.pid
 
     async def alive(self) -> bool:
         return self._running is not None and self._running.poll() is None

@@ -1,0 +1,73 @@
+"""The naive way, measured: one vLLM server per adapter, against one server of ours for the same adapters.
+
+SERVERS of them are started, which is as many as a small machine holds; what one more adapter costs in memory shows with
+two. Throughput is compared under the same load, half of it for each server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Any
+
+from factory.base.build import Base
+from factory.home import home
+from factory.registry.store import Version
+from serve import remote
+from serve.bench_load import CLIENTS, Place, Run, in_turn, load, ratio
+from serve.engine import Engine
+from serve.process import Process, Size
+
+SERVERS, REQUESTS, ROUNDS = 2, 48, 3
+
+
+async def run(ours: Place, base: Base, versions: Sequence[Version]) -> dict[str, Any]:
+    """Megabytes of one server of an adapter's own and of ours with all of its adapters, and ours' throughput."""
+    servers = [Process(base, Size(slots=1, held=1), v.facts.task, home("runs", "apart.log")) for v in versions]
+    engines = [Engine(server) for server in servers]
+    try:
+        for engine, version in zip(engines, versions, strict=True):
+            await engine.start()
+            await engine.load(version.name, version.folder)
+        places = [Place("http://engine", str(server.socket), server.key) for server in servers]
+
+        async def apart() -> Run:
+            each, clients = REQUESTS // len(versions), CLIENTS // len(versions)
+
+            def own(place: Place, name: str) -> Awaitable[Run]:
+                return load(place, lambda n: name, each, clients)
+
+            runs = await asyncio.gather(*(own(p, v.name) for p, v in zip(places, versions, strict=True)))
+            return Run(
+                min(r.per_second for r in runs) * len(runs),  # until the last of them is done
+                [first for r in runs for first in r.first],
+                [whole for r in runs for whole in r.whole],
+                sum(r.failed for r in runs),
+            )
+
+        async def together() -> Run:
+            return await load(ours, lambda n: versions[n % len(versions)].facts.task, REQUESTS)
+
+        pairs = await in_turn(apart, together, ROUNDS)
+        each = [memory(server.pid) for server in servers]
+    finally:
+        for engine in engines:
+            await engine.stop()
+            engine.process.discard()
+    return {
+        "servers": len(versions),
+        "throughput_ratio": ratio(pairs),
+        "memory_mb_each": round(sum(each) / len(each) / 2**20),
+        "memory_mb_ours": round(memory((remote.address() or {})["pid"]) / 2**20),
+        "failed": sum(r.failed for pair in pairs for r in pair),
+    }
+
+
+def memory(pid: int) -> int:
+    """Bytes of a process and all its children, what they share counted once (proportional set size)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    own = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    return own + sum(memory(child) for child in children)
