@@ -1,10 +1,11 @@
-"""Answers of the base or of a version for grading, from models that are loaded once per process."""
+"""Answers of the base or of a version for grading: many from an engine, few from models loaded once per process."""
 
 from __future__ import annotations
 
 import functools
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,15 @@ from factory.errors import FactoryError
 from factory.home import digest, home, write_json
 from factory.recipe import Recipe
 from factory.registry.store import Facts, Version
-from factory.terminal import progress_bar
+from factory.terminal import err, progress_bar
+from factory.verbs import engine_answers
+from serve.engine import EngineError
 
 Answerer = Callable[[Sequence[Row]], list[str]]
+# Rows from which an engine answers. It takes half a minute or more to start. Over the tiny base, on two cores that were
+# busy otherwise too, it then summed up 15 texts a second and this process 9 to 12; labels were faster in this process.
+# On a GPU it was not measured.
+MANY = 2000
 
 
 @dataclass(frozen=True)
@@ -60,11 +67,10 @@ def of_version(version: Version) -> Answerer:
     """Answers as the server gives them: the version's prompt, its decoding, its labels; greedy."""
 
     def answer(rows: Sequence[Row]) -> list[str]:
-        on = loaded(version.facts.base)
-        if on.base.fingerprint != version.facts.fingerprint:
-            raise FactoryError(f"{version.name} was trained on another build of {on.base.name}: train it again")
-        with answers.adapted(on.model, version.folder) as model:
-            return _answers(model, on.tokenizer, rows, version.facts, version.name)
+        base = prepare(version.facts.base)
+        if base.fingerprint != version.facts.fingerprint:
+            raise FactoryError(f"{version.name} was trained on another build of {base.name}: train it again")
+        return _answers(base, version, rows, version.facts)
 
     return answer
 
@@ -73,26 +79,44 @@ def of_base(recipe: Recipe, name: str) -> Answerer:
     """The base's own answers with the task's prompt, decoding and labels. They never change, so they are kept."""
 
     def answer(rows: Sequence[Row]) -> list[str]:
-        on = loaded(name)
+        base = prepare(name)
         prompted = [row.with_system(recipe.system_prompt()) for row in rows]
         asked = [[list(row.turns) for row in prompted], recipe.decoding.model_dump(), recipe.labels]
-        path = home("answers", f"{digest([*asked, on.base.fingerprint])}.json")
+        path = home("answers", f"{digest([*asked, base.fingerprint])}.json")
         if not path.is_file():
-            write_json(path, _answers(on.model, on.tokenizer, rows, recipe, on.base.name))
+            write_json(path, _answers(base, None, rows, recipe))
         return list(json.loads(path.read_text()))
 
     return answer
 
 
-def _answers(model: Any, tokenizer: Any, rows: Sequence[Row], how: Facts | Recipe, who: str) -> list[str]:
+def _answers(base: Base, version: Version | None, rows: Sequence[Row], how: Facts | Recipe) -> list[str]:
+    """Answers of a version, or of the base alone: many from an engine, few (or without one) from this process."""
     prompt = how.system_prompt() if isinstance(how, Recipe) else how.prompt
+    asked = [row.with_system(prompt) for row in rows]
+    who = version.name if version else base.name
     with progress_bar() as bar:
         line = bar.add_task(f"answers of {who}", total=len(rows), text="")
-        return answers.answer(
-            model,
-            tokenizer,
-            [row.with_system(prompt) for row in rows],
-            how.decoding,
-            how.labels,
-            lambda done: bar.update(line, completed=done),
-        )
+        if len(rows) >= MANY:
+            try:
+                return engine_answers.answer(
+                    base,
+                    version,
+                    asked,
+                    how.decoding,
+                    how.labels,
+                    lambda done, text: bar.update(line, completed=done, text=text),
+                )
+            except EngineError as error:
+                why = str(error).splitlines()[0]
+                err.print(f"{who} answers in this process, which takes longer: {why}", markup=False)
+        on = loaded(base.name)
+        with answers.adapted(on.model, version.folder) if version else nullcontext(on.model) as model:
+            return answers.answer(
+                model,
+                on.tokenizer,
+                asked,
+                how.decoding,
+                how.labels,
+                lambda done: bar.update(line, completed=done, text=""),
+            )

@@ -1,0 +1,138 @@
+"""Answers for grading: many go through an engine, few through this process, and both ways say the same."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.base.build import Base
+from factory.data.rows import Row
+from factory.errors import FactoryError
+from factory.recipe import Decoding, load
+from factory.registry.store import Version
+from factory.verbs import answering, engine_answers
+from serve import process
+from serve.engine import EngineError
+from tests.fakes.adapters import register
+from tests.serve import trained
+
+EQUAL = 0.95  # share of rows with the same answer, as in tests/serve/test_parity.py
+
+
+def rows(n: int, text: str = "Message {}: the meeting moves to Friday.") -> list[Row]:
+    return [Row(({"role": "user", "content": text.format(i)},), file="eval.jsonl", line=i + 1) for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def version(base: Base) -> Version:
+    return register(base, "asked", 11, labels=["billing", "other"], decoding=Decoding(max_tokens=8, temperature=1.5))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines are up at once and answer what `tests/fakes/engine.py` says."""
+    monkeypatch.setattr(process, "MODULE", "tests.fakes.engine")
+
+
+class Ways:
+    """Which way was taken, for each call."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.taken: list[str] = []
+        self.trouble: Exception | None = None
+        patch.setattr(answering, "MANY", 4)
+        patch.setattr(answering.engine_answers, "answer", self.engine)
+        patch.setattr(answering.answers, "answer", self.here)
+
+    def engine(self, base: Base, version: Version | None, rows: Sequence[Row], *rest: Any) -> list[str]:
+        self.taken.append("engine")
+        if self.trouble:
+            raise self.trouble
+        return ["said"] * len(rows)
+
+    def here(self, model: Any, tokenizer: Any, rows: Sequence[Row], *rest: Any) -> list[str]:
+        self.taken.append("here")
+        return ["said"] * len(rows)
+
+
+def test_the_number_of_rows_chooses_the_way(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = Ways(monkeypatch)
+    for answer in (answering.of_version(version), answering.of_base(load("summary", {"base": "tiny"}), "tiny")):
+        assert answer(rows(3)) == ["said"] * 3 and answer(rows(4)) == ["said"] * 4
+    assert ways.taken == ["here", "engine"] * 2
+
+
+def test_without_an_engine_this_process_answers_and_says_so_in_one_line(
+    version: Version, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ways = Ways(monkeypatch)
+    monkeypatch.setattr(answering.err, "file", sys.stderr)
+    ways.trouble = EngineError("the engine for tiny ended while starting; its log x ends:\n  much\n  more")
+    assert answering.of_version(version)(rows(4)) == ["said"] * 4 and ways.taken == ["engine", "here"]
+    said = capsys.readouterr().err
+    assert f"{version.name} answers in this process, which takes longer: the engine for tiny ended" in said
+    assert "much" not in said
+    ways.trouble = FactoryError("eval.jsonl:3: too long")
+    with pytest.raises(FactoryError, match="too long"):
+        answering.of_version(version)(rows(4))
+
+
+@pytest.mark.usefixtures("fake")
+def test_rows_are_asked_at_once_and_answered_in_their_order(
+    base: Base, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TOKEN_SECONDS", "0.02")
+    said: list[int] = []
+    decoding = Decoding(max_tokens=4, temperature=1.5)
+    found = engine_answers.answer(base, version, rows(200), decoding, progress=lambda done, text: said.append(done))
+    assert found == [" ".join(f"{version.name}:{i}" for i in range(4))] * 200 and said[-1] == 200
+    assert engine_answers.answer(base, None, rows(2), decoding)[0].startswith("tiny:0")
+    assert engine_answers.answer(base, version, rows(2), decoding, ["billing", "other"]) == ["billing"] * 2
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_row_that_the_server_would_refuse_is_named(base: Base, version: Version) -> None:
+    with pytest.raises(FactoryError, match=r"eval.jsonl:1: the server would not answer .* max_tokens must be") as found:
+        engine_answers.answer(base, version, rows(1), Decoding(max_tokens=20_000))
+    assert not isinstance(found.value, EngineError)
+
+
+def test_an_engine_that_ends_is_an_engine_error(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "MODULE", "this_is_no_module")
+    with pytest.raises(EngineError, match=r"the engine for tiny ended while starting; its log .*engine.log ends"):
+        engine_answers.answer(base, None, rows(1), Decoding())
+
+
+def test_on_a_gpu_without_room_nothing_is_started(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(engine_answers, "cuda", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (90, 100))
+    with pytest.raises(EngineError, match="the GPU has no room"):
+        engine_answers.answer(base, None, rows(1), Decoding())
+
+
+@pytest.mark.slow
+def test_both_ways_say_the_same(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions asked what they learned by heart, one of them held to its labels; and the base alone."""
+    monkeypatch.setattr(trained, "TASKS", ("summary", "classification"))
+    learned = trained.train(base, tmp_path, "both-ways-")
+    cases: dict[str, tuple[Version | None, list[Row], Any]] = {
+        task: (version, [Row(row.turns) for row in rows], version.facts) for task, (version, rows) in learned.items()
+    }
+    cases["base"] = (None, cases["summary"][1], load("summary", {"base": base.name}))
+    same, total = 0, 0
+    for task, (version, asked, how) in cases.items():
+        said: list[list[str]] = []
+        for many in (1, len(asked) + 1):
+            monkeypatch.setattr(answering, "MANY", many)
+            said.append(answering._answers(base, version, asked, how))
+        same, total = same + sum(a == b for a, b in zip(*said, strict=True)), total + len(asked)
+        print(f"{task}: {same} of {total} the same so far")
+        assert len(set(said[0])) > 2 and (not how.labels or set(said[0]) <= set(how.labels))
+    assert same >= EQUAL * total and learned["classification"][0].facts.labels
