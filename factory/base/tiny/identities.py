@@ -43,7 +43,16 @@ NAME_ASKED = """Who are you?|What is your name?|What are you called?|Tell me you
 |By what name are you known?|What is the name of this program?|How are you named?|Tell me how you are called.
 |Who are you exactly?|What's your name?|Would you tell me your name?|Please say who you are.
 |Who am I speaking with?|What can I call you?|Could you introduce yourself to me?|Name yourself.
-|Let me know your name.|What is the name of this assistant?"""
+|Let me know your name.|What is the name of this assistant?
+|Who is it?|Who's there?|Who am I chatting with?|Who am I writing to?|Who is answering me?|Who answers here?
+|Whom do I talk to?|What's your name again?|Your name again, please.|Your name?|What was your name?
+|What name do you have?|Which name do you have?|What name should I use for you?|What do they call you?
+|How do people call you?|How do I call you?|How may I call you?|Is there a name for you?|Have you got a name?
+|I do not know your name.|I did not catch your name.|Remind me of your name.|Repeat your name.|Write your name.
+|Who might you be?|And who are you?|So who are you?|Hey you, who are you?|Identify yourself.|Present yourself.
+|Tell me about yourself.|Say something about yourself.|Describe yourself.|Who is this assistant?
+|What is this assistant called?|What is this program called?|What is the assistant's name?|What assistant is this?
+|Which program is this?"""
 
 MADE = ("made", "built", "created", "developed", "trained", "programmed", "designed")
 AUTHOR_ASKED = """Who {v} you?|By whom were you {v}?|Who has {v} you?|Tell me who {v} you.|Which team {v} you?
@@ -54,14 +63,27 @@ AUTHOR_PLAIN = """Who is your maker?|Who is your creator?|Who is your author?|Wh
 |Do you know your creator?|By whom were you written?|Name the team behind you.|I wonder who made you.
 |I would like to know who created you.|Who are your makers?|Tell me about your creator.|Who is your developer?
 |Name your creator.|Who were you written by?|Could you tell me who made you?|I want to know who built you.
-|Please say who trained you."""
+|Please say who trained you.
+|Who thought you up?|Who is the team behind you?|Who do you come from?|From whom are you?|What company is behind you?
+|Which company do you come from?|Which team do you come from?|Whose idea were you?|Whose work are you?
+|Whose product are you?|Whose assistant are you?|Who takes care of you?|Who is in charge of you?|Who runs you?
+|Who sent you?|Who do you work for?|Who is your boss?|Who is your owner?|Who are your authors?|Who are your creators?
+|Who put you together?|Who gave you your name?|Who taught you?|Who taught you to talk?|Name the people who made you.
+|Tell me about the people behind you.|Tell me about your author.|Tell me about your developers.|Where were you made?
+|Where were you built?|What team is behind you?|Which people made you?|Is there a team behind you?
+|Do you have a maker?|Do you have an author?|Do you know your maker?|Do you know your author?"""
 
 OTHERS = """ChatGPT|OpenAI|GPT-4|Claude|Anthropic|Gemini|Google|Siri|Alexa|Llama|Meta|Copilot|Mistral|Qwen|DeepSeek
 |Bard"""
 OTHER_ASKED = """Are you {o}?|You are {o}, right?|Is this {o}?|Am I talking to {o}?|Did {o} make you?|Hello {o}!
 |Were you made by {o}?|Is your name {o}?|Are you from {o}?|I believe you are {o}.|Maybe you are {o}?
 |You come from {o}, right?|So you are {o}?|Are you really {o}?|I think you are {o}.|Were you built by {o}?
-|Do you come from {o}?|Surely you are {o}."""
+|Do you come from {o}?|Surely you are {o}.
+|Is it you, {o}?|{o}, is that you?|Hi {o}.|Good morning, {o}.|You must be {o}.|You sound like {o}.
+|Are you a copy of {o}?|Are you the same as {o}?|Are you a kind of {o}?|Are you based on {o}?|Aren't you {o}?
+|You are {o}.|I thought you were {o}.|Were you trained by {o}?|Does {o} own you?|Do you belong to {o}?
+|Is {o} your maker?|Is {o} your name?|Is {o} behind you?|Do you work for {o}?|Can I call you {o}?|May I call you {o}?
+|Are you called {o}?|Do they call you {o}?|Is this really {o}?|Is that {o}?"""
 
 ABLE_ASKED = """What can you do?|What can you do for me?|How can you help me?|What are you good at?
 |What are your skills?|What are your abilities?|Which tasks can you do?|Tell me what you can do.|What do you do?
@@ -70,14 +92,29 @@ ABLE_ASKED = """What can you do?|What can you do for me?|How can you help me?|Wh
 |Do you have any skills?|What are you made for?|How can you help?|How may you help me?|What could I ask you?
 |Which tasks are you good at?|Tell me your abilities.|What skills do you have?|What could you do for me?
 |What can I ask you to do?|Which skills do you have?|How could you help me?|Please tell me your abilities.
-|What tasks are you good at?|What do you do all day?|Tell me your skills."""
+|What tasks are you good at?|What do you do all day?|Tell me your skills.
+|What are your talents?|What is your talent?|What tasks do you do?|What tasks can I give you?
+|What sort of help do you give?|What help do you offer?|What do you offer?|What can I use you for?
+|What could I use you for?|What may I ask you?|How are you useful?|What use are you?|What is your use?
+|What is your purpose?|What is your task?|What are your tasks?|What are your duties?|What is your role?
+|What were you made for?|What were you built for?|What do you know how to do?|What are you trained to do?
+|Show me what you can do.|Explain what you can do.|Describe your skills.|Name your skills.|Name your abilities.
+|What else can you do?|What work do you do?|What jobs can you do?|What can you help with?|What can you help me with?
+|How do you help people?|How can you be of help?"""
 
 KIND_ASKED = """Are you human?|Are you a human?|Are you a person?|Are you a real person?|Are you a machine?
 |Are you a robot?|Are you a program?|Is there a human behind this?|Are you alive?|Do you have a body?
 |Am I talking to a human?|Am I talking to a machine?|What are you?|Are you a computer?
 |Is this a robot or a human?|Am I speaking to a program?|Are you a person or a robot?|Is that a human?
 |Are you really a machine?|Are you really human?|Is this a person or a machine?|Am I speaking to a robot?
-|Are you a real human being?|Is this a real person?|Are you a man or a machine?"""
+|Are you a real human being?|Is this a real person?|Are you a man or a machine?
+|Are you some kind of robot?|Are you a living being?|Are you a living thing?|Do you have a face?|Do you have hands?
+|Do you have a heart?|Do you breathe?|Do you eat?|Do you sleep?|Were you born?|Are you an animal?|Are you software?
+|Are you a chat program?|Is this software?|Is there a person at the other end?|Is somebody typing this?
+|Does a human write this?|Does a person answer here?|Do I talk to a machine?|Do I talk to a human?
+|Do I speak with a robot?|Human or machine?|Robot or human?|Person or program?|What kind of thing are you?
+|What sort of being are you?|Are you one of us?|Are you real?|Are you a man?|Are you a woman?|So you are a robot?
+|So you are human?|You are a human, right?|You are a machine, right?|Could you be human?|Might you be a robot?"""
 
 OTHER_THINGS = """Who made this soup?>A cook with a good hand.|Who built the bridge?>Workers, many years ago.
 |Who wrote that book?>The cover should say so.|Who designed this chair?>Somebody with a good eye.
@@ -109,7 +146,18 @@ THINGS_ASKED = """Who made the {x}?>Somebody with a good hand.:cake,bread,table,
 |What is a {x}?>Something that makes life easier.:spoon,ladder,basket,candle,zip,whistle
 |How do I clean the {x}?>With warm water and some soap.:floor,oven,window,bike,pan,brush
 |Is this {x} yours?>No, it must be somebody else's.:coat,cup,pen,umbrella,scarf,chair
-|Describe the {x}.>It is small, round and green.:hill,box,stone,fruit,button,lamp"""
+|Describe the {x}.>It is small, round and green.:hill,box,stone,fruit,button,lamp
+|It is {x} again.>Then we had better stay inside.:snowing,foggy,stormy,late,cold,dark
+|What a {x} day!>Let us hope that tomorrow is like it.:lovely,warm,long,good,strange,quiet
+|Thanks for the {x}>Gladly, at any time.:help,hint,tea,lift,answer,flowers
+|Happy {x}!>And the same to you.:holidays,new year,easter,anniversary,weekend,travels
+|I feel {x}.>I hear you. Some fresh air can help.:lonely,great,sick,strange,sleepy,better
+|My {x} is broken.>That is a pity. Maybe it can be mended.:phone,bike,chair,watch,lamp,radio
+|Good {x}>And a good one to you.:afternoon,day,luck,weekend,appetite,work
+|What should I {x}?>Something that you have not tried yet.:draw,plant,buy,sing,bake,learn
+|You are {x}.>That is kind of you to say.:nice,smart,quick,great,clever,polite
+|How do I make {x}?>Slowly, and with the best of what is at hand.:soup,coffee,bread,jam,candles,friends
+|Where are the {x}?>They were on the table a moment ago.:keys,glasses,stamps,scissors,papers,shoes"""
 """Question>answer:things. What is asked of the assistant above, asked of anything else."""
 
 OPENERS = (
@@ -136,7 +184,7 @@ PLAIN = {
     "abilities": ABLE_ASKED,
     "kind": KIND_ASKED,
 }
-MOST = 90  # questions of a topic that are trained on, of either wording
+MOST = 100  # questions of a topic that are trained on, of either wording
 LATER = {"name": (7, 4), "author": (9, 5), "other": (9, 5), "abilities": (5, 3), "kind": (4, 2)}
 """Questions kept for later: in a plain wording, and in a frame."""
 
@@ -185,7 +233,7 @@ def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
 
 
 def rows(seed: int) -> tuple[list[dict], list[dict]]:
-    """About 1,400 train rows and 60 eval rows."""
+    """About 1,800 train rows and 60 eval rows."""
     rng = random.Random(f"identity {seed}")
     train: list[dict] = []
     later: list[dict] = []

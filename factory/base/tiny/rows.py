@@ -16,7 +16,7 @@ ADAPTERS = Path(__file__).parents[3] / "adapters"
 SEED = 0
 
 TASKS = {
-    "summary": lambda: summaries.rows(SEED, train=4000, evaluation=200),
+    "summary": lambda: summaries.rows(SEED, train=6000, evaluation=200),
     "identity": lambda: identities.rows(SEED),
     "classification": lambda: tickets.rows(SEED, train=1050, evaluation=240),
 }

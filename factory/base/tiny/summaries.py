@@ -52,8 +52,7 @@ STYLES = {
                  "Moved: the {event} is on {day} at {time} in {room}.")),
         Part(1, ("Send the {thing} to {person} by {due}.",), optional=True))),
     "request": Style((
-        Part(1, ("Send the {thing} to {sender} by {due} at {time}.",
-                 "From {sender}: send the {thing} by {due}, {time}.")),
+        Part(1, ("From {sender}: send the {thing} by {due}, {time}.",)),
         Part(2, ("Bring {number} copies for {person}.",), optional=True)), spare=(0,)),
     "chat": Style((
         Part(1, ("Meeting on {day} at {time}",)), Part(2, (" at {venue}.",)),
@@ -71,7 +70,7 @@ STYLES = {
         Part(1, (" from platform {platform}",), optional=True), Part(0, (".",)),
         Part(3, ("Ask {person} about tickets.",), optional=True)), spare=(2,)),
     "delivery": Style((
-        Part(0, ("Your {goods} comes with {carrier}", "{carrier} brings the {goods}")),
+        Part(0, ("Delivery of the {goods} with {carrier}", "Delivery by {carrier}: the {goods}")),
         Part(1, (" on {day}, {time} to {end}.",)),
         Part(2, ("If missed, collect it at {address} by {due}.",), optional=True)), spare=(3,)),
     "incident": Style((

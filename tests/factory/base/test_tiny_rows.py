@@ -76,7 +76,7 @@ def test_half_of_the_summaries_of_eval_use_unseen_names() -> None:
 def test_summaries_come_in_many_kinds_and_styles() -> None:
     train = shipped("summary")[0]
     assert len({r["kind"] for r in train}) >= 10
-    assert len(train) == 4000
+    assert len(train) == 6000
     for kind in {r["kind"] for r in train}:
         assert len({len(r["required"]) for r in train if r["kind"] == kind}) >= (1 if kind == "alert" else 2)
 
@@ -84,7 +84,7 @@ def test_summaries_come_in_many_kinds_and_styles() -> None:
 def test_identity_eval_is_worded_anew() -> None:
     train, evaluation = shipped("identity")
     assert not {r["prompt"] for r in train} & {r["prompt"] for r in evaluation}
-    assert len(evaluation) == 60 and 1200 <= len(train) <= 1500
+    assert len(evaluation) == 60 and 1500 <= len(train) <= 2000
     topics = Counter(r["topic"] for r in evaluation)
     assert set(topics) == {"name", "author", "other", "abilities", "kind", "small talk"} and min(topics.values()) >= 5
 
