@@ -9,7 +9,7 @@ from evals import tables, text
 from evals.answers import stored
 from factory.recipe import load
 from factory.terminal import err, out
-from factory.verbs.answering import dataset
+from factory.verbs.answering import dataset, forget
 from factory.verbs.registry import promote
 from factory.verbs.train import train
 from serve.server import Options, running
@@ -36,6 +36,7 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     console.print(f"Names in the summaries that the base has never seen: {copied} of {names} copied right\n")
     questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
+    forget()
     with running(Options(port=0, base=made[0]["base"])) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         console.print(f"[bold]Three adapters on one base, at {url}/v1[/]\n")
