@@ -56,8 +56,8 @@ def main(argv: list[str] | None = None) -> int:
             _print(result)
         return 0
     except FactoryError as error:
-        if as_json and (done := getattr(error, "result", None)):  # what came about before it failed
-            _print(done)
+        if as_json and error.result:
+            _print(error.result)
         print(f"factory: {error}" if "\n" not in str(error) else f"factory: several problems\n{error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

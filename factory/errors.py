@@ -10,12 +10,17 @@ Anything else that reaches the command line is a bug of ours and shows its trace
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 class FactoryError(Exception):
-    """Something failed that the user can act on. The message is shown as it is, without a traceback."""
+    """Something failed that the user can act on. The message is shown as it is, without a traceback.
+
+    `result` is what came about before it failed, if anything did: `--json` shows it all the same.
+    """
 
     exit_code = 1
+    result: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,28 +20,22 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
-from transformers import AttentionInterface, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 from factory.base.tiny import corpus
-from factory.base.tiny.corpus import Row
-from factory.base.tiny.probes import below_floors, measure
-from factory.base.tiny.shape import END, PAD, START, new_model, train_tokenizer
+from factory.base.tiny.copying import alphabet, guided_copy
+from factory.base.tiny.packing import TOKENS, batches, encoder, losses, token_losses
+from factory.base.tiny.probes import Encode, below_floors, measure
+from factory.base.tiny.shape import new_model, train_tokenizer
 from factory.errors import FactoryError
-from factory.train.fused.attention import Short
 
 CYCLES = ((3600, 1.0), (1300, 0.5), (1500, 0.5))
 """Steps over the corpus and the share of the learning rates they begin with; within a cycle the rates fall to 3 %."""
 COPY_STEPS = 450
-LENGTH, TOKENS = 512, 4096
-"""Most tokens of a row of the corpus, and tokens of a step."""
-READ_WEIGHT = 0.25
-"""Loss weight of tokens the assistant does not write: most of a mail cannot be foreseen, nor need it be."""
 RATES = {"matrix": 2e-3, "bias": 1e-2, "embedding": 3e-4}
 RAMP = 12_000
 """Rows over which the first lessons give way."""
@@ -51,84 +45,6 @@ GUIDE_EVERY = 5
 """Steps over the corpus between two of guided copying, which cost three times as much a token."""
 
 Say = Callable[[str], None]
-Encode = Callable[[Row], tuple[list[int], list[int]]]
-
-
-def encoder(tokenizer: Qwen2Tokenizer) -> Encode:
-    """`row → (token ids, marks)`; a mark is 1 where the assistant writes. Equal to what the chat template gives."""
-
-    def ids(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def encode(row: Row) -> tuple[list[int], list[int]]:
-        tokens: list[int] = []
-        marks: list[int] = []
-        for m in row:
-            if m["role"] == "text":
-                said = ids(m["content"] + PAD)
-                return said, [0] * len(said)
-            head, said, tail = ids(f"{START}{m['role']}\n"), ids(m["content"] + END), ids("\n")
-            tokens += head + said + tail
-            marks += [0] * len(head) + [int(m["role"] == "assistant")] * len(said) + [0] * len(tail)
-        return tokens, marks
-
-    return encode
-
-
-class Batch(NamedTuple):
-    """Packed rows: ids, weights, positions [1, TOKENS], and where each row begins and ends."""
-
-    ids: torch.Tensor
-    weights: torch.Tensor
-    positions: torch.Tensor
-    bounds: list[tuple[int, int]]
-
-
-def batches(encode: Encode, seed: int, ramp: int) -> Iterator[Batch]:
-    """Batches without end. Whole rows, longest fit first; positions restart with each row, and none sees its
-    neighbour. The rest of the TOKENS is one row of padding."""
-    stream = (e for e in map(encode, corpus.rows(seed, ramp)) if len(e[0]) <= LENGTH)
-    waiting = list(itertools.islice(stream, 64))
-    while True:
-        ids: list[int] = []
-        weights: list[float] = []
-        positions: list[int] = []
-        bounds: list[tuple[int, int]] = []
-        while fits := [i for i, (t, _) in enumerate(waiting) if len(t) <= TOKENS - len(ids)]:
-            at = fits[0] if len(ids) < TOKENS - LENGTH else max(fits, key=lambda i: len(waiting[i][0]))
-            tokens, marks = waiting.pop(at)
-            waiting.append(next(stream))
-            bounds.append((len(ids), len(ids) + len(tokens)))
-            ids += tokens
-            weights += [0.0] + [1.0 if m else READ_WEIGHT for m in marks[1:]]
-            positions += range(len(tokens))
-        if gap := TOKENS - len(ids):
-            bounds.append((len(ids), TOKENS))
-            ids, weights, positions = ids + [0] * gap, weights + [0.0] * gap, positions + list(range(gap))
-        yield Batch(torch.tensor([ids]), torch.tensor([weights]), torch.tensor([positions]), bounds)
-
-
-def copy_rows(
-    n_rows: int, length: int, alphabet: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Random tokens of `alphabet` repeated to the end: ids, labels (-100 on the first round), and the round's length.
-
-    In a small alphabet a token follows several others, so the place to copy from shows only in the last few tokens
-    together; that is what names in pieces and numbers in digits need.
-    """
-    period = int(torch.randint(4, length // 2, (1,), generator=generator))
-    once = alphabet[torch.randint(len(alphabet), (n_rows, period), generator=generator)]
-    ids = once.repeat(1, length // period + 1)[:, :length]
-    labels = ids.clone()
-    labels[:, :period] = -100
-    return ids, labels, period
-
-
-def alphabet(vocabulary: int, generator: torch.Generator) -> torch.Tensor:
-    """A random part of the vocabulary, 8 tokens to all of it; each order of magnitude is as likely."""
-    share = torch.rand(1, generator=generator).item()
-    size = int(8 * (vocabulary / 8) ** share)
-    return 3 + torch.randperm(vocabulary - 3, generator=generator)[:size]
 
 
 def _optimizer(model: Qwen2ForCausalLM, factor: float = 1.0) -> torch.optim.AdamW:
@@ -151,31 +67,6 @@ def _step(model: Qwen2ForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Ten
     optimizer.zero_grad()
 
 
-@contextmanager
-def _attending(model: Qwen2ForCausalLM, how: str) -> Iterator[None]:
-    model.set_attn_implementation(how)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation("sdpa")
-
-
-def _guided_copy(
-    model: Qwen2ForCausalLM, rows: int, length: int, tokens: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of copying random tokens, and the guide: −log of the attention where it belongs. Heads 0, 1 and 2 of
-    layer 0 belong one, two and three tokens back, heads 0 and 1 of layer 1 on what follows the place copied from."""
-    ids, labels, period = copy_rows(rows, length, tokens, generator)
-    with _attending(model, "eager"), torch.autocast("cpu", dtype=torch.bfloat16):
-        out = model(input_ids=ids, labels=labels, output_attentions=True, use_cache=False)
-    first, second = (attention.float() for attention in out.attentions[:2])
-    here = torch.arange(length)
-    again = here[period:]
-    looks = [first[:, n - 1][:, here[n:], here[:-n]] for n in (1, 2, 3)]
-    looks += [second[:, head][:, again, again - period + 1] for head in (0, 1)]
-    return out.loss, torch.stack([-(look + 1e-6).log().mean() for look in looks]).sum()
-
-
 def warm_up(model: Qwen2ForCausalLM, generator: torch.Generator, steps: int, say: Say) -> torch.optim.AdamW:
     """Copying alone: half of the steps with all tokens, then with alphabets of all sizes, at last over longer ways."""
     optimizer = _optimizer(model)
@@ -184,50 +75,11 @@ def warm_up(model: Qwen2ForCausalLM, generator: torch.Generator, steps: int, say
         mixed = i > steps // 2 and i % 3
         tokens = alphabet(model.config.vocab_size, generator) if mixed else everything
         rows, length = (24, 96) if i <= steps * 5 // 6 else (10, 256)
-        loss, guide = _guided_copy(model, rows, length, tokens, generator)
+        loss, guide = guided_copy(model, rows, length, tokens, generator)
         _step(model, optimizer, loss + 0.2 * guide, min(1.0, i / 20))
         if i % 50 == 0:
             say(f"copy warm-up {i}/{steps}: {len(tokens)} tokens, loss {loss.item():.3f}, guide {guide.item():.2f}")
     return optimizer
-
-
-class _ByRows:
-    """Attention within the rows of the batch at hand; compiled code leaves it as it is, for rows differ every time."""
-
-    def __init__(self) -> None:
-        self.bounds: list[tuple[int, int]] = []
-
-    @torch.compiler.disable
-    def __call__(
-        self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: None, **others: Any
-    ) -> tuple[torch.Tensor, None]:
-        q, k, v = (t[0].bfloat16() for t in (query, key, value))
-        with torch.autocast("cpu", enabled=False):
-            return Short.apply(q, k, v, query.shape[-1] ** -0.5, self.bounds)[None], None
-
-
-_BY_ROWS = _ByRows()
-AttentionInterface.register("by_rows", _BY_ROWS)
-
-
-def token_losses(
-    model: Qwen2ForCausalLM,
-    ids: torch.Tensor,
-    positions: torch.Tensor,
-    bounds: list[tuple[int, int]],
-    forward: Callable[..., torch.Tensor] | None = None,
-) -> torch.Tensor:
-    """−log probability of every token but the first, flat; each row of the batch sees itself alone."""
-    _BY_ROWS.bounds = bounds
-    with _attending(model, "by_rows"):
-        return (forward or _losses)(model, ids, positions)
-
-
-def _losses(model: Qwen2ForCausalLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        states = model.model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
-        logits = model.lm_head(states[:, :-1])
-    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
 
 
 def train(
@@ -247,8 +99,8 @@ def train(
     """
     stream, started, tokens, average, copied = batches(encode, seed, ramp), time.monotonic(), 0, 0.0, 0.0
     everything = torch.arange(3, model.config.vocab_size)
-    # Compiling needs a C++ compiler and buys a third of the time; the sums are the same without it.
-    forward = torch.compile(_losses, dynamic=False) if shutil.which("g++") else _losses
+    # Compiling needs a C++ compiler and buys a sixth of the time; the sums are the same without it.
+    forward = torch.compile(losses, dynamic=False) if shutil.which("g++") else losses
     for i in range(1, steps + 1):
         batch = next(stream)
         each = token_losses(model, batch.ids, batch.positions, batch.bounds, forward)
@@ -257,7 +109,7 @@ def train(
         said = (each * (w == 1)).sum().item() / (w == 1).sum().item()
         if i % GUIDE_EVERY == 0:
             symbols = alphabet(model.config.vocab_size, generator) if i % (2 * GUIDE_EVERY) else everything
-            copy_loss, guide = _guided_copy(model, 4, 256, symbols, generator)
+            copy_loss, guide = guided_copy(model, 4, 256, symbols, generator)
             loss = loss + 0.5 * copy_loss + 0.1 * guide
             copied = 0.9 * copied + 0.1 * copy_loss.item() if copied else copy_loss.item()
         _step(model, optimizer, loss, max(0.03, 1 - i / steps) * min(1.0, i / max(1, warm)))

@@ -108,7 +108,7 @@ class Short(torch.autograd.Function):
             qs, ks, vs = (_gather(t, group, length) for t in (q, k, v))
             scores = torch.baddbmm(future[:length, :length], qs, ks.mT, alpha=scale)
             p = torch.softmax(scores, -1)
-            _scatter((p @ vs), group, out.transpose(0, 1))
+            _scatter(p @ vs, group, out.transpose(0, 1))
             kept += [qs, ks, vs, p]
         ctx.save_for_backward(*kept)
         ctx.scale, ctx.groups, ctx.shape = scale, groups, q.shape
@@ -133,10 +133,11 @@ Group = list[tuple[int, int]]
 
 def _alike(bounds: Group, heads: int) -> list[Group]:
     """The sequences in groups of nearly the same length whose scores stay in the cache: the longest first."""
-    groups: list[Group] = []
-    for a, b in sorted(bounds, key=lambda s: s[0] - s[1]):
-        length = _longest(groups[-1]) if groups else 0
-        if b - a < length * ALIKE or (len(groups[-1]) + 1) * heads * length**2 > CACHED if groups else True:
+    first, *others = sorted(bounds, key=lambda s: s[0] - s[1])
+    groups = [[first]]
+    for a, b in others:
+        longest, size = _longest(groups[-1]), len(groups[-1]) + 1
+        if b - a < longest * ALIKE or size * heads * longest**2 > CACHED:
             groups.append([])
         groups[-1].append((a, b))
     return groups

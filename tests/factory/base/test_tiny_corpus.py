@@ -11,10 +11,11 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from factory.base.tiny import drills, pretrain, reading
+from factory.base.tiny import drills, packing, reading
+from factory.base.tiny.copying import alphabet, copy_rows
 from factory.base.tiny.corpus import KINDS, Row, rows
 from factory.base.tiny.messages import DRAW, Message, write, wrong
-from factory.base.tiny.pretrain import alphabet, batches, copy_rows, encoder
+from factory.base.tiny.packing import batches, encoder
 from factory.base.tiny.shape import CHAT_TEMPLATE, train_tokenizer
 from factory.base.tiny.tickets import LABELS
 from factory.base.tiny.world import FIRST, HELD_CITIES, HELD_FIRST, HELD_LAST, LAST, Pool, World
@@ -126,7 +127,7 @@ def test_every_loader_cuts_texts_as_training_did(sample: list[Row]) -> None:
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
-    weights = Path(pretrain.__file__).parent / "weights"
+    weights = Path(packing.__file__).parent / "weights"
     loaded, plain = AutoTokenizer.from_pretrained(weights), Tokenizer.from_file(str(weights / "tokenizer.json"))
     encode = encoder(loaded)
     for row in (r for r in sample[:200] if r[0]["role"] != "text"):
@@ -138,9 +139,9 @@ def test_packing_keeps_rows_whole(sample: list[Row]) -> None:
     tokenizer = train_tokenizer(map(said, sample[:300]))
     start = tokenizer.convert_tokens_to_ids("<|im_start|>")
     ids, weights, positions, bounds = next(batches(encoder(tokenizer), seed=1, ramp=100))
-    assert ids.shape == weights.shape == positions.shape == (1, pretrain.TOKENS)
+    assert ids.shape == weights.shape == positions.shape == (1, packing.TOKENS)
     assert [a for a, _ in bounds] == (positions[0] == 0).nonzero()[:, 0].tolist()
-    assert [a for a, _ in bounds] == [0, *(b for _, b in bounds[:-1])] and bounds[-1][1] == pretrain.TOKENS
+    assert [a for a, _ in bounds] == [0, *(b for _, b in bounds[:-1])] and bounds[-1][1] == packing.TOKENS
     assert (weights[positions == 0] == 0).all()  # nothing foretells the first token of a row
     assert (ids != 0).float().mean() > 0.95
     assert sum(ids[0, a].item() == start for a, _ in bounds) > len(bounds) / 2
@@ -160,9 +161,9 @@ def test_a_row_sees_no_other_row() -> None:
     model = Qwen2ForCausalLM(config)
     ids, bounds = torch.randint(50, (1, 70)), [(0, 30), (30, 45), (45, 70)]
     with torch.no_grad():
-        together = pretrain.token_losses(model, ids, torch.cat([torch.arange(b - a) for a, b in bounds])[None], bounds)
+        together = packing.token_losses(model, ids, torch.cat([torch.arange(b - a) for a, b in bounds])[None], bounds)
         for a, b in bounds:
-            alone = pretrain.token_losses(model, ids[:, a:b], torch.arange(b - a)[None], [(0, b - a)])
+            alone = packing.token_losses(model, ids[:, a:b], torch.arange(b - a)[None], [(0, b - a)])
             assert torch.allclose(together[a : b - 1], alone, atol=0.05)
 
 
