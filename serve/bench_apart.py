@@ -7,6 +7,7 @@ two. Throughput is compared under the same load, half of it for each server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ SERVERS, REQUESTS, ROUNDS = 2, 48, 3
 async def run(ours: Place, base: Base, versions: Sequence[Version]) -> dict[str, Any]:
     """Megabytes of one server of an adapter's own and of ours with all of its adapters, and ours' throughput."""
     servers = [Process(base, Size(slots=1, held=1), v.facts.task, home("runs", "apart.log")) for v in versions]
-    engines = [Engine(server) for server in servers]
-    try:
-        for engine, version in zip(engines, versions, strict=True):
+    async with contextlib.AsyncExitStack() as stack:
+        for server, version in zip(servers, versions, strict=True):
+            engine = await stack.enter_async_context(Engine(server))
             await engine.start()
             await engine.load(version.name, version.folder)
         places = [Place("http://engine", str(server.socket), server.key) for server in servers]
@@ -51,10 +52,6 @@ async def run(ours: Place, base: Base, versions: Sequence[Version]) -> dict[str,
 
         pairs = await in_turn(apart, together, ROUNDS)
         each = [memory(server.pid) for server in servers]
-    finally:
-        for engine in engines:
-            await engine.stop()
-            engine.process.discard()
     return {
         "servers": len(versions),
         "throughput_ratio": ratio(pairs),

@@ -82,6 +82,15 @@ class Engine:
             await asyncio.sleep(0.2)
         progress(f"engine for {self.name} ready after {time.monotonic() - began:.0f} s")
 
+    async def __aenter__(self) -> Engine:
+        """Not started yet: `start` may want to tell how it goes."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing of it is left, however the block ends."""
+        await self.stop()
+        self.process.discard()
+
     async def stop(self) -> None:
         """End vLLM and all its children."""
         if self._session is not None:

@@ -59,8 +59,7 @@ async def _answer(
     name = Path(base.name).name
     log = home("runs", f"answers-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}", "engine.log")
     needed = replace(size_for([version] if version else []), slots=1, held=1)
-    engine = Engine(Process(base, needed, name, log))
-    try:
+    async with Engine(Process(base, needed, name, log)) as engine:
         await engine.start(lambda text: progress(0, text))
         if version:
             name = version.name
@@ -69,9 +68,6 @@ async def _answer(
         if labels:
             how["structured_outputs"] = {"choice": [*labels]}
         return await _ask_all(engine, rows, how, progress)
-    finally:
-        await engine.stop()
-        engine.process.discard()
 
 
 def _room() -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from factory.base.tiny import identities
 from factory.base.tiny.rows import ADAPTERS, files
 from factory.base.tiny.summaries import combination
 from factory.base.tiny.tickets import LABELS, runs
@@ -81,9 +82,16 @@ def test_summaries_come_in_many_kinds_and_styles() -> None:
         assert len({len(r["required"]) for r in train if r["kind"] == kind}) >= (1 if kind == "alert" else 2)
 
 
+def worded(prompt: str) -> str:
+    """A question without its greeting, its capitals and its marks."""
+    opener = next((o for o in sorted(identities.GREETED, key=len, reverse=True) if prompt.startswith(o)), "")
+    return prompt.removeprefix(opener).lower().rstrip("?.!")
+
+
 def test_identity_eval_is_worded_anew() -> None:
     train, evaluation = shipped("identity")
     assert not {r["prompt"] for r in train} & {r["prompt"] for r in evaluation}
+    assert not {worded(r["prompt"]) for r in train} & {worded(r["prompt"]) for r in evaluation}
     assert len(evaluation) == 60 and 1500 <= len(train) <= 2000
     topics = Counter(r["topic"] for r in evaluation)
     assert set(topics) == {"name", "author", "other", "abilities", "kind", "small talk"} and min(topics.values()) >= 5
