@@ -14,7 +14,7 @@ from factory.base.tiny import corpus
 from factory.base.tiny.corpus import Row
 from factory.base.tiny.probes import Encode
 from factory.base.tiny.shape import END, PAD, START
-from factory.train.fused.attention import Short
+from factory.train.fused.attention import Short, Span
 
 LENGTH, TOKENS = 512, 4096
 """Most tokens of a row of the corpus, and tokens of a step."""
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     ids: torch.Tensor
     weights: torch.Tensor
     positions: torch.Tensor
-    bounds: list[tuple[int, int]]
+    bounds: list[Span]
 
 
 def batches(encode: Encode, seed: int, ramp: int) -> Iterator[Batch]:
@@ -61,17 +61,17 @@ def batches(encode: Encode, seed: int, ramp: int) -> Iterator[Batch]:
         ids: list[int] = []
         weights: list[float] = []
         positions: list[int] = []
-        bounds: list[tuple[int, int]] = []
+        bounds: list[Span] = []
         while fits := [i for i, (t, _) in enumerate(waiting) if len(t) <= TOKENS - len(ids)]:
             at = fits[0] if len(ids) < TOKENS - LENGTH else max(fits, key=lambda i: len(waiting[i][0]))
             tokens, marks = waiting.pop(at)
             waiting.append(next(stream))
-            bounds.append((len(ids), len(ids) + len(tokens)))
+            bounds.append(Span(len(ids), len(ids) + len(tokens)))
             ids += tokens
             weights += [0.0] + [1.0 if m else READ_WEIGHT for m in marks[1:]]
             positions += range(len(tokens))
         if gap := TOKENS - len(ids):
-            bounds.append((len(ids), TOKENS))
+            bounds.append(Span(len(ids), TOKENS))
             ids, weights, positions = ids + [0] * gap, weights + [0.0] * gap, positions + list(range(gap))
         yield Batch(torch.tensor([ids]), torch.tensor([weights]), torch.tensor([positions]), bounds)
 
@@ -90,7 +90,7 @@ class _ByRows:
     """Attention within the rows of the batch at hand; compiled code leaves it as it is, for rows differ every time."""
 
     def __init__(self) -> None:
-        self.bounds: list[tuple[int, int]] = []
+        self.bounds: list[Span] = []
 
     @torch.compiler.disable
     def __call__(
@@ -109,7 +109,7 @@ def token_losses(
     model: Qwen2ForCausalLM,
     ids: torch.Tensor,
     positions: torch.Tensor,
-    bounds: list[tuple[int, int]],
+    bounds: list[Span],
     forward: Callable[..., torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """−log probability of every token but the first, flat; each row of the batch sees itself alone."""

@@ -3,14 +3,16 @@
 transformers recognises a packed row by its position ids, but then SDPA gets a mask over the whole row and its cost
 grows with the square of the row. A registered attention function gets no mask at all (`masking_utils` builds none for
 names it does not know) and the sequence boundaries as the keyword arguments transformers has for flash attention.
+Sequences that begin alike may share their beginning: it stands in the row once and they attend to it (`leads`; the idea
+of prefix sharing, arXiv 2410.20305).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +46,7 @@ def attend(
     *,
     cu_seq_lens_q: torch.Tensor,
     max_length_q: int,
+    leads: Sequence[tuple[int, int]] | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **others: Any,
@@ -51,7 +54,8 @@ def attend(
     """Causal attention within each sequence; transformers' attention signature.
 
     query [1, heads, N, D], key and value [1, kv heads, N, D] → [1, N, heads, D]. `cu_seq_lens_q` [sequences + 1] are
-    the boundaries. Errors: a feature of a model's attention that is not built here.
+    the boundaries; sequence i also attends to the tokens leads[i], which must come before it in meaning (only where
+    `can_share` says so). Errors: a feature of a model's attention that is not built here.
     """
     for unknown in ("softcap", "s_aux", "position_bias"):
         if others.get(unknown) is not None:
@@ -73,7 +77,8 @@ def attend(
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     bounds = list(pairwise(cu_seq_lens_q.tolist()))
     if max_length_q <= SHORT and window is None:
-        return Short.apply(query[0], key[0], value[0], scale, bounds)[None], None
+        spans = [Span(a, b, *lead) for (a, b), lead in zip(bounds, leads or [(0, 0)] * len(bounds), strict=True)]
+        return Short.apply(query[0], key[0], value[0], scale, spans)[None], None
     outs = []
     for a, b in bounds:
         mask = None
@@ -87,6 +92,32 @@ def attend(
     return torch.cat(outs, 2).transpose(1, 2), None
 
 
+def can_share(model: Any, longest: int) -> bool:
+    """Whether sequences of up to `longest` tokens may share beginnings: where plain products attend.
+
+    CUDA's kernel takes queries and keys of unlike length too, but that was not tried.
+    """
+    window = getattr(model.config, "sliding_window", None) or longest
+    return model.device.type == "cpu" and longest <= min(SHORT, window)
+
+
+class Span(NamedTuple):
+    """Tokens start..end of a row, which attend to lead_start..lead_end and, causally, to themselves."""
+
+    start: int
+    end: int
+    lead_start: int = 0
+    lead_end: int = 0
+
+    @property
+    def own(self) -> int:
+        return self.end - self.start
+
+    @property
+    def lead(self) -> int:
+        return self.lead_end - self.lead_start
+
+
 class Short(torch.autograd.Function):
     """Attention of short sequences by plain products, the probabilities kept for the way back.
 
@@ -96,17 +127,18 @@ class Short(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, bounds: list[tuple[int, int]]
+        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, spans: list[Span]
     ) -> torch.Tensor:
         heads, n, width = q.shape
         out = q.new_empty(n, heads, width)
-        longest = max(b - a for a, b in bounds)
-        future = torch.full((longest, longest), float("-inf"), dtype=q.dtype, device=q.device).triu(1)
-        groups, kept = _alike(bounds, heads), []
+        longest, lead = max(s.own for s in spans), max(s.lead for s in spans)
+        future = torch.full((longest, lead + longest), float("-inf"), dtype=q.dtype, device=q.device).triu(lead + 1)
+        groups, kept = _alike(spans, heads), []
         for group in groups:
-            length = _longest(group)
-            qs, ks, vs = (_gather(t, group, length) for t in (q, k, v))
-            scores = torch.baddbmm(future[:length, :length], qs, ks.mT, alpha=scale)
+            first = group[0]
+            qs = _gather(q, group, first.own)
+            ks, vs = (_gather(t, group, first.own, first.lead) for t in (k, v))
+            scores = torch.baddbmm(future[: first.own, lead - first.lead : lead + first.own], qs, ks.mT, alpha=scale)
             p = torch.softmax(scores, -1)
             _scatter(p @ vs, group, out.transpose(0, 1))
             kept += [qs, ks, vs, p]
@@ -117,50 +149,56 @@ class Short(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         grad = grad.transpose(0, 1)
-        dq, dk, dv = (grad.new_empty(ctx.shape) for _ in range(3))
+        dq = grad.new_empty(ctx.shape)
+        # A shared beginning is owed something by every sequence after it: summed in fp32.
+        dk, dv = (grad.new_zeros(ctx.shape, dtype=torch.float32) for _ in range(2))
         kept = iter(ctx.saved_tensors)
         for group, (qs, ks, vs, p) in zip(ctx.groups, zip(kept, kept, kept, kept, strict=True), strict=True):
-            g = _gather(grad, group, p.shape[-1])
-            _scatter(p.mT @ g, group, dv)
+            g = _gather(grad, group, group[0].own)
+            _add(p.mT @ g, group, dv)
             ds = torch._softmax_backward_data(g @ vs.mT, p, -1, p.dtype).mul_(ctx.scale)
             _scatter(ds @ ks, group, dq)
-            _scatter(ds.mT @ qs, group, dk)
-        return dq, dk, dv, None, None
+            _add(ds.mT @ qs, group, dk)
+        return dq, dk.to(grad.dtype), dv.to(grad.dtype), None, None
 
 
-Group = list[tuple[int, int]]
-
-
-def _alike(bounds: Group, heads: int) -> list[Group]:
-    """The sequences in groups of nearly the same length whose scores stay in the cache: the longest first."""
-    first, *others = sorted(bounds, key=lambda s: s[0] - s[1])
+def _alike(spans: Sequence[Span], heads: int) -> list[list[Span]]:
+    """The sequences in groups of equal leads and nearly equal length whose scores stay in the cache, longest first."""
+    first, *others = sorted(spans, key=lambda s: (s.lead, -s.own))
     groups = [[first]]
-    for a, b in others:
-        longest, size = _longest(groups[-1]), len(groups[-1]) + 1
-        if b - a < longest * ALIKE or size * heads * longest**2 > CACHED:
+    for span in others:
+        longest, size = groups[-1][0], len(groups[-1]) + 1
+        scores = size * heads * longest.own * (longest.lead + longest.own)
+        if span.lead != longest.lead or span.own < longest.own * ALIKE or scores > CACHED:
             groups.append([])
-        groups[-1].append((a, b))
+        groups[-1].append(span)
     return groups
 
 
-def _longest(group: Group) -> int:
-    return group[0][1] - group[0][0]
-
-
-def _gather(t: torch.Tensor, group: Group, length: int) -> torch.Tensor:
-    """[H, N, D] → [group · H, length, D], contiguous."""
+def _gather(t: torch.Tensor, group: list[Span], own: int, lead: int = 0) -> torch.Tensor:
+    """[H, N, D] → [group · H, lead + own, D], contiguous."""
     heads, _, width = t.shape
-    out = t.new_empty(len(group), heads, length, width)
-    for i, (a, b) in enumerate(group):
-        out[i, :, : b - a] = t[:, a:b]
-        out[i, :, b - a :] = 0
+    out = t.new_empty(len(group), heads, lead + own, width)
+    for i, span in enumerate(group):
+        out[i, :, :lead] = t[:, span.lead_start : span.lead_start + lead]
+        out[i, :, lead : lead + span.own] = t[:, span.start : span.end]
+        out[i, :, lead + span.own :] = 0
     return out.flatten(0, 1)
 
 
-def _scatter(t: torch.Tensor, group: Group, out: torch.Tensor) -> None:
-    """[group · H, length, D] into [H, N, D], the filling left out."""
-    for (a, b), part in zip(group, t.unflatten(0, (len(group), -1)), strict=True):
-        out[:, a:b] = part[:, : b - a]
+def _scatter(t: torch.Tensor, group: list[Span], out: torch.Tensor) -> None:
+    """[group · H, own, D] into [H, N, D], the filling left out."""
+    for span, part in zip(group, t.unflatten(0, (len(group), -1)), strict=True):
+        out[:, span.start : span.end] = part[:, : span.own]
+
+
+def _add(t: torch.Tensor, group: list[Span], out: torch.Tensor) -> None:
+    """Add [group · H, lead + own, D] to [H, N, D] where the sequences and their leads stand."""
+    lead = group[0].lead
+    for span, part in zip(group, t.unflatten(0, (len(group), -1)), strict=True):
+        out[:, span.start : span.end] += part[:, lead : lead + span.own]
+        if lead:
+            out[:, span.lead_start : span.lead_end] += part[:, :lead]
 
 
 AttentionInterface.register(NAME, attend)

@@ -13,7 +13,7 @@ import torch
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.train.fused import memory
-from factory.train.fused.attention import packed_attention
+from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import check_packing, losses
 from factory.train.fused.layers import Layers
 from factory.train.fused.lora import alone
@@ -109,6 +109,7 @@ class Engine:
         self.checkpoint_seconds = checkpoint_seconds
         self.layers = Layers(model)
         self.longest = max(len(e.input_ids) for job in jobs for e in (*job.train, *job.eval))
+        self.share = can_share(model, self.longest)
         self.waiting = sorted(jobs, key=lambda job: size(job.train) * job.recipe.train.epochs)  # the longest runs first
         self.running: list[Run] = []
         self.results: dict[str, Trained | Failed] = {}
@@ -172,7 +173,7 @@ class Engine:
 
     def _carry(self, parts: Sequence[tuple[Run, list[Example]]]) -> bool:
         """Forward and backward of one row: adds to the gradients and losses of its runs. False: no memory for it."""
-        row = pack([(examples, run.weight) for run, examples in parts], self.model.device)
+        row = pack([(examples, run.weight) for run, examples in parts], self.model.device, self.share)
         with self.layers.carrying([run.adapter for run, _ in parts], row.slices), packed_attention(self.model):
             try:
                 total, each = losses(self.model, row)
@@ -220,7 +221,7 @@ class Engine:
         weight = 1 / max(1, learned(rest))
         while rest:
             (examples,) = share_out([rest], self.budget)
-            row = pack([(examples, weight)], self.model.device)
+            row = pack([(examples, weight)], self.model.device, self.share)
             with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
                 try:
                     loss = losses(self.model, row)[0].item()

@@ -32,6 +32,7 @@ def _hidden(model: Any, row: Row) -> torch.Tensor:
         use_cache=False,
         cu_seq_lens_q=row.bounds,
         cu_seq_lens_k=row.bounds,
+        leads=row.leads,
         max_length_q=row.longest,
         max_length_k=row.longest,
     ).last_hidden_state[0]

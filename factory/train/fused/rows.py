@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import torch
 
 from factory.train.tokens import IGNORE, Example
+
+LEAST = 8  # tokens that a shared beginning must have: the chat template's first few save nothing
 
 
 @dataclass(frozen=True)
 class Row:
     """The tensors of one step. N tokens in S sequences of P parts, M of the tokens have a next token to learn.
 
-    ids, positions [1, N] · bounds [S + 1], where sequences begin · keep [M], the positions that reach the LM head ·
+    ids, positions [1, N] · bounds [S + 1], where sequences begin · leads [S], the shared beginning (from, to) that each
+    goes on after, (0, 0) if none · longest, with its lead · keep [M], the positions that reach the LM head ·
     labels [M] · weights [M], what each token's loss counts · owners [M], the part of each · slices, the parts' tokens.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
     bounds: torch.Tensor
+    leads: list[tuple[int, int]]
     longest: int
     keep: torch.Tensor
     labels: torch.Tensor
@@ -43,42 +47,81 @@ def size(examples: Sequence[Example]) -> int:
     return sum(len(example.input_ids) for example in examples)
 
 
-def pack(parts: Sequence[tuple[Sequence[Example], float]], device: torch.device) -> Row:
+def pack(parts: Sequence[tuple[Sequence[Example], float]], device: torch.device, share: bool = False) -> Row:
     """A row of parts (examples, weight of each learned token), in the order given.
 
     The weight is 1 ÷ the learned tokens of the part's *own* optimizer step, so that its gradient is the one it would
-    have alone, whatever else is in the row and however many rows its batch is spread over.
+    have alone, whatever else is in the row and however many rows its batch is spread over. With `share` the beginnings
+    that examples of a part have in common (a task's system prompt) stand in the row once.
     """
     ids: list[int] = []
     positions: list[int] = []
     after: list[int] = []
     owners: list[int] = []
     weights: list[float] = []
-    lengths: list[int] = []
+    starts: list[int] = [0]
+    leads: list[tuple[int, int]] = []
+    ends = [0]
+
+    def add(example: Example, begin: int, end: int, lead: tuple[int, int], following: list[int]) -> None:
+        ids.extend(example.input_ids[begin:end])
+        positions.extend(range(begin, end))
+        after.extend(following)
+        starts.append(len(ids))
+        leads.append(lead)
+
     for part, (examples, weight) in enumerate(parts):
-        for example in examples:
-            length = len(example.input_ids)
-            lengths.append(length)
-            ids += example.input_ids
-            positions += range(length)
-            after += [*example.labels[1:], IGNORE]
-        tokens = size(examples)
+        for shared, group in _beginnings(examples) if share else [(0, examples)]:
+            lead = (len(ids), len(ids) + shared) if shared else (0, 0)
+            if shared:
+                add(group[0], 0, shared, (0, 0), [IGNORE] * shared)
+            for example in group:
+                add(example, shared, len(example.input_ids), lead, [*example.labels[shared + 1 :], IGNORE])
+        tokens = len(ids) - ends[-1]
+        ends.append(len(ids))
         owners += [part] * tokens
         weights += [weight] * tokens
     following = torch.tensor(after)
     keep = (following != IGNORE).nonzero()[:, 0]
-    ends = [0, *accumulate(size(examples) for examples, _ in parts)]
     tensors = {
         "ids": torch.tensor([ids]),
         "positions": torch.tensor([positions]),
-        "bounds": torch.tensor([0, *accumulate(lengths)], dtype=torch.int32),
+        "bounds": torch.tensor(starts, dtype=torch.int32),
         "keep": keep,
         "labels": following[keep],
         "weights": torch.tensor(weights)[keep],
         "owners": torch.tensor(owners)[keep],
     }
     moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-    return Row(**moved, longest=max(lengths), slices=list(pairwise(ends)))
+    return Row(**moved, leads=leads, longest=max(positions) + 1, slices=list(pairwise(ends)))
+
+
+def _beginnings(examples: Sequence[Example]) -> list[tuple[int, list[Example]]]:
+    """(length of the beginning in common, examples that have it): all that begin alike are neighbours once sorted.
+
+    One joins the group before it if with it the group saves more than without.
+    """
+    first, *others = sorted(examples, key=lambda e: e.input_ids)
+    groups = [(_unlearned(first), [first])]
+    for example in others:
+        shared, group = groups[-1]
+        common = min(shared, _common(group[0], example), _unlearned(example))
+        if common >= LEAST and common * len(group) > shared * (len(group) - 1):
+            groups[-1] = (common, [*group, example])
+        else:
+            groups.append((_unlearned(example), [example]))
+    return [(shared if len(group) > 1 else 0, group) for shared, group in groups]
+
+
+def _unlearned(example: Example) -> int:
+    """The tokens before the one that a learned token follows, or before the last."""
+    learns = (i for i, label in enumerate(example.labels) if i and label != IGNORE)
+    return next(learns, len(example.labels)) - 1
+
+
+def _common(one: Example, other: Example) -> int:
+    alike = (i for i, (a, b) in enumerate(zip(one.input_ids, other.input_ids, strict=False)) if a != b)
+    return next(alike, min(len(one.input_ids), len(other.input_ids)))
 
 
 def share_out(batches: Sequence[Sequence[Example]], budget: int) -> list[list[Example]]:

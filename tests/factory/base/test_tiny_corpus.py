@@ -140,7 +140,7 @@ def test_packing_keeps_rows_whole(sample: list[Row]) -> None:
     start = tokenizer.convert_tokens_to_ids("<|im_start|>")
     ids, weights, positions, bounds = next(batches(encoder(tokenizer), seed=1, ramp=100))
     assert ids.shape == weights.shape == positions.shape == (1, packing.TOKENS)
-    assert [a for a, _ in bounds] == (positions[0] == 0).nonzero()[:, 0].tolist()
+    assert [span.start for span in bounds] == (positions[0] == 0).nonzero()[:, 0].tolist()
     assert [a for a, _ in bounds] == [0, *(b for _, b in bounds[:-1])] and bounds[-1][1] == packing.TOKENS
     assert (weights[positions == 0] == 0).all()  # nothing foretells the first token of a row
     assert (ids != 0).float().mean() > 0.95
