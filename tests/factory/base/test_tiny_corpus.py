@@ -19,6 +19,7 @@ from factory.base.tiny.packing import batches, encoder
 from factory.base.tiny.shape import CHAT_TEMPLATE, train_tokenizer
 from factory.base.tiny.tickets import LABELS
 from factory.base.tiny.world import FIRST, HELD_CITIES, HELD_FIRST, HELD_LAST, LAST, Pool, World
+from factory.train.fused.attention import Span
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +142,10 @@ def test_packing_keeps_rows_whole(sample: list[Row]) -> None:
     ids, weights, positions, bounds = next(batches(encoder(tokenizer), seed=1, ramp=100))
     assert ids.shape == weights.shape == positions.shape == (1, packing.TOKENS)
     assert [span.start for span in bounds] == (positions[0] == 0).nonzero()[:, 0].tolist()
-    assert [a for a, _ in bounds] == [0, *(b for _, b in bounds[:-1])] and bounds[-1][1] == packing.TOKENS
+    assert [s.start for s in bounds] == [0, *(s.end for s in bounds[:-1])] and bounds[-1].end == packing.TOKENS
     assert (weights[positions == 0] == 0).all()  # nothing foretells the first token of a row
     assert (ids != 0).float().mean() > 0.95
-    assert sum(ids[0, a].item() == start for a, _ in bounds) > len(bounds) / 2
+    assert sum(ids[0, s.start].item() == start for s in bounds) > len(bounds) / 2
 
 
 def test_a_row_sees_no_other_row() -> None:
@@ -159,12 +160,12 @@ def test_a_row_sees_no_other_row() -> None:
         num_key_value_heads=2,
     )
     model = Qwen2ForCausalLM(config)
-    ids, bounds = torch.randint(50, (1, 70)), [(0, 30), (30, 45), (45, 70)]
+    ids, bounds = torch.randint(50, (1, 70)), [Span(0, 30), Span(30, 45), Span(45, 70)]
     with torch.no_grad():
-        together = packing.token_losses(model, ids, torch.cat([torch.arange(b - a) for a, b in bounds])[None], bounds)
-        for a, b in bounds:
-            alone = packing.token_losses(model, ids[:, a:b], torch.arange(b - a)[None], [(0, b - a)])
-            assert torch.allclose(together[a : b - 1], alone, atol=0.05)
+        together = packing.token_losses(model, ids, torch.cat([torch.arange(s.own) for s in bounds])[None], bounds)
+        for s in bounds:
+            alone = packing.token_losses(model, ids[:, s.start : s.end], torch.arange(s.own)[None], [Span(0, s.own)])
+            assert torch.allclose(together[s.start : s.end - 1], alone, atol=0.05)
 
 
 def test_copy_rows_repeat() -> None:

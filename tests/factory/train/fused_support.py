@@ -44,12 +44,14 @@ def known_base(folder: Path) -> Base:
 
 
 def examples(count: int, seed: int, low: int, high: int) -> list[Example]:
-    """Rows that can be learned: a prompt, then its first tokens in reverse, then the end."""
+    """Rows that can be learned: a prompt, then its first tokens in reverse, then the end. Three in four begin alike."""
     draw = random.Random(seed)
+    system = [draw.randrange(3, VOCABULARY) for _ in range(9)]
     made = []
     for _ in range(count):
-        prompt = [draw.randrange(3, VOCABULARY) for _ in range(draw.randint(low, high))]
-        answer = [*reversed(prompt[:3]), 2]
+        own = [draw.randrange(3, VOCABULARY) for _ in range(draw.randint(low, high))]
+        prompt = [*system, *own] if draw.random() < 0.75 else own
+        answer = [*reversed(own[:3]), 2]
         made.append(Example([*prompt, *answer], [IGNORE] * len(prompt) + answer))
     return made
 
