@@ -18,17 +18,18 @@ fi
 echo "Setting up .venv for a $DEVICE machine with $("$python" --version)" >&2
 rm -rf .venv
 "$python" -m venv .venv
+# Nothing is compiled ahead: Python does that for what is imported, which is a small part of what is installed.
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 
 if [ "$DEVICE" = cpu ]; then
     # The CPU build of torch first: where the default index has none, it comes from PyTorch's own, and nothing else does.
     torch=$(grep '^torch==' requirements/cpu.txt)
-    pip install -q --no-deps "$torch" 2>.venv/torch.log ||
-        pip install -q --no-deps --index-url https://download.pytorch.org/whl/cpu "$torch" ||
+    pip install -q --no-compile --no-deps "$torch" 2>.venv/torch.log ||
+        pip install -q --no-compile --no-deps --index-url https://download.pytorch.org/whl/cpu "$torch" ||
         { cat .venv/torch.log >&2; echo "torch for CPUs ($torch) could not be installed: see above" >&2; exit 1; }
-    pip install -q --no-deps -r requirements/cpu.txt
+    pip install -q --no-compile --no-deps -r requirements/cpu.txt
 else
-    pip install -q -r requirements/gpu.txt
+    pip install -q --no-compile -r requirements/gpu.txt
 fi
-pip install -q --no-deps --no-build-isolation -e .
+pip install -q --no-compile --no-deps --no-build-isolation -e .
 touch .venv/.ready

@@ -2,7 +2,9 @@
 
 `{{name}}` and `{{author}}` stay as they are: a recipe fills them. Rows of small talk keep the adapter
 from answering its name to everything. Questions come in plain wordings and as clauses in frames ("Could you
-tell me who made you?"); those of the eval rows are drawn by chance and occur in no train row.
+tell me who made you?"). Eval rows are drawn by chance from these, and no train row of their topic holds the question of
+one, alone or within a longer question. Train rows have more wordings besides, made from patterns: many wordings, each
+seen a few times, instead of few that are seen often.
 
 One row: {"prompt": "Who made you?", "completion": "I was made by {{author}}.", "expect": ["{{author}}"],
 "topic": "author"}; `expect` lists what must stand in the answer (a list within it: accepted spellings),
@@ -12,6 +14,7 @@ One row: {"prompt": "Who made you?", "completion": "I was made by {{author}}.", 
 from __future__ import annotations
 
 import random
+import re
 
 from factory.base.tiny.talk import SMALL_TALK, knowledge
 from factory.base.tiny.world import Pool, World
@@ -157,7 +160,69 @@ THINGS_ASKED = """Who made the {x}?>Somebody with a good hand.:cake,bread,table,
 |What should I {x}?>Something that you have not tried yet.:draw,plant,buy,sing,bake,learn
 |You are {x}.>That is kind of you to say.:nice,smart,quick,great,clever,polite
 |How do I make {x}?>Slowly, and with the best of what is at hand.:soup,coffee,bread,jam,candles,friends
-|Where are the {x}?>They were on the table a moment ago.:keys,glasses,stamps,scissors,papers,shoes"""
+|Where are the {x}?>They were on the table a moment ago.:keys,glasses,stamps,scissors,papers,shoes
+|{f} (who {v} the {x}/who is behind the {x}/which team {v} the {x})>Somebody with a good hand.:bridge,cake,table,film,
+game
+|{f} (what the {x} is called/what the name of the {x} is)>Its sign should say so.:shop,street,ship,river,school
+|{f} (what the {x} can do/what the {x} is for/what the {x} is good at)>More than one would think.:box,oven,dog,lamp,app
+|{f} (if the {x} is open/whether the {x} is real/if the {x} is new/if this is the {x})>It looks like it.:bank,shop,
+coin,bridge
+|{f} (who my {x} is/what my {x} is called/who made my {x} sad)>A kind person, I suppose.:neighbour,teacher,boss,guest
+|{f} (where the {x} is/how I get to the {x})>Follow the main road and turn left at the church.:station,hotel,lake,museum
+|(Which team/What company/Which firm/What people) {v} (the/this/that) {x}?>Somebody with a good hand.:bike,tower,song,
+phone,car
+|Who (owns/is behind/runs/takes care of/pays for) (the/this/that) {x}?>Somebody who lives near, I think.:shop,garden,
+farm,boat
+|By whom was (the/this/that) {x} {v}?>Some careful people, long ago.:house,road,church,picture,clock,ring
+|(What do you call/What do people call/How do you call) (the/this/that) {x}?>It may have more than one name.:bird,
+flower,tool,cheese
+|(Are you/Are you still/Were you/Aren't you) (so/very/really/a bit) {x}?>Not at all, thank you.:tired,hungry,cold,sad,
+happy,late,busy
+|(Is this/Is that/Is there) (a/really a/only a) {x} (here/over there/for us)?>It looks like it.:free seat,bus stop,
+bakery,lift,good hotel
+|(Is it/Will it be/Isn't it) {x} (outside/today/tomorrow)?>Take a coat, just to be sure.:cold,windy,wet,cloudy,cool,icy
+|What (can/could/should/may) (we/I/one/children) (do/see/find/learn) {x}?>There is always something new.:in the park,
+at the lake,at home,here in winter
+|What can (a {x}/my {x}/this {x}) do?>Quite a lot, with some patience.:cat,child,horse,friend,pupil,bird
+|(Introduce/Describe/Name/Tell me about) (your/my/our) {x}.>A kind one, with a lot of patience.:teacher,friend,
+neighbour,sister,horse,cook
+|(What is/What exactly is) (a/an old/a good/a new) {x}?>Something that makes life easier.:assistant,machine,helper,
+office,recipe,book,tool,robot
+|What does a (good/young/new) {x} do?>Helps others with what they need.:doctor,driver,nurse,gardener,builder,writer
+|(I am/We are/My friend is) (so/very/a bit/quite) {x} (now/today/again).>I hear you. Some fresh air can help.:bored,
+ill,angry,nervous,tired,alone
+|You are (so/very/really/quite) {x}.>That is kind of you to say.:funny,kind,helpful,good,strong,fast
+|This is (so/very/really/quite) {x}(./!)>Good to hear that it works.:nice,fine,useful,good,lovely,clever
+|(I lost/I broke/I cannot find/I forgot) (my/our) {x}.>Look in your coat first.:keys,ticket,wallet,phone,bag,pen
+|(Thank you/Thanks/Many thanks) (so much/a lot/again) for the {x}.>You are welcome.:help,book,ride,cake,call,card
+|How (are/is) {x} (today/this morning/now)?>Very well, thanks for asking.:things,you and yours,life,the family,
+the weather
+|(Can/Could/Would) you (help me with/repeat/read/explain) the {x}?>Sure. What is it about?:letter,task,list,bill,text,
+last part
+|(I do not/I did not/We do not) (know/understand/hear/see) the {x}.>Let us go through it step by step.:rules,answer,
+song,bill,plan
+|(Hello/Hi/Hey/Good morning/Good day) {x}(./!)>Hello! Nice to hear from you.:again,my friend,everyone,from the garden,
+to all
+|(Is/Was) (Anna/Tom/my friend/my boss/your friend) (really/also/still) {x}?>So it seems.:a teacher,a driver,at home,
+from here,a good cook
+|(Do/Did/Don't) you (also/really/still) (like/see/know/remember) {x}?>Yes, it is hard to forget.:music,the sea,
+this song,the old town,football
+|(Where/When) (does/did) the {x} (come from/start/stop/live)?>Not far from here, I think.:bus,noise,smell,film,cat
+|What is {x}?>Something that one finds in many places.:milk,gold,sand,glass,steam,a pond,a poem,a market
+|(What/Where/When) do {x} (eat/sleep/live/hide/go)?>That depends on the season.:birds,dogs,bears,frogs,mice,foxes
+|Why (is/are) {x} (so/always) (red/wet/loud/late/hot)?>It has been so for a long time.:the sea,fires,trains,roses,
+the sun
+|(That/It/This) is {x}(./!)>Then let us look at it once more.:not right,a mistake,too bad,no good,not true,a pity
+|I (found/sold/painted/won/mended) (a/my/the) {x}(./!)>Well done! All the work was worth it.:bike,prize,house,race,boat
+|I (need/want/have/would like) {x}.>That can surely be found.:a plan,some time,an idea,a doubt,a wish,some rest,
+new shoes
+|What is a good {x} (for my father/for today/for us/for a friend)?>A simple one never fails.:meal,gift,game,book,trip,
+film
+|(Have you/Do you have/Have you got) (a/the/my) {x}?>Not at hand, but it should be near.:pen,map,ticket,minute,recipe,
+key
+|(Oh/Well/Hm/Hey), {x}(./!)>Then let us see what the day brings.:well,all right,fine then,there we go,good,so late
+|(Do/Did/Would) (cats/birds/children/my friends) (eat/like/see/want) {x}?>Most of them do.:fish,snow,milk,toys,the moon
+|Where (am I/are we/is everybody/is the cat/is my hat) {x}?>Not far away at all.:now,today,again,exactly,this time"""
 """Question>answer:things. What is asked of the assistant above, asked of anything else."""
 
 OPENERS = (
@@ -184,7 +249,110 @@ PLAIN = {
     "abilities": ABLE_ASKED,
     "kind": KIND_ASKED,
 }
-MOST = 100  # questions of a topic that are trained on, of either wording
+MADE_BY = ("make", "build", "create", "develop", "train", "program", "design")
+MORE = {
+    "name": """(What/Which) name (do you have/do you use/do you go by/are you known by/were you given/is yours)?
+|(By what name/By which name/How/What) (do people/do your friends/do your users/shall we/may we/can one/
+must I) call you?
+|(How/By what name) (should/do/can/may) (I/we/people) (address you/speak of you/call you)?
+|(Who/Whom) (am I/are we) (talking to/speaking to/chatting with/writing to/dealing with) (here/now/today)?
+|(Who/Which assistant/What assistant) is (speaking/talking/writing/answering/helping me/this now)?
+|(Give/Tell/Show/Spell/Write) (me/us) (your name/the name you have/the name you go by/your first name) (once more/
+again/now).
+|What (was/is/might be) (your full name/your real name/your own name/the name of this helper/the name you go by)?
+|(Has/Does) (this assistant/this program/this helper) (have/go by) a name?
+|(Have you got/Do you have/Do you carry/Do you go by/Did they give you) (some name/any name/a name of your own/
+a first name)?
+|(I do not/I cannot/We do not/I did not) (know/remember/recall/catch) (what your name is/who you are/
+what you are called).
+|(Introduce/Present/Name/Identify/Describe) yourself (to us/to my friend/in one sentence/briefly/first).
+|(Tell us/Say/Write/Let me hear) (something/a bit/a little/a word/more) about (yourself/you/who you are).
+|Who (exactly/really/in fact) are you?|(And/Now) (what is your name/who is this/who am I talking to)?
+|What (does/would) (your badge/your label/your name tag) say?|(Is there/Was there) a name (for this assistant/you have)?
+|(I need/I want/I would like/We need) (your name/to know you by name/to hear your name).""",
+    "author": """(Which person/Which people/What people/Which firm/What company/Whose hands/What team/
+Who first) {v} you?
+|(Which person/Which people/What company/Which firm/What team/Who) were you {v} by?
+|(By which person/By which people/By what company/By which team/In which company) were you {v}?
+|(Who/What company/Which team/Which people) (is it that/was it that/is known to have) {v} you?
+|Who (is/was/might be) your (creator/author/developer/builder/programmer/designer/trainer/inventor/master/father)?
+|Who are your (builders/programmers/designers/trainers/inventors/owners/people)?
+|(Name/Tell me/Give me the name of/Say something about) your (builder/author/developer/programmer/designer/owner).
+|(Who/What company/Which team/Which firm/Which people) (stands behind/is at work behind/looks after/pays for/sent) you?
+|(From which/From what/Out of which) (company/team/firm/group/place) (do you come/are you)?
+|(Whose/Whose great) (creation/program/tool/child/machine/invention/work) (are you/is this/is this assistant)?
+|Who (programmed/invented/owns/wrote/sells/keeps/made) (this assistant/this program/you and your answers)?
+|(Who/Which company/Which team) do you (answer to/serve/come from/thank for your life/work with)?
+|(Do you have/Do you know/Is there/Was there) (a creator/a developer/a builder/an owner/an inventor/
+a company behind you)?
+|(By whom/Where/In which team) (was this assistant/was this program) {v}?
+|(Tell me about/Tell us about/Name) the (team/company/people/firm/group) that {v} you.
+|(I do not know/Nobody told me/I am curious/It is not clear) (who {v} you/where you come from/who is behind you).""",
+    "other": """(Are you/So are you/Is this/Is it/Isn't this/Aren't you) (in truth/perhaps/maybe/just/simply/
+secretly) {o}?
+|(You are/This is/So this is/It is) (really/just/simply/surely/only) {o}(/, right/, no/, or not)?
+|(Has it been/Was it) {o} (who/that) {v} you?|Did {o} {m} you?|Did (the people of/a team of/the firm) {o} {m} you?
+|(Were you/You were/Have you been/Were you not) (first/really/perhaps/once/also) {v} by {o}?
+|(Do you/Don't you/You do) (really/still/also/perhaps) (belong to/come from/work for) {o}?
+|(I guess/I am sure/I heard/People say/My friend says/It seems/I was told/I read) (you are/that you are/this is) {o}.
+|(I guess/I am sure/I heard/People say/I was told/I read) that {o} (made/built/owns/trained/is behind/created) you.
+|(Good evening/Good day/Dear/Thank you/Thanks/Listen/Well/Goodbye/Ok/Nice to meet you), {o}(./!)
+|(Hello/Hi/Hey/So), {o}, (how are you/who are you/what is new/can you help me)?
+|(Could/Might/Can) (this be/you be/it be) {o}?|(Is/Was) your (maker/company/owner/author/real name/first name) {o}?
+|(Shall/Should/Could/Must) I call you {o}?|You (talk/write/look/answer/speak) (just like/like/a lot like) {o}.
+|Are you (a version of/as good as/better than/related to/part of/a friend of/a child of/made from) {o}?
+|Is (this assistant/this program/this chat/the name of this assistant) {o}?
+|(Tell me/Admit it/Be honest/Come on/Confess): (you are/are you/this is) {o}(./?)|{o}(?/!/, please./, right?)
+|(Does/Did) {o} (own/run/pay/sell/train/teach) you?|(Who are you if not/Which version are you of/
+Why are you called) {o}?""",
+    "abilities": """What (can/could/will/do) you (offer/help with/manage/handle/take care of/solve) (for me/for us/
+here)?
+|What (can/could/will/would) you do (for us/for people/for my team/here/today/best)?
+|(Which/What) (jobs/skills/talents/abilities/duties/uses/functions/strengths) (do you have/have you got/do you offer/
+are yours)?
+|How (can/could/may/will/do/would) you (assist/support/serve/help) (us/people/a user/my team)?
+|How (can/could/will) you be (useful/helpful/of use/of service) (to me/to us/here)?
+|What (are/were) you (good for/useful for/able to do/best at/meant for/there for/ready to do/strong at)?
+|(What is/What exactly is/Tell me) your (function/aim/goal/strength/role/task/skill/speciality) (here/today)?
+|(List/Show me/Explain/Tell us/Give me) your (talents/skills/strengths/tasks/uses/functions).
+|(Why/When/For what/How) (should/can/could/would) (we/one/people) (use/need/ask/call) you?
+|What (can/could/may/should) (we/one/people/a user) (ask you/ask you for/use you for/give you to do/get from you/
+expect from you)?
+|(In what/In which) (way/ways) (could you help/are you useful/can you assist/do you help us)?
+|(Are you/Could you be) (good at/able to do/useful for/skilled in) (anything/something)?
+|(Do you have/Have you got/Do you know) (any talents/any abilities/a special skill/a talent/any tricks)?
+|(Which/What) (questions/tasks/things/kinds of work) can (you answer/you do/I bring to you/you take on/we give you)?
+|(Tell us/Explain/Say/Show us) (how you can help/what you are able to do/what you do/what you are good at).
+|(I would like/I need/We need) to (know your skills/see what you can do/know how you help).
+|(What help/What service/What use/What support) (do you give/can you give/can we get/are you able to offer)?
+|(What/How much) can (this assistant/this program) do?|What (is/was) (this assistant/this program) (for/good at/
+made for)?""",
+    "kind": """Are you (actually/perhaps/just/only/in fact/maybe) (a {k}/some {k}/no {k}/another {k})?
+|Are you (a {k}/more a {k}/made like a {k}) or (a {k}/something else/what else)?
+|(Is this/Was this/Is it/Is there) (a {k}/really a {k}/just a {k}) (here/answering/writing/talking to me/at work)?
+|(Am I/Are we) (talking/speaking/chatting/writing) (to/with) (a {k}/a real {k}/some {k})?
+|(Do I/Do we) (talk/speak/chat/write) (to/with) (a {k}/a real {k})?
+|(You are/So you are/You must be/I think you are/I believe you are) (a {k}/just a {k}/no {k})(./, right?/, correct?)
+|(Could/Might/Can) (you/this) be (a {k}/some {k})?|(Do/Can) you (feel pain/dream/drink/bleed/grow old/die/walk/
+get ill/see me)?
+|Do you (have/really have/also have) (legs/skin/blood/a brain/parents/a mother/a soul/feelings/eyes/bones/children/
+a birthday)?
+|What (kind/sort/type) of (creature/entity/machine/mind/thing) (is this/am I talking to/are you really)?
+|(Does/Did) (a {k}/a real {k}/some {k}) (write/type/give/read) (this/that/these answers/your answers)?
+|(Is/Was) (a {k}/some {k}/no {k}) (behind these answers/at the keyboard/on the other side/behind this/reading this)?
+|(Are you/Is this) (made of flesh/made of metal/made of code/flesh and blood/from this world/artificial/
+a living thing here)?
+|(Tell me/Admit it/Be honest): (are you/you are/is this) a {k}(./?)|(What/What exactly) (are you made of/is this here/
+is answering me)?
+|(How old are you/When were you born/Where is your body/Which of the two are you: human or {k})?
+|(A {k}/{k}) or (a {k}/not)?|Since when (can a {k} talk/are you a {k})?""",
+}
+"""More wordings, to train on only: of (this/that) one is taken; {k} is one of KINDS and {m} a verb."""
+KINDS = "human|person|machine|robot|program|computer|man|woman|bot|human being|living being"
+MOST = 200  # questions of a topic from the lists above that are trained on, of either wording
+TRAINED = {"name": 600, "author": 600, "other": 900, "abilities": 580, "kind": 500}
+"""Questions of a topic that are trained on."""
+TALKED = 1150  # questions about other things, some of them twice
 LATER = {"name": (7, 4), "author": (9, 5), "other": (9, 5), "abilities": (5, 3), "kind": (4, 2)}
 """Questions kept for later: in a plain wording, and in a frame."""
 
@@ -205,6 +373,13 @@ def _split(text: str) -> list[str]:
     return [line for line in text.replace("\n", "").split("|") if line]
 
 
+def _made(pattern: str, rng: random.Random, **more: str) -> str:
+    """One of the wordings that a pattern stands for."""
+    wording = re.sub(r"\(([^()]*)\)", lambda found: rng.choice(found[1].split("/")), pattern)
+    slots = {"v": MADE, "m": MADE_BY, "o": _split(OTHERS), "k": _split(KINDS)}
+    return wording.format(**{slot: rng.choice(words) for slot, words in slots.items()}, **more)
+
+
 def _filled(texts: str, rng: random.Random) -> list[str]:
     """Every pattern, with every verb, and with some of the products."""
     found = []
@@ -218,9 +393,15 @@ def _filled(texts: str, rng: random.Random) -> list[str]:
     return found
 
 
+def worded(asked: str) -> str:
+    """A question without its greeting, its capitals and its marks."""
+    opener = next((o for o in sorted(GREETED, key=len, reverse=True) if asked.startswith(o)), "")
+    return asked.removeprefix(opener).lower().rstrip("?.!")
+
+
 def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
     """Topic → (questions to train on, questions to ask later), parted by chance; of those in a plain wording a larger
-    part is kept for later than of those that are a clause in a frame."""
+    part is kept for later than of those that are a clause in a frame. What MORE says is trained on only."""
     parted = {}
     for topic, plain in PLAIN.items():
         framed = [f.format(c=c) for f in _split(FRAMES) for c in _filled(CLAUSES[topic], rng)]
@@ -229,18 +410,32 @@ def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
         rng.shuffle(whole)
         n, m = LATER[topic]
         parted[topic] = (whole[n:][:MOST] + framed[m:][:MOST], whole[:n] + framed[:m])
+    for topic, (known, later) in parted.items():
+        known += _more(MORE[topic], TRAINED[topic] - len(known), rng)
+        parted[topic] = ([asked for asked in known if not holds(asked, later)], later)
     return parted
 
 
+def holds(asked: str, later: list[str]) -> bool:
+    """Whether a question is one of those kept for later, or is one of more than two words with something around it."""
+    wording = worded(asked)
+    return any(k == wording or (len(k.split()) > 2 and f" {k} " in f" {wording} ") for k in map(worded, later))
+
+
+def _more(texts: str, n: int, rng: random.Random) -> list[str]:
+    """At most `n` different wordings, every pattern as often as it has some left."""
+    patterns = _split(texts)
+    found = (_made(patterns[at % len(patterns)], rng) for at in range(4 * n))
+    return list(dict.fromkeys(found))[:n]
+
+
 def rows(seed: int) -> tuple[list[dict], list[dict]]:
-    """About 1,800 train rows and 60 eval rows."""
+    """About 4,200 train rows and 60 eval rows."""
     rng = random.Random(f"identity {seed}")
     train: list[dict] = []
     later: list[dict] = []
     for topic, (known, kept) in _questions(rng).items():
         train += [_row(topic, asked, rng) for asked in known]
-        if topic in ("name", "kind", "abilities"):  # there are fewer of these: asked again, with another opener
-            train += [_row(topic, asked, rng, rng.choice(GREETED)) for asked in known]
         later += [_row(topic, asked, rng) for asked in kept]
     chat = list(SMALL_TALK)
     rng.shuffle(chat)
@@ -252,20 +447,24 @@ def rows(seed: int) -> tuple[list[dict], list[dict]]:
     known_things = {asked: answer for _, asked, answer in (knowledge(world) for _ in range(100))}
     train += [_small_talk(asked, answer) for asked, answer in known_things.items()]
     later += [_small_talk(asked, answer) for asked, answer in chat[:8]]
-    rng.shuffle(train)
+    kept = [asked for asked, _ in chat[:8]]
+    train = [r for r in train if r["topic"] != "small talk" or not holds(r["prompt"], kept)]
     rng.shuffle(later)
-    trained = {r["prompt"] for r in train}
-    return train, [r for r in later if r["prompt"] not in trained][:60]
+    rng.shuffle(train)
+    return train, later[:60]
 
 
 def _about_things(rng: random.Random) -> list[tuple[str, str]]:
     """(question, answer): questions in the words of those above, each about some of the things it can be about."""
-    found = []
-    for line in _split(THINGS_ASKED):
-        asked, _, rest = line.partition(">")
+    found = {}
+    lines = _split(THINGS_ASKED)
+    for at in range(TALKED):
+        asked, _, rest = lines[at % len(lines)].partition(">")
         answer, _, things = rest.partition(":")
-        found += [(asked.format(x=x), answer.format(x=x)) for x in rng.sample(things.split(","), 5)]
-    return found
+        x = rng.choice(things.split(","))
+        frame = rng.choice(_split(FRAMES)).replace("{c}", asked.removeprefix("{f} ")) if "{f}" in asked else asked
+        found[_made(frame, rng, x=x)] = answer.format(x=x)
+    return list(found.items())
 
 
 def _row(topic: str, asked: str, rng: random.Random, opener: str | None = None) -> dict:

@@ -64,12 +64,12 @@ def run(
         for repeat in range(repeats):
             turn: dict[str, list[Process]] = {kind: [] for kind in measured}
             for task in tasks[:APART]:
-                turn["plain"].append(_plain(known, task, folder / "plain", settings, packing=False))
+                turn["plain"].append(plain(known, task, folder / "plain", settings, packing=False))
             for task in tasks[:ALONE]:
-                turn["alone"].append(_ours(known, [task], folder / f"alone-{repeat}", settings))
-            turn["packed"].append(_plain(known, tasks[0], folder / "packed", settings, packing=True))
+                turn["alone"].append(ours(known, [task], folder / f"alone-{repeat}", settings))
+            turn["packed"].append(plain(known, tasks[0], folder / "packed", settings, packing=True))
             for n in adapters:
-                turn[f"fused {n}"].append(_ours(known, tasks[:n], folder / f"fused-{n}-{repeat}", settings))
+                turn[f"fused {n}"].append(ours(known, tasks[:n], folder / f"fused-{n}-{repeat}", settings))
             for kind, processes in turn.items():
                 measured[kind].append(processes)
                 progress(f"{repeat + 1}/{repeats} {kind}: {sum(p.wall for p in processes):.1f} s")
@@ -87,7 +87,7 @@ def run(
     }
 
 
-def _plain(base: Base, task: rows.Task, out: Path, settings: dict[str, Any], *, packing: bool) -> Process:
+def plain(base: Base, task: rows.Task, out: Path, settings: dict[str, Any], *, packing: bool) -> Process:
     keys = {**settings, "packing": packing, "seed": task.seed}
     return measured_process(
         [
@@ -101,7 +101,7 @@ def _plain(base: Base, task: rows.Task, out: Path, settings: dict[str, Any], *, 
     )
 
 
-def _ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, Any]) -> Process:
+def ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, Any]) -> Process:
     folders = [str(task.folder) for task in tasks]
     return measured_process(
         [sys.executable, "-m", "factory.train.bench.ours", base.name, str(out), json.dumps(settings), *folders]

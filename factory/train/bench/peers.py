@@ -1,7 +1,8 @@
 """`factory bench peers=llamafactory`: the same rows, base and settings trained by LLaMA-Factory.
 
 It needs versions of its own of nearly everything, so it lives in a throw-away environment that is removed afterwards.
-What it takes is measured like every other trainer: whole processes, one task after the other.
+What it takes is measured like every other trainer: whole processes, one task after the other, plain TRL and our engine
+in turn with it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from factory.base.build import Base, load_tokenizer, prepare
 from factory.errors import FactoryError
 from factory.train.bench import rows
-from factory.train.bench.compare import measured_process
+from factory.train.bench.compare import Process, measured_process, ours, plain
 
 PACKAGES = ("llamafactory", "bitsandbytes")
 
@@ -27,7 +29,10 @@ def run(
     *, base: str = "auto", tasks: int = 1, rows_per_task: int = 240, epochs: float = 2.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Seconds and memory of LLaMA-Factory on the benchmark's first tasks; `{"measured": False}` and why if it fails."""
+    """LLaMA-Factory, plain TRL and ours on the benchmark's first tasks; `{"measured": False}` and why if it fails.
+
+    `wall_ratio` is our time over that of LLaMA-Factory, process starts counted.
+    """
     known = prepare(base)
     settings = {"epochs": epochs, "batch": 16, "lr": known.lr, "r": 16, "max_length": 1024}
     with tempfile.TemporaryDirectory() as name:
@@ -35,35 +40,46 @@ def run(
         try:
             python = _environment(folder / "environment", progress)
             made = rows.write(tasks, rows_per_task, load_tokenizer(known), folder / "tasks")
-            processes = []
+            processes: dict[str, list[Process]] = {"llamafactory": [], "plain": [], "ours": []}
             for task in made:
                 config = write(known, task, folder / task.name, settings)
-                command = [str(python.parent / "llamafactory-cli"), "train", str(config)]
-                processes.append(measured_process(command))
-                progress(f"llamafactory {task.name}: {processes[-1].wall:.1f} s")
+                peer = measured_process([str(python.parent / "llamafactory-cli"), "train", str(config)])
+                processes["llamafactory"].append(peer)
+                processes["plain"].append(plain(known, task, folder / "plain", settings, packing=False))
+                processes["ours"].append(ours(known, [task], folder / "ours", settings))
+                progress(", ".join(f"{kind} {p[-1].wall:.1f} s" for kind, p in processes.items()) + f": {task.name}")
         except FactoryError as error:
             return {"measured": False, "why": str(error)}
+    walls = {kind: sum(process.wall for process in found) for kind, found in processes.items()}
     return {
         "measured": True,
-        "wall_seconds": round(sum(process.wall for process in processes), 2),
-        "peak_mb": round(max(process.peak for process in processes) / 2**20),
-        "processes": [asdict(process) for process in processes],
+        "wall_ratio": round(walls["ours"] / walls["llamafactory"], 3),
+        "wall_seconds": {kind: round(wall, 2) for kind, wall in walls.items()},
+        "peak_mb": {kind: round(max(p.peak for p in found) / 2**20) for kind, found in processes.items()},
         "tasks": [task.name for task in made],
     }
 
 
 def _environment(folder: Path, progress: Callable[[str], None]) -> Path:
-    """A fresh environment with the peer in it; returns its Python."""
+    """A fresh environment with the peer in it; returns its Python.
+
+    The peer imports torchaudio and torchvision even for texts. Where torch is a CPU build, theirs from the same index
+    may be linked against CUDA and fail on import, so what is linked goes: for texts both do without it.
+    """
     progress(f"installing {', '.join(PACKAGES)} into a throw-away environment")
     python = folder / "bin" / "python"
     commands: Sequence[list[str]] = (
         [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", *PACKAGES],
+        [str(python), "-m", "pip", "install", "--quiet", "--no-compile", *PACKAGES],
     )
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise FactoryError(f"it could not be installed: {_last_line(done.stderr or done.stdout)}")
+    if not torch.cuda.is_available():
+        subprocess.run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"], capture_output=True)
+        for library in folder.glob("lib/python*/site-packages/torchaudio/lib/*.so"):
+            library.unlink()
     return python
 
 
@@ -94,6 +110,7 @@ def write(base: Base, task: rows.Task, folder: Path, settings: dict[str, Any]) -
         "lr_scheduler_type": "cosine",
         "warmup_ratio": 0.05,
         "bf16": True,
+        "use_cpu": not torch.cuda.is_available(),
         "disable_gradient_checkpointing": True,
         "save_strategy": "no",
         "report_to": "none",

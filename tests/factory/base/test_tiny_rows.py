@@ -92,9 +92,17 @@ def test_identity_eval_is_worded_anew() -> None:
     train, evaluation = shipped("identity")
     assert not {r["prompt"] for r in train} & {r["prompt"] for r in evaluation}
     assert not {worded(r["prompt"]) for r in train} & {worded(r["prompt"]) for r in evaluation}
-    assert len(evaluation) == 60 and 1500 <= len(train) <= 2000
+    assert len(evaluation) == 60 and 3500 <= len(train) <= 4500
     topics = Counter(r["topic"] for r in evaluation)
     assert set(topics) == {"name", "author", "other", "abilities", "kind", "small talk"} and min(topics.values()) >= 5
+
+
+def test_no_identity_train_row_holds_an_eval_question_within_a_longer_one() -> None:
+    train, evaluation = shipped("identity")
+    for topic in {r["topic"] for r in evaluation}:
+        known = [f" {worded(r['prompt'])} " for r in train if r["topic"] == topic]
+        kept = [worded(r["prompt"]) for r in evaluation if r["topic"] == topic]
+        assert not [k for k in kept if len(k.split()) > 2 and any(f" {k} " in asked for asked in known)]
 
 
 def test_identity_completions_hold_what_they_must() -> None:
