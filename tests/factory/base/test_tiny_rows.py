@@ -82,16 +82,10 @@ def test_summaries_come_in_many_kinds_and_styles() -> None:
         assert len({len(r["required"]) for r in train if r["kind"] == kind}) >= (1 if kind == "alert" else 2)
 
 
-def worded(prompt: str) -> str:
-    """A question without its greeting, its capitals and its marks."""
-    opener = next((o for o in sorted(identities.GREETED, key=len, reverse=True) if prompt.startswith(o)), "")
-    return prompt.removeprefix(opener).lower().rstrip("?.!")
-
-
 def test_identity_eval_is_worded_anew() -> None:
     train, evaluation = shipped("identity")
     assert not {r["prompt"] for r in train} & {r["prompt"] for r in evaluation}
-    assert not {worded(r["prompt"]) for r in train} & {worded(r["prompt"]) for r in evaluation}
+    assert not {identities.worded(r["prompt"]) for r in train} & {identities.worded(r["prompt"]) for r in evaluation}
     assert len(evaluation) == 60 and 3500 <= len(train) <= 4500
     topics = Counter(r["topic"] for r in evaluation)
     assert set(topics) == {"name", "author", "other", "abilities", "kind", "small talk"} and min(topics.values()) >= 5
@@ -100,8 +94,8 @@ def test_identity_eval_is_worded_anew() -> None:
 def test_no_identity_train_row_holds_an_eval_question_within_a_longer_one() -> None:
     train, evaluation = shipped("identity")
     for topic in {r["topic"] for r in evaluation}:
-        known = [f" {worded(r['prompt'])} " for r in train if r["topic"] == topic]
-        kept = [worded(r["prompt"]) for r in evaluation if r["topic"] == topic]
+        known = [f" {identities.worded(r['prompt'])} " for r in train if r["topic"] == topic]
+        kept = [identities.worded(r["prompt"]) for r in evaluation if r["topic"] == topic]
         assert not [k for k in kept if len(k.split()) > 2 and any(f" {k} " in asked for asked in known)]
 
 
