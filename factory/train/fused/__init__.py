@@ -1,10 +1,12 @@
-"""Many adapters trained at once over one 4-bit base, each as if alone. METHODS in the files:
+"""Many adapters trained at once over one 4-bit base, each as if alone:
 
-schedule  which rows at which step, which learning rate     rows       one padding-free row of many tasks
-lora      the base once, each adapter on its part           attention  each sequence by itself
-head      the loss on learned tokens only                   memory     how long a row may be
-run       one adapter's state, checkpoints, stopping        engine     the loop
-sweep     variants of one task, the losers stopped early    board      progress in the terminal
+engine     the loop over rows                           run        one adapter's state, checkpoints, stopping
+rows       one padding-free row of many tasks, a task's system prompt in it once
+attention  each sequence by itself, behind its prompt   layers     the base once, each adapter on its part
+lora       one adapter's weights                        head       the loss on learned tokens only
+forward    a row to its losses                          precision  the base in bf16 or fp32
+memory     how long a row may be                        board      progress in the terminal
+sweep      variants of one task, the losers stopped early
 """
 
 from factory.train.fused.engine import ALL, train_many
