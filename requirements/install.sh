@@ -19,17 +19,17 @@ echo "Setting up .venv for a $DEVICE machine with $("$python" --version)" >&2
 rm -rf .venv
 "$python" -m venv .venv
 # Nothing is compiled ahead: Python does that for what is imported, which is a small part of what is installed.
-pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
+install() { .venv/bin/python -m pip --disable-pip-version-check install -q --no-compile "$@"; }
 
 if [ "$DEVICE" = cpu ]; then
     # The CPU build of torch first: where the default index has none, it comes from PyTorch's own, and nothing else does.
     torch=$(grep '^torch==' requirements/cpu.txt)
-    pip install -q --no-compile --no-deps "$torch" 2>.venv/torch.log ||
-        pip install -q --no-compile --no-deps --index-url https://download.pytorch.org/whl/cpu "$torch" ||
+    install --no-deps "$torch" 2>.venv/torch.log ||
+        install --no-deps --index-url https://download.pytorch.org/whl/cpu "$torch" ||
         { cat .venv/torch.log >&2; echo "torch for CPUs ($torch) could not be installed: see above" >&2; exit 1; }
-    pip install -q --no-compile --no-deps -r requirements/cpu.txt
+    install --no-deps -r requirements/cpu.txt
 else
-    pip install -q --no-compile -r requirements/gpu.txt
+    install -r requirements/gpu.txt
 fi
-pip install -q --no-compile --no-deps --no-build-isolation -e .
+install --no-deps --no-build-isolation -e .
 touch .venv/.ready

@@ -50,7 +50,7 @@ OPENERS = (
 
 GREETED = OPENERS[3:]
 
-MOST = 200  # questions of a topic from the lists above that are trained on, of either wording
+MOST = 200  # questions of a topic in PLAIN, and of those in CLAUSES, that are trained on
 TRAINED = {"name": 600, "author": 600, "other": 900, "abilities": 580, "kind": 500}
 """Questions of a topic that are trained on."""
 TALKED = 1150  # questions about other things, some of them twice

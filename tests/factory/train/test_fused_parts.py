@@ -92,6 +92,15 @@ def test_rows_are_filled_and_nothing_is_lost(lengths: list[list[int]], budget: i
         batches = [batch for batch in batches if batch]
 
 
+def _same_attention(out: torch.Tensor, wanted: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Values, and the gradients of query, key and value."""
+    assert torch.allclose(out, wanted, atol=1e-6)
+    grad = torch.randn_like(out)
+    ours = torch.autograd.grad(out, inputs, grad)
+    for mine, theirs in zip(ours, torch.autograd.grad(wanted, inputs, grad), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+
+
 def test_attention_behind_a_shared_beginning_is_that_of_the_whole_sequence() -> None:
     """Two leads of 4 and 3 tokens; sequences of unlike length after each, and one without: values and gradients."""
     torch.manual_seed(0)
@@ -105,12 +114,7 @@ def test_attention_behind_a_shared_beginning_is_that_of_the_whole_sequence() -> 
         whole = [*range(p, e), *range(a, b)]
         parts = (t[:, :, whole] for t in (q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)))
         expected.append(F.scaled_dot_product_attention(*parts, is_causal=True)[:, :, e - p :])
-    wanted = torch.cat(expected, 2).transpose(1, 2)
-    assert torch.allclose(out, wanted, atol=1e-6)
-    grad = torch.randn_like(out)
-    ours = torch.autograd.grad(out, (q, k, v), grad)
-    for mine, theirs in zip(ours, torch.autograd.grad(wanted, (q, k, v), grad), strict=True):
-        assert torch.allclose(mine, theirs, atol=1e-5)
+    _same_attention(out, torch.cat(expected, 2).transpose(1, 2), (q, k, v))
 
 
 @pytest.mark.parametrize(("short", "window"), [(512, None), (0, None), (512, 6), (0, 6)])
@@ -131,12 +135,7 @@ def test_attention_is_that_of_each_sequence_alone(
         mask = mask if window is None else mask.triu(1 - window)
         parts = (t[:, :, a:b] for t in (q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)))
         expected.append(F.scaled_dot_product_attention(*parts, mask, scale=0.3))
-    wanted = torch.cat(expected, 2).transpose(1, 2)
-    assert torch.allclose(out, wanted, atol=1e-6)
-    grad = torch.randn_like(out)
-    ours = torch.autograd.grad(out, (q, k, v), grad)
-    for mine, theirs in zip(ours, torch.autograd.grad(wanted, (q, k, v), grad), strict=True):
-        assert torch.allclose(mine, theirs, atol=1e-5)
+    _same_attention(out, torch.cat(expected, 2).transpose(1, 2), (q, k, v))
 
 
 def test_attention_that_is_not_built_here_is_refused() -> None:
