@@ -4,7 +4,7 @@ One server with random adapters over the base, one load for all: streamed chat a
 time. Its vLLM is measured directly too, over its private socket, with the same requests. Measurements that are compared
 take turns, and the median over the pairs counts, so that a machine that warms up or slows down does not decide.
 Times to a first token scatter by tens of milliseconds with how requests fall together in vLLM's batches; the
-gateway's are medians over 3 × ROUNDS × REQUESTS.
+gateway's are medians over 5 × ROUNDS × REQUESTS.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def _measure(
     await load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on
     direct_load = partial(load, direct, lambda n: first, REQUESTS)
     own_load = partial(load, ours, lambda n: "t0", REQUESTS)
-    pairs = await in_turn(direct_load, own_load, 3 * ROUNDS)
+    pairs = await in_turn(direct_load, own_load, 5 * ROUNDS)
     progress("gateway against its vLLM: measured; now 8 adapters against one")
     mixed = await in_turn(own_load, partial(load, ours, lambda n: f"t{n % 8}", REQUESTS), ROUNDS)
     progress("8 adapters: measured; now one adapter against the base alone")
