@@ -51,9 +51,9 @@ OPENERS = (
 GREETED = OPENERS[3:]
 
 MOST = 200  # questions of a topic in PLAIN, and of those in CLAUSES, that are trained on
-TRAINED = {"name": 600, "author": 600, "other": 900, "abilities": 580, "kind": 500}
+TRAINED = {"name": 1000, "author": 1000, "other": 1500, "abilities": 1000, "kind": 900}
 """Questions of a topic that are trained on."""
-TALKED = 1150  # questions about other things, some of them twice
+TALKED = 2600  # questions about other things, some of them twice
 LATER = {"name": (7, 4), "author": (9, 5), "other": (9, 5), "abilities": (5, 3), "kind": (4, 2)}
 """Questions kept for later: in a plain wording, and in a frame."""
 
@@ -131,7 +131,7 @@ def _more(texts: str, n: int, rng: random.Random) -> list[str]:
 
 
 def rows(seed: int) -> tuple[list[dict], list[dict]]:
-    """About 4,200 train rows and 60 eval rows."""
+    """About 6,500 train rows and 60 eval rows."""
     rng = random.Random(f"identity {seed}")
     train: list[dict] = []
     later: list[dict] = []

@@ -57,8 +57,9 @@ DELIVERY = Kind(
 
 def _incident(w: World) -> dict[str, str]:
     time, update = w.times(2)
+    service, other = w.rng.sample(SERVICES, 2)
     return dict(
-        service=w.rng.choice(SERVICES), other=w.rng.choice(SERVICES), time=time, update=update,
+        service=service, other=other, time=time, update=update,
         cause=w.rng.choice(CAUSES), person=w.person(), number=str(w.rng.randint(2, 40)), day=w.days(1)[0],
         code=w.code(),
     )  # fmt: skip

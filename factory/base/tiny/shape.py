@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 VOCABULARY = 3072
@@ -29,14 +29,16 @@ CHAT_TEMPLATE = (
 
 def train_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
     """A byte-level BPE of `VOCABULARY` tokens in which every digit is a token of its own, so that numbers can be
-    copied. Capitals are not split off: a lone capital would be followed by too many things to copy from it.
+    copied. Capitals are not split off: a lone capital would be followed by too many things to copy from it. The space
+    before a capital is, so that a name is the same tokens at the head of a line and within it.
 
     Texts are cut as Qwen2's tokenizer cuts them: whatever a folder's tokenizer.json says, transformers and vLLM put
     that cut into every tokenizer of a model of type qwen2, and a base trained with another one reads badly.
     """
     like = Qwen2Tokenizer().backend_tokenizer
     bpe = Tokenizer(models.BPE())
-    bpe.normalizer, bpe.pre_tokenizer = like.normalizer, like.pre_tokenizer
+    spaces = pre_tokenizers.Split(Regex(r" (?=\p{Lu})"), "isolated")  # no merge is learned across: never one token
+    bpe.normalizer, bpe.pre_tokenizer = like.normalizer, pre_tokenizers.Sequence([spaces, like.pre_tokenizer])
     bpe.train_from_iterator(
         texts,
         trainers.BpeTrainer(

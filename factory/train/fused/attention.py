@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -118,87 +119,121 @@ class Span(NamedTuple):
         return self.lead_end - self.lead_start
 
 
+class Group(NamedTuple):
+    """Sequences that go together: they share one lead, and are filled up to the longest's `own` tokens. Their queries
+    stand at `place` among those of all groups; `keys` says which tokens of the row they attend to."""
+
+    own: int
+    first: int
+    lead: int
+    place: slice
+    keys: torch.Tensor
+
+
+class Plan(NamedTuple):
+    """How a row attends: its groups, which token each of their queries is, those that only fill up, and the way back:
+    the place of each token's query. `future` [longest, longest lead + longest] masks what a query must not see."""
+
+    groups: list[Group]
+    queries: torch.Tensor
+    filled: torch.Tensor
+    places: torch.Tensor
+    future: torch.Tensor
+
+
+@lru_cache(maxsize=2)
+def _plan(spans: tuple[Span, ...], heads: int, dtype: torch.dtype, device: torch.device) -> Plan:
+    """The same for every layer, so it is made once a row."""
+    groups: list[Group] = []
+    queries: list[torch.Tensor] = []
+    filled: list[int] = []
+    places = torch.empty(spans[-1].end, dtype=torch.long)
+    at = 0
+    for group in _alike(spans, heads):
+        own, begun, keys = group[0].own, at, []
+        for span in group:
+            queries.append(torch.arange(span.start, span.start + own).clamp(max=span.end - 1))
+            keys += [torch.arange(span.lead_start, span.lead_end), queries[-1]]
+            places[span.start : span.end] = torch.arange(at, at + span.own)
+            filled += range(at + span.own, at + own)
+            at += own
+        groups.append(Group(own, span.lead_start, span.lead, slice(begun, at), torch.cat(keys).to(device)))
+    longest, lead = max(g.own for g in groups), max(g.lead for g in groups)
+    future = torch.full((longest, lead + longest), float("-inf"), dtype=dtype, device=device).triu(lead + 1)
+    which = (torch.cat(queries), torch.tensor(filled, dtype=torch.long), places)
+    return Plan(groups, *(t.to(device) for t in which), future)
+
+
 class Short(torch.autograd.Function):
     """Attention of short sequences by plain products, the probabilities kept for the way back.
 
-    q, k, v [H, N, D] → [N, H, D]. One autograd node for the whole row. Sequences of like length go together, the
-    shorter ones filled up with zeros at their ends, which causal attention never looks at.
+    q, k, v [H, N, D] → [N, H, D]; the spans cover the row. One autograd node for the whole row. Sequences of like
+    length go together, the shorter ones filled up at their ends, which causal attention never looks at.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, spans: list[Span]
+        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, spans: Sequence[Span]
     ) -> torch.Tensor:
-        heads, n, width = q.shape
-        out = q.new_empty(n, heads, width)
-        longest, lead = max(s.own for s in spans), max(s.lead for s in spans)
-        future = torch.full((longest, lead + longest), float("-inf"), dtype=q.dtype, device=q.device).triu(lead + 1)
-        groups, kept = _alike(spans, heads), []
-        for group in groups:
-            first = group[0]
-            qs = _gather(q, group, first.own)
-            ks, vs = (_gather(t, group, first.own, first.lead) for t in (k, v))
-            scores = torch.baddbmm(future[: first.own, lead - first.lead : lead + first.own], qs, ks.mT, alpha=scale)
-            p = torch.softmax(scores, -1)
-            _scatter(p @ vs, group, out.transpose(0, 1))
+        plan = _plan(tuple(spans), q.shape[0], q.dtype, q.device)
+        q, k, v = (t.transpose(0, 1).contiguous() for t in (q, k, v))
+        q = q.index_select(0, plan.queries)
+        out, kept = torch.empty_like(q), []
+        lead = plan.future.shape[1] - plan.future.shape[0]
+        for group in plan.groups:
+            qs = _heads_first(q[group.place], group.own)
+            ks, vs = (_heads_first(t.index_select(0, group.keys), group.lead + group.own) for t in (k, v))
+            mask = plan.future[: group.own, lead - group.lead : lead + group.own]
+            p = torch.softmax(torch.baddbmm(mask, qs, ks.mT, alpha=scale), -1)
+            _put(p @ vs, out[group.place])
             kept += [qs, ks, vs, p]
         ctx.save_for_backward(*kept)
-        ctx.scale, ctx.groups, ctx.shape = scale, groups, q.shape
-        return out
+        ctx.scale, ctx.plan = scale, plan
+        return out.index_select(0, plan.places)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        grad = grad.transpose(0, 1)
-        dq = grad.new_empty(ctx.shape)
+        plan, (_, heads, width) = ctx.plan, grad.shape
+        grads = grad.contiguous().index_select(0, plan.queries).index_fill_(0, plan.filled, 0)
+        dq, dk, dv = (torch.empty_like(grads) for _ in range(3))
         # A shared beginning is owed something by every sequence after it: summed in fp32.
-        dk, dv = (grad.new_zeros(ctx.shape, dtype=torch.float32) for _ in range(2))
+        owed = {(g.first, g.lead): grad.new_zeros(2, heads, g.lead, width, dtype=torch.float32) for g in plan.groups}
         kept = iter(ctx.saved_tensors)
-        for group, (qs, ks, vs, p) in zip(ctx.groups, zip(kept, kept, kept, kept, strict=True), strict=True):
-            g = _gather(grad, group, group[0].own)
-            _add(p.mT @ g, group, dv)
+        for group, (qs, ks, vs, p) in zip(plan.groups, zip(kept, kept, kept, kept, strict=True), strict=True):
+            g = _heads_first(grads[group.place], group.own)
             ds = torch._softmax_backward_data(g @ vs.mT, p, -1, p.dtype).mul_(ctx.scale)
-            _scatter(ds @ ks, group, dq)
-            _add(ds.mT @ qs, group, dk)
-        return dq, dk.to(grad.dtype), dv.to(grad.dtype), None, None
+            _put(ds @ ks, dq[group.place])
+            for d, to, of_lead in zip((ds.mT @ qs, p.mT @ g), (dk, dv), owed[group.first, group.lead], strict=True):
+                _put(d[:, group.lead :], to[group.place])
+                of_lead += d[:, : group.lead].unflatten(0, (-1, heads)).sum(0, dtype=torch.float32)
+        dq, dk, dv = (t.index_select(0, plan.places) for t in (dq, dk, dv))
+        for (first, lead), sums in owed.items():
+            for t, of_lead in zip((dk, dv), sums, strict=True):
+                t[first : first + lead] += of_lead.transpose(0, 1)
+        return *(t.transpose(0, 1) for t in (dq, dk, dv)), None, None
 
 
 def _alike(spans: Sequence[Span], heads: int) -> list[list[Span]]:
-    """The sequences in groups of equal leads and nearly equal length whose scores stay in the cache, longest first."""
-    first, *others = sorted(spans, key=lambda s: (s.lead, -s.own))
+    """The sequences in groups of one lead and nearly equal length whose scores stay in the cache, longest first."""
+    first, *others = sorted(spans, key=lambda s: (s[2:], -s.own))
     groups = [[first]]
     for span in others:
         longest, size = groups[-1][0], len(groups[-1]) + 1
         scores = size * heads * longest.own * (longest.lead + longest.own)
-        if span.lead != longest.lead or span.own < longest.own * ALIKE or scores > CACHED:
+        if span[2:] != longest[2:] or span.own < longest.own * ALIKE or scores > CACHED:
             groups.append([])
         groups[-1].append(span)
     return groups
 
 
-def _gather(t: torch.Tensor, group: list[Span], own: int, lead: int = 0) -> torch.Tensor:
-    """[H, N, D] → [group · H, lead + own, D], contiguous."""
-    heads, _, width = t.shape
-    out = t.new_empty(len(group), heads, lead + own, width)
-    for i, span in enumerate(group):
-        out[i, :, :lead] = t[:, span.lead_start : span.lead_start + lead]
-        out[i, :, lead : lead + span.own] = t[:, span.start : span.end]
-        out[i, :, lead + span.own :] = 0
-    return out.flatten(0, 1)
+def _heads_first(t: torch.Tensor, length: int) -> torch.Tensor:
+    """[sequences · length, H, D] → [sequences · H, length, D], contiguous."""
+    return t.unflatten(0, (-1, length)).transpose(1, 2).flatten(0, 1)
 
 
-def _scatter(t: torch.Tensor, group: list[Span], out: torch.Tensor) -> None:
-    """[group · H, own, D] into [H, N, D], the filling left out."""
-    for span, part in zip(group, t.unflatten(0, (len(group), -1)), strict=True):
-        out[:, span.start : span.end] = part[:, : span.own]
-
-
-def _add(t: torch.Tensor, group: list[Span], out: torch.Tensor) -> None:
-    """Add [group · H, lead + own, D] to [H, N, D] where the sequences and their leads stand."""
-    lead = group[0].lead
-    for span, part in zip(group, t.unflatten(0, (len(group), -1)), strict=True):
-        out[:, span.start : span.end] += part[:, lead : lead + span.own]
-        if lead:
-            out[:, span.lead_start : span.lead_end] += part[:, :lead]
+def _put(t: torch.Tensor, out: torch.Tensor) -> None:
+    """[sequences · H, length, D] into [sequences · length, H, D]."""
+    out.unflatten(0, (-1, t.shape[1])).copy_(t.unflatten(0, (-1, out.shape[1])).transpose(1, 2))
 
 
 AttentionInterface.register(NAME, attend)
