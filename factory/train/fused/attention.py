@@ -160,8 +160,8 @@ def _plan(spans: tuple[Span, ...], heads: int, dtype: torch.dtype, device: torch
         groups.append(Group(own, span.lead_start, span.lead, slice(begun, at), torch.cat(keys).to(device)))
     longest, lead = max(g.own for g in groups), max(g.lead for g in groups)
     future = torch.full((longest, lead + longest), float("-inf"), dtype=dtype, device=device).triu(lead + 1)
-    which = (torch.cat(queries), torch.tensor(filled, dtype=torch.long), places)
-    return Plan(groups, *(t.to(device) for t in which), future)
+    fillers = torch.tensor(filled, dtype=torch.long, device=device)
+    return Plan(groups, torch.cat(queries).to(device), fillers, places.to(device), future)
 
 
 class Short(torch.autograd.Function):
