@@ -20,7 +20,7 @@ from factory.train.fused.run import Failed, Job
 from factory.train.tokens import encode
 
 TASKS = ("summary", "identity", "classification")
-ROWS, EPOCHS = 24, 16
+ROWS, EPOCHS = 24, 24
 
 
 def train(base: Base, folder: Path, prefix: str) -> dict[str, tuple[Version, list[Row]]]:
