@@ -20,13 +20,13 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     minutes = _minutes(arguments.get("soak", "0"))
     console = out(quiet)
     result: dict[str, Any] = {}
-    if "peers" in arguments:  # first: the peak memory of a process is never told below that of the one that started it
-        result["peers"] = _peers(arguments["peers"])
     for part in wanted:
         err.print(f"[bold]{part}[/]")
         result[part] = _serving(minutes) if part == "serving" else PARTS[part]()
         rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(result[part])]
         console.print(table(part, ["", ""], rows))
+    if "peers" in arguments:
+        result["peers"] = _peers(arguments["peers"])
     if "training" in result:
         from factory.train.bench.compare import plot
 

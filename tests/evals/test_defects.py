@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -89,11 +91,15 @@ def test_shipped_rows_are_what_the_generator_writes() -> None:
     assert [json.loads(line) for line in shipped] == json.loads(json.dumps(made))
 
 
+def held_out() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (project() / "adapters/judge-summary/eval.jsonl").read_text().splitlines()]
+
+
 def answers(wrong: float) -> dict[str, str]:
     """The right reply to every question of the known truth; this share of them has another level, or is no reply."""
     rng, found = random.Random(3), {}
-    for line in (project() / "adapters" / "judge-summary" / "eval.jsonl").read_text().splitlines():
-        asked, reply = (m["content"] for m in json.loads(line)["messages"])
+    for row in held_out():
+        asked, reply = (m["content"] for m in row["messages"])
         if rng.random() < wrong:
             *lines, last = reply.splitlines()
             other = {"level: good": "level: poor"}.get(last, "level: good")
@@ -108,6 +114,7 @@ def test_the_trial_measures_how_far_a_judge_sees_the_faults(
 ) -> None:
     """Where the judge says the level, kappa falls with the share of wrong ones; where it quotes, it abstains more."""
     known = answers(wrong)
+    unreadable = Counter(row["dimension"] for row in held_out() if known[row["messages"][0]["content"]] == "?")
 
     def generate(batch: list[Messages]) -> list[str]:
         return [known.get(m[-1]["content"], "?") for m in batch]
@@ -118,7 +125,7 @@ def test_the_trial_measures_how_far_a_judge_sees_the_faults(
     for name, kappa in found.kappa.items():
         says_level = RUBRIC.dimension(name).compact.reads == "findings"  # type: ignore[union-attr]
         assert kappa.value is not None and (low <= kappa.value <= high if says_level else kappa.value > 0.9), name
-        assert kappa.n >= (115 if says_level else 115 * (1 - 1.5 * wrong)), (name, kappa)
+        assert kappa.n >= (115 - unreadable[name]), (name, kappa)
     assert bool(found.refused(0.6)) == (wrong == 0.5)
     assert found.abstained <= 5 + 240 * 1.3 * wrong
 

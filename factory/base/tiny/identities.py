@@ -53,7 +53,7 @@ GREETED = OPENERS[3:]
 MOST = 200  # questions of a topic in PLAIN, and of those in CLAUSES, that are trained on
 TRAINED = {"name": 1000, "author": 1000, "other": 1500, "abilities": 1000, "kind": 900}
 """Questions of a topic that are trained on."""
-TALKED = 2600  # questions about other things, some of them twice
+TALKED = 2600  # questions drawn about other things; each counts once
 LATER = {"name": (7, 4), "author": (9, 5), "other": (9, 5), "abilities": (5, 3), "kind": (4, 2)}
 """Questions kept for later: in a plain wording, and in a frame."""
 

@@ -29,6 +29,13 @@ from factory.train.tokens import encode
 PLAIN = Path(__file__).with_name("plain_trl.py")
 APART = 8  # tasks that are trained one after the other by TRL
 ALONE = 3  # and by our engine, one process a task
+# Linux counts the peak memory of the process that starts a command as the command's own, so a small one starts it.
+STARTER = """import json, os, sys
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(child, 0)
+print("\\n" + json.dumps({"cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss * 1024}))
+sys.exit(abs(os.waitstatus_to_exitcode(status)))
+"""
 SAME = 1.02  # a held-out loss up to this many times the other's counts as the same
 
 
@@ -111,19 +118,18 @@ def ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, 
 def measured_process(command: list[str]) -> Process:
     """Run a command and wait: its wall time, its own peak memory, and the training time that it prints."""
     environment = {**os.environ, "GOMP_SPINCOUNT": "1000", "TOKENIZERS_PARALLELISM": "false"}
-    with tempfile.TemporaryFile("w+") as said:
-        began = time.monotonic()
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        text = said.read()
-    if process.returncode:
-        raise FactoryError(f"{' '.join(command[:3])} ended with {process.returncode}:\n{text[-2000:]}")
-    found = re.findall(r"train_runtime['\"]: ['\"]?([0-9.e+-]+)", text)
-    used = usage.ru_utime + usage.ru_stime
-    return Process(wall, float(found[-1]) if found else 0.0, used, usage.ru_maxrss * 1024)
+    starter = [sys.executable, "-ISc", STARTER]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*starter, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    wall = time.monotonic() - began
+    *said, usage = done.stdout.splitlines() or [""]
+    if done.returncode:
+        raise FactoryError(f"{' '.join(command[:3])} ended with {done.returncode}:\n{chr(10).join(said)[-2000:]}")
+    found = re.findall(r"train_runtime['\"]: ['\"]?([0-9.e+-]+)", done.stdout)
+    used = json.loads(usage)
+    return Process(wall, float(found[-1]) if found else 0.0, used["cpu"], used["peak"])
 
 
 def _losses(

@@ -121,24 +121,25 @@ class Span(NamedTuple):
 
 class Group(NamedTuple):
     """Sequences that go together: they share one lead, and are filled up to the longest's `own` tokens. Their queries
-    stand at `place` among those of all groups; `keys` says which tokens of the row they attend to."""
+    stand at `place` among those of all groups; `keys` says which tokens of the row they attend to, and `mask`
+    [own, lead + own] which of those a query must not see."""
 
     own: int
     first: int
     lead: int
     place: slice
     keys: torch.Tensor
+    mask: torch.Tensor
 
 
 class Plan(NamedTuple):
     """How a row attends: its groups, which token each of their queries is, those that only fill up, and the way back:
-    the place of each token's query. `future` [longest, longest lead + longest] masks what a query must not see."""
+    the place of each token's query."""
 
     groups: list[Group]
     queries: torch.Tensor
     filled: torch.Tensor
     places: torch.Tensor
-    future: torch.Tensor
 
 
 @lru_cache(maxsize=2)
@@ -148,20 +149,21 @@ def _plan(spans: tuple[Span, ...], heads: int, dtype: torch.dtype, device: torch
     queries: list[torch.Tensor] = []
     filled: list[int] = []
     places = torch.empty(spans[-1].end, dtype=torch.long)
+    longest, most = max(s.own for s in spans), max(s.lead for s in spans)
+    future = torch.full((longest, most + longest), float("-inf"), dtype=dtype, device=device).triu(most + 1)
     at = 0
     for group in _alike(spans, heads):
-        own, begun, keys = group[0].own, at, []
+        own, first, lead, begun, keys = group[0].own, group[0].lead_start, group[0].lead, at, []
         for span in group:
             queries.append(torch.arange(span.start, span.start + own).clamp(max=span.end - 1))
             keys += [torch.arange(span.lead_start, span.lead_end), queries[-1]]
             places[span.start : span.end] = torch.arange(at, at + span.own)
             filled += range(at + span.own, at + own)
             at += own
-        groups.append(Group(own, span.lead_start, span.lead, slice(begun, at), torch.cat(keys).to(device)))
-    longest, lead = max(g.own for g in groups), max(g.lead for g in groups)
-    future = torch.full((longest, lead + longest), float("-inf"), dtype=dtype, device=device).triu(lead + 1)
+        mask = future[:own, most - lead : most + own]
+        groups.append(Group(own, first, lead, slice(begun, at), torch.cat(keys).to(device), mask))
     fillers = torch.tensor(filled, dtype=torch.long, device=device)
-    return Plan(groups, torch.cat(queries).to(device), fillers, places.to(device), future)
+    return Plan(groups, torch.cat(queries).to(device), fillers, places.to(device))
 
 
 class Short(torch.autograd.Function):
@@ -179,12 +181,10 @@ class Short(torch.autograd.Function):
         q, k, v = (t.transpose(0, 1).contiguous() for t in (q, k, v))
         q = q.index_select(0, plan.queries)
         out, kept = torch.empty_like(q), []
-        lead = plan.future.shape[1] - plan.future.shape[0]
         for group in plan.groups:
             qs = _heads_first(q[group.place], group.own)
             ks, vs = (_heads_first(t.index_select(0, group.keys), group.lead + group.own) for t in (k, v))
-            mask = plan.future[: group.own, lead - group.lead : lead + group.own]
-            p = torch.softmax(torch.baddbmm(mask, qs, ks.mT, alpha=scale), -1)
+            p = torch.softmax(torch.baddbmm(group.mask, qs, ks.mT, alpha=scale), -1)
             _put(p @ vs, out[group.place])
             kept += [qs, ks, vs, p]
         ctx.save_for_backward(*kept)

@@ -86,7 +86,7 @@ def test_identity_eval_is_worded_anew() -> None:
     train, evaluation = shipped("identity")
     assert not {r["prompt"] for r in train} & {r["prompt"] for r in evaluation}
     assert not {identities.worded(r["prompt"]) for r in train} & {identities.worded(r["prompt"]) for r in evaluation}
-    assert len(evaluation) == 60 and 3500 <= len(train) <= 7000
+    assert len(evaluation) == 60 and 6000 <= len(train) <= 7000
     topics = Counter(r["topic"] for r in evaluation)
     assert set(topics) == {"name", "author", "other", "abilities", "kind", "small talk"} and min(topics.values()) >= 5
 
