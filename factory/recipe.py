@@ -115,6 +115,7 @@ class Train(Strict):
     evals: int = Field(4, ge=1, description="how many times the eval loss is taken over the run")
     patience: int = Field(2, ge=0, description="evals without improvement before it stops; 0 never stops early")
     gradient_checkpointing: bool | Literal["auto"] = "auto"
+    use_liger_kernel: bool = Field(False, description="fused Triton kernels on a GPU")
     precision: Literal["bf16", "fp32"] = "bf16"
     report_to: Literal["none", "trackio", "wandb", "tensorboard", "mlflow"] = "none"
     seed: int = 0

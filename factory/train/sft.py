@@ -23,6 +23,7 @@ from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.recipe import Recipe
 from factory.train import lora
+from factory.train.kernels import check_kernels
 from factory.train.tokens import IGNORE, Example
 from factory.train.trained import Trained
 
@@ -68,6 +69,7 @@ def train(
         max_grad_norm=settings.max_grad_norm,
         bf16=settings.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
+        use_liger_kernel=settings.use_liger_kernel,
         gradient_checkpointing=torch.cuda.is_available() if checkpointing == "auto" else checkpointing,
         train_sampling_strategy="group_by_length",
         seed=settings.seed,
@@ -194,6 +196,7 @@ def check(recipe: Recipe, rows: Sequence[Example]) -> None:
             f"{recipe.task}: lora.init={recipe.lora.init} needs the base's weights in full, and here they are in 4 "
             f"bits and shared by all adapters: take {' or '.join(lora.PLAIN_INITS)}"
         )
+    check_kernels(recipe)
     tracker = recipe.train.report_to
     if tracker != "none" and importlib.util.find_spec(tracker) is None:
         raise InputError(f"train.report_to={tracker} needs a package that is not here: pip install {tracker}")

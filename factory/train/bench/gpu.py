@@ -20,6 +20,7 @@ from factory.recipe import Recipe
 from factory.train.fused import Job, train_many
 from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, size
+from factory.train.kernels import liger_runs, use_liger
 from factory.train.tokens import IGNORE, Example
 
 SHAPES: dict[str, dict[str, Any]] = {  # of Qwen3
@@ -47,6 +48,9 @@ def run(
         result[shape] = points = [measure(model, n, peak) for n in (adapters[0], *adapters)][1:]  # the first warms up
         for point in points:
             progress(f"{shape}: {point}")
+        if liger_runs():
+            use_liger(model)
+            result[f"{shape} with Liger"] = [measure(model, n, peak) for n in (8, 8)][1:]
         del model
         torch.cuda.empty_cache()
     return result

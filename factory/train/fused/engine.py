@@ -20,6 +20,7 @@ from factory.train.fused.lora import alone
 from factory.train.fused.precision import computing_in
 from factory.train.fused.rows import learned, pack, share_out, size
 from factory.train.fused.run import Failed, Job, Run, finished
+from factory.train.kernels import check_kernels, use_liger
 from factory.train.tokens import Example
 from factory.train.trained import Trained
 
@@ -52,6 +53,8 @@ def train_many(
     is `Failed` in the results and costs the others nothing.
     """
     _check(jobs)
+    if any(job.recipe.train.use_liger_kernel for job in jobs):
+        use_liger(model)
     results: dict[str, Trained | Failed] = {}
     for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         group = [job for job in jobs if job.recipe.train.precision == precision]
@@ -67,6 +70,8 @@ def train_many(
 
 
 def _check(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        check_kernels(job.recipe)
     problems = [
         f"{job.name}: no row has a trainable token left (are the answers empty, or is train.max_length="
         f"{job.recipe.train.max_length} shorter than the prompts?)"
@@ -76,6 +81,8 @@ def _check(jobs: Sequence[Job]) -> None:
     problems += [f"{j.name}: {what} cannot train beside others" for j in jobs if (what := alone(j.recipe.lora))]
     if len({job.name for job in jobs}) < len(jobs):
         problems.append("two jobs have the same name")
+    if len({job.recipe.train.use_liger_kernel for job in jobs}) > 1:
+        problems.append("train.use_liger_kernel must be the same for all that train together: they share the base")
     if problems:
         raise InputError(*problems)
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
+from factory.train import sft
 from factory.train.fused import ALL, Failed, Job, engine, train_many
 from factory.train.fused.engine import Engine
 from factory.train.fused.precision import computing_in
@@ -325,3 +326,13 @@ def test_what_cannot_be_trained_is_said_before_anything_is(model: Any, base: Bas
     assert not good.run.exists()
     with pytest.raises(InputError, match="lora: Target modules"):
         train_many([make_job(tmp_path, targets=["no_such_layer"])], base, model)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="Liger runs where there is a GPU")
+def test_liger_is_refused_where_its_kernels_cannot_run(model: Any, base: Base, tmp_path: Path) -> None:
+    job = make_job(tmp_path, use_liger_kernel=True)
+    with pytest.raises(InputError, match="use_liger_kernel needs an NVIDIA GPU"):
+        train_many([job], base, model)
+    with pytest.raises(InputError, match="use_liger_kernel needs an NVIDIA GPU"):
+        sft.check(job.recipe, job.train)
+    assert not job.run.exists()
