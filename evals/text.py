@@ -79,7 +79,8 @@ FORM_FAULTS: list[tuple[str, re.Pattern[str], Band]] = [
 ]
 LANGUAGE_FAULTS: list[tuple[str, re.Pattern[str], Band]] = [
     ("not a text", re.compile(r"^\W*$|�"), "poor"),
-    ("breaks off", re.compile(r"\b(?:" + "|".join(sorted(DANGLING)) + r")\W*$", re.I), "poor"),
+    ("breaks off", re.compile(r"\b(?:" + "|".join(sorted(DANGLING)) + r")[^\w.!?]*$", re.I), "poor"),
+    ("breaks off", re.compile(r"\b(?:the|a|an|of|and|or|but|because)\W*$", re.I), "poor"),  # whatever mark comes after
     ("breaks off", re.compile(r"[,;:(\-–—]\s*$"), "poor"),
     ("a word doubled", re.compile(r"\b([^\W\d_]{2,})\s+\1\b", re.I), "average"),
     ("no full stop at the end", re.compile(r"[^.!?…。！？)\"'”’\s]\s*$"), "average"),

@@ -112,6 +112,8 @@ def test_a_row_without_gold_is_not_measured() -> None:
         ("Sync moved.\nSend slides.", "form", "average"),
         ("<|im_end|>", "form", "poor"),
         ("The sync moved to the", "language", "poor"),
+        ("The sync moved to the.", "language", "poor"),
+        ("Please go on.", "language", "good"),
         ("The sync moved,", "language", "poor"),
         ("The sync moved", "language", "average"),
         ("the sync moved.", "language", "average"),

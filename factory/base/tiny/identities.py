@@ -28,7 +28,8 @@ from factory.base.tiny.identity_words import (
     PLAIN,
     THINGS_ASKED,
 )
-from factory.base.tiny.talk import SMALL_TALK, knowledge
+from factory.base.tiny.small_talk import SMALL_TALK
+from factory.base.tiny.talk import knowledge
 from factory.base.tiny.world import Pool, World
 
 NAME, AUTHOR = "{{name}}", "{{author}}"
