@@ -92,13 +92,17 @@ class _ByRows:
     def __init__(self) -> None:
         self.bounds: list[Span] = []
 
-    @torch.compiler.disable
     def __call__(
         self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: None, **others: Any
     ) -> tuple[torch.Tensor, None]:
         q, k, v = (t[0].bfloat16() for t in (query, key, value))
+        return self._attend(q, k, v)[None], None
+
+    @torch.compiler.disable
+    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", enabled=False):
-            return Short.apply(q, k, v, query.shape[-1] ** -0.5, self.bounds)[None], None
+            out: torch.Tensor = Short.apply(q, k, v, q.shape[-1] ** -0.5, self.bounds)
+            return out
 
 
 _BY_ROWS = _ByRows()

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -33,12 +34,17 @@ from factory.base.tiny.probes import Encode, below_floors, measure
 from factory.base.tiny.shape import new_model, train_tokenizer
 from factory.errors import FactoryError
 
-CYCLES = ((3600, 1.0), (1300, 0.5), (1500, 0.5))
-"""Steps over the corpus and the share of the learning rates they begin with; within a cycle the rates fall to 3 %."""
-COPY_STEPS = 450
-RATES = {"matrix": 2e-3, "bias": 1e-2, "embedding": 3e-4}
+STEPS, COPY_STEPS = 4700, 450
+"""Steps over the corpus, over which the rates fall to 3 %, and of the copy warm-up before it."""
+RATES = {"matrix": 2e-3, "norm": 2e-3, "bias": 1e-2, "embedding": 3e-4}
+"""AdamW's, by kind of parameter."""
+MUON_RATE = 3e-3
+"""Over the corpus the matrices have Muon (momentum made orthogonal, arXiv 2502.16982): after 500 steps the loss
+was 0.42 where AdamW had 0.50 on the same rows, and twice as many lists of details were right, for a tenth more time."""
 RAMP = 12_000
 """Rows over which the first lessons give way."""
+WARM = 30
+"""Steps over which the rates rise after the warm-up, with fresh optimizers."""
 TOKENIZER_ROWS = 20_000
 PROBE_EVERY = 600
 GUIDE_EVERY = 5
@@ -47,62 +53,59 @@ GUIDE_EVERY = 5
 Say = Callable[[str], None]
 
 
-def _optimizer(model: Qwen2ForCausalLM, factor: float = 1.0) -> torch.optim.AdamW:
-    groups: dict[str, list] = {name: [] for name in RATES}
+def _optimizers(model: Qwen2ForCausalLM, *, muon: bool) -> list[torch.optim.Optimizer]:
+    groups: dict[str, list[torch.nn.Parameter]] = {kind: [] for kind in RATES}
     for name, p in model.named_parameters():
-        groups["embedding" if "embed" in name else "bias" if "bias" in name else "matrix"].append(p)
-    return torch.optim.AdamW(
-        [{"params": groups[n], "lr": r * factor, "rate": r * factor} for n, r in RATES.items()],
-        betas=(0.9, 0.95),
-        weight_decay=0.0,
-    )
+        kinds = (kind for kind, mark in (("embedding", "embed"), ("bias", "bias"), ("norm", "norm")) if mark in name)
+        groups[next(kinds, "matrix")].append(p)
+    found: list[torch.optim.Optimizer] = []
+    if muon:
+        matrices = groups.pop("matrix")
+        found += [torch.optim.Muon(matrices, MUON_RATE, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")]
+    adam = [{"params": parameters, "lr": RATES[kind]} for kind, parameters in groups.items()]
+    found += [torch.optim.AdamW(adam, betas=(0.9, 0.95), weight_decay=0.0)]
+    for group in (g for optimizer in found for g in optimizer.param_groups):
+        group["rate"] = group["lr"]
+    return found
 
 
-def _step(model: Qwen2ForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Tensor, factor: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = group["rate"] * factor
+def _step(
+    model: Qwen2ForCausalLM, optimizers: Sequence[torch.optim.Optimizer], loss: torch.Tensor, factor: float
+) -> None:
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * factor
+        optimizer.step()
+        optimizer.zero_grad()
 
 
-def warm_up(model: Qwen2ForCausalLM, generator: torch.Generator, steps: int, say: Say) -> torch.optim.AdamW:
+def warm_up(model: Qwen2ForCausalLM, generator: torch.Generator, steps: int, say: Say) -> None:
     """Copying alone: half of the steps with all tokens, then with alphabets of all sizes, at last over longer ways."""
-    optimizer = _optimizer(model)
+    optimizers = _optimizers(model, muon=False)
     everything = torch.arange(3, model.config.vocab_size)
     for i in range(1, steps + 1):
         mixed = i > steps // 2 and i % 3
         tokens = alphabet(model.config.vocab_size, generator) if mixed else everything
         rows, length = (24, 96) if i <= steps * 5 // 6 else (10, 256)
         loss, guide = guided_copy(model, rows, length, tokens, generator)
-        _step(model, optimizer, loss + 0.2 * guide, min(1.0, i / 20))
+        _step(model, optimizers, loss + 0.2 * guide, min(1.0, i / 20))
         if i % 50 == 0:
             say(f"copy warm-up {i}/{steps}: {len(tokens)} tokens, loss {loss.item():.3f}, guide {guide.item():.2f}")
-    return optimizer
 
 
-def train(
-    model: Qwen2ForCausalLM,
-    optimizer: torch.optim.AdamW,
-    encode: Encode,
-    generator: torch.Generator,
-    seed: int,
-    steps: int,
-    say: Say,
-    ramp: int,
-    warm: int,
-) -> int:
-    """The corpus, with a small batch of guided copying every fifth step. Returns the tokens read.
-
-    The rates rise over `warm` steps; `ramp` as in `corpus.rows`.
-    """
-    stream, started, tokens, average, copied = batches(encode, seed, ramp), time.monotonic(), 0, 0.0, 0.0
+def train(model: Qwen2ForCausalLM, encode: Encode, generator: torch.Generator, seed: int, steps: int, say: Say) -> int:
+    """The corpus, with a small batch of guided copying every fifth step. Returns the tokens read."""
+    optimizers = _optimizers(model, muon=True)
+    stream, started, tokens, average, copied = batches(encode, seed, RAMP), time.monotonic(), 0, 0.0, 0.0
     everything = torch.arange(3, model.config.vocab_size)
     # Compiling needs a C++ compiler and buys a sixth of the time; the sums are the same without it.
     forward = torch.compile(losses, dynamic=False) if shutil.which("g++") else losses
+    reader = ThreadPoolExecutor(1)
+    coming = reader.submit(next, stream)
     for i in range(1, steps + 1):
-        batch = next(stream)
+        batch, coming = coming.result(), reader.submit(next, stream)
         each = token_losses(model, batch.ids, batch.positions, batch.bounds, forward)
         w = batch.weights[:, 1:].flatten()
         loss = (each * w).sum() / w.sum()
@@ -112,7 +115,7 @@ def train(
             copy_loss, guide = guided_copy(model, 4, 256, symbols, generator)
             loss = loss + 0.5 * copy_loss + 0.1 * guide
             copied = 0.9 * copied + 0.1 * copy_loss.item() if copied else copy_loss.item()
-        _step(model, optimizer, loss, max(0.03, 1 - i / steps) * min(1.0, i / max(1, warm)))
+        _step(model, optimizers, loss, max(0.03, 1 - i / steps) * min(1.0, i / WARM))
         tokens += TOKENS
         average = said if i == 1 else 0.95 * average + 0.05 * said
         if i % 50 == 0:
@@ -121,6 +124,7 @@ def train(
             say(f"step {i}/{steps}: answer loss {average:.3f}, random copy loss {copied:.2f}, {pace}")
         if i % PROBE_EVERY == 0 and i < steps:
             say("  " + figures_line(measure(model, encode, 50)))
+    reader.shutdown()
     return tokens
 
 
@@ -132,7 +136,7 @@ def build(
     out: Path,
     *,
     seed: int = 0,
-    cycles: Sequence[tuple[int, float]] = CYCLES,
+    steps: int = STEPS,
     copy_steps: int = COPY_STEPS,
     progress: Say | None = None,
 ) -> dict:
@@ -151,13 +155,8 @@ def build(
     size = sum(p.numel() for p in model.parameters())
     say(f"{size / 1e6:.2f} M parameters, {len(tokenizer)} tokens in the vocabulary")
     encode = encoder(tokenizer)
-    optimizer = warm_up(model, generator, copy_steps, say)
-    tokens = 0
-    for number, (steps, factor) in enumerate(cycles):
-        if number:
-            optimizer = _optimizer(model, factor)
-        ramp, warm = (0, 100) if number else (RAMP, 0)
-        tokens += train(model, optimizer, encode, generator, seed + 1 + number, steps, say, ramp, warm)
+    warm_up(model, generator, copy_steps, say)
+    tokens = train(model, encode, generator, seed + 1, steps, say)
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     accuracies = measure(model, encode, 200)
     say("final: " + figures_line(accuracies))
@@ -168,7 +167,7 @@ def build(
         )
     figures = {
         "seed": seed,
-        "steps": sum(steps for steps, _ in cycles),
+        "steps": steps,
         "tokens": tokens,
         "minutes": round((time.monotonic() - started) / 60, 1),
         "parameters": size,
