@@ -1,7 +1,8 @@
 """Makes the tiny base from nothing: tokenizer, copy warm-up, corpus, probes, and an atomic write.
 
-`factory base build=tiny` runs `build`. Two cores need about an hour. The amount of training is fixed in
-steps, not minutes: the same seed gives the same rows and, as far as threads allow, the same model.
+`factory base build=tiny` runs `build`. Two cores need about an hour; what was interrupted goes on from its last
+checkpoint. The amount of training is fixed in steps, not minutes: the same seed gives the same rows and, as far as
+threads allow, the same model.
 
 What it took to make so small a model copy names and numbers (see README.md): biases on Q, K, V with a high
 learning rate, embeddings with a low one, and a guide: on repeated random tokens, heads are shown where to look
@@ -13,6 +14,7 @@ corpus undoes it within a hundred steps.
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -33,6 +35,7 @@ from factory.base.tiny.packing import TOKENS, batches, encoder, losses, token_lo
 from factory.base.tiny.probes import Encode, below_floors, measure
 from factory.base.tiny.shape import new_model, train_tokenizer
 from factory.errors import FactoryError
+from factory.home import digest, home, shown, write_file
 
 STEPS, COPY_STEPS = 4700, 450
 """Steps over the corpus, over which the rates fall to 3 %, and of the copy warm-up before it."""
@@ -46,7 +49,7 @@ RAMP = 12_000
 WARM = 30
 """Steps over which the rates rise after the warm-up, with fresh optimizers."""
 TOKENIZER_ROWS = 20_000
-PROBE_EVERY = 600
+PROBE_EVERY, SAVE_EVERY = 600, 200
 GUIDE_EVERY = 5
 """Steps over the corpus between two of guided copying, which cost three times as much a token."""
 
@@ -95,16 +98,51 @@ def warm_up(model: Qwen2ForCausalLM, generator: torch.Generator, steps: int, say
             say(f"copy warm-up {i}/{steps}: {len(tokens)} tokens, loss {loss.item():.3f}, guide {guide.item():.2f}")
 
 
-def train(model: Qwen2ForCausalLM, encode: Encode, generator: torch.Generator, seed: int, steps: int, say: Say) -> int:
-    """The corpus, with a small batch of guided copying every fifth step. Returns the tokens read."""
-    optimizers = _optimizers(model, muon=True)
-    stream, started, tokens, average, copied = batches(encode, seed, RAMP), time.monotonic(), 0, 0.0, 0.0
+class Course:
+    """A model on its way over the corpus, and the file from which a new process goes on as if nothing had happened."""
+
+    def __init__(self, model: Qwen2ForCausalLM, generator: torch.Generator, checkpoint: Path) -> None:
+        self.model, self.generator, self.checkpoint = model, generator, checkpoint
+        self.optimizers = _optimizers(model, muon=True)
+        self.step, self.seconds, self.answer, self.copied = 0, 0.0, 0.0, 0.0
+        self.began = time.monotonic()
+
+    def restore(self) -> bool:
+        """Whether there was a checkpoint; if so this is its course now."""
+        if not self.checkpoint.is_file():
+            return False
+        kept = torch.load(self.checkpoint, weights_only=True)
+        self.model.load_state_dict(kept["model"])
+        self.generator.set_state(kept["generator"])
+        for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        vars(self).update(kept["place"])
+        self.began = time.monotonic() - self.seconds
+        return True
+
+    def save(self) -> None:
+        self.seconds = time.monotonic() - self.began
+        kept = {
+            "model": self.model.state_dict(),
+            "generator": self.generator.get_state(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "place": {name: getattr(self, name) for name in ("step", "seconds", "answer", "copied")},
+        }
+        torch.save(kept, buffer := io.BytesIO())
+        write_file(self.checkpoint, buffer.getvalue())
+
+
+def train(course: Course, encode: Encode, seed: int, steps: int, say: Say) -> None:
+    """The corpus, with a small batch of guided copying every fifth step."""
+    model, generator = course.model, course.generator
+    stream = itertools.islice(batches(encode, seed, RAMP), course.step, None)
+    started, before = time.monotonic(), course.step
     everything = torch.arange(3, model.config.vocab_size)
     # Compiling needs a C++ compiler and buys a sixth of the time; the sums are the same without it.
     forward = torch.compile(losses, dynamic=False) if shutil.which("g++") else losses
     reader = ThreadPoolExecutor(1)
     coming = reader.submit(next, stream)
-    for i in range(1, steps + 1):
+    for i in range(course.step + 1, steps + 1):
         batch, coming = coming.result(), reader.submit(next, stream)
         each = token_losses(model, batch.ids, batch.positions, batch.bounds, forward)
         w = batch.weights[:, 1:].flatten()
@@ -114,18 +152,19 @@ def train(model: Qwen2ForCausalLM, encode: Encode, generator: torch.Generator, s
             symbols = alphabet(model.config.vocab_size, generator) if i % (2 * GUIDE_EVERY) else everything
             copy_loss, guide = guided_copy(model, 4, 256, symbols, generator)
             loss = loss + 0.5 * copy_loss + 0.1 * guide
-            copied = 0.9 * copied + 0.1 * copy_loss.item() if copied else copy_loss.item()
-        _step(model, optimizers, loss, max(0.03, 1 - i / steps) * min(1.0, i / WARM))
-        tokens += TOKENS
-        average = said if i == 1 else 0.95 * average + 0.05 * said
+            course.copied += (0.1 if course.copied else 1.0) * (copy_loss.item() - course.copied)
+        _step(model, course.optimizers, loss, max(0.03, 1 - i / steps) * min(1.0, i / WARM))
+        course.step = i
+        course.answer += (0.05 if course.answer else 1.0) * (said - course.answer)
         if i % 50 == 0:
-            spent = time.monotonic() - started
-            pace = f"{tokens / spent:,.0f} tokens/s, {spent / 60:.1f} min, {spent / i * (steps - i) / 60:.0f} min left"
-            say(f"step {i}/{steps}: answer loss {average:.3f}, random copy loss {copied:.2f}, {pace}")
+            each_step = (time.monotonic() - started) / (i - before)
+            pace = f"{TOKENS / each_step:,.0f} tokens/s, {each_step * (steps - i) / 60:.0f} min left"
+            say(f"step {i}/{steps}: answer loss {course.answer:.3f}, random copy loss {course.copied:.2f}, {pace}")
         if i % PROBE_EVERY == 0 and i < steps:
             say("  " + figures_line(measure(model, encode, 50)))
+        if i % SAVE_EVERY == 0:
+            course.save()
     reader.shutdown()
-    return tokens
 
 
 def figures_line(figures: dict[str, float]) -> str:
@@ -143,10 +182,10 @@ def build(
     """Train the base and write it to `out` (config, weights in bf16, tokenizer, chat template, figures.json).
 
     Written to a temporary folder beside `out` and renamed into place. Raises FactoryError, and writes
-    nothing, when a probe is below its floor. Returns the figures.
+    nothing, when a probe is below its floor. Returns the figures. An interrupted build of the same code and arguments
+    goes on from its last checkpoint.
     """
     say = progress or (lambda line: print(line, file=sys.stderr, flush=True))
-    started = time.monotonic()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     texts = (m["content"] for row in itertools.islice(corpus.rows(seed), TOKENIZER_ROWS) for m in row)
@@ -155,8 +194,16 @@ def build(
     size = sum(p.numel() for p in model.parameters())
     say(f"{size / 1e6:.2f} M parameters, {len(tokenizer)} tokens in the vocabulary")
     encode = encoder(tokenizer)
-    warm_up(model, generator, copy_steps, say)
-    tokens = train(model, encode, generator, seed + 1, steps, say)
+    code = [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    made_of = digest([code, seed, steps, copy_steps])[:12]
+    course = Course(model, generator, home("runs", f"base-tiny-{made_of}", "checkpoint.pt"))
+    if course.restore():
+        say(f"going on after step {course.step} of {steps}; for a fresh start delete {shown(course.checkpoint.parent)}")
+    else:
+        warm_up(model, generator, copy_steps, say)
+        course.save()
+    train(course, encode, seed + 1, steps, say)
+    course.save()
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     accuracies = measure(model, encode, 200)
     say("final: " + figures_line(accuracies))
@@ -168,12 +215,13 @@ def build(
     figures = {
         "seed": seed,
         "steps": steps,
-        "tokens": tokens,
-        "minutes": round((time.monotonic() - started) / 60, 1),
+        "tokens": steps * TOKENS,
+        "minutes": round((time.monotonic() - course.began) / 60, 1),
         "parameters": size,
         "exact_on_held_out_names": accuracies,
     }
     write(out, model, tokenizer, figures)
+    shutil.rmtree(course.checkpoint.parent)
     return figures
 
 
