@@ -23,9 +23,9 @@ from factory.verbs.table import VERBS, Verb
 DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
 
 SPINS = "5000"
-"""How often an idle OpenMP thread looks for work before it sleeps. On two cores training is a sixth faster with 5000 than
-with 1000 where nothing else runs, and a third slower beside a busy process; if threads spin on, as they do by default, such
-a process slows it tenfold."""
+"""How often an idle OpenMP thread looks for work before it sleeps. On two cores training is a sixth faster with 5000
+than with 1000 where nothing else runs, and a third slower beside a busy process; if threads spin on, as they do by
+default, such a process slows it tenfold."""
 
 
 def main(argv: list[str] | None = None) -> int:
