@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -37,7 +36,7 @@ from factory.base.tiny.shape import new_model, train_tokenizer
 from factory.errors import FactoryError
 from factory.home import digest, home, shown, write_file
 
-STEPS, COPY_STEPS = 4500, 450
+STEPS, COPY_STEPS = 4000, 450
 """Steps over the corpus, over which the rates fall to 3 %, and of the copy warm-up before it."""
 RATES = {"matrix": 2e-3, "norm": 2e-3, "bias": 1e-2, "embedding": 3e-4}
 """AdamW's, by kind of parameter."""
@@ -140,10 +139,8 @@ def train(course: Course, encode: Encode, seed: int, steps: int, say: Say) -> No
     everything = torch.arange(3, model.config.vocab_size)
     # Compiling needs a C++ compiler and buys a sixth of the time; the sums are the same without it.
     forward = torch.compile(losses, dynamic=False) if shutil.which("g++") else losses
-    reader = ThreadPoolExecutor(1)
-    coming = reader.submit(next, stream)
     for i in range(course.step + 1, steps + 1):
-        batch, coming = coming.result(), reader.submit(next, stream)
+        batch = next(stream)
         each = token_losses(model, batch.ids, batch.positions, batch.bounds, forward)
         w = batch.weights[:, 1:].flatten()
         loss = (each * w).sum() / w.sum()
@@ -164,7 +161,6 @@ def train(course: Course, encode: Encode, seed: int, steps: int, say: Say) -> No
             say("  " + figures_line(measure(model, encode, 50)))
         if i % SAVE_EVERY == 0:
             course.save()
-    reader.shutdown()
 
 
 def figures_line(figures: dict[str, float]) -> str:
