@@ -17,15 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
+from factory.environment import DEFAULTS
 from factory.errors import FactoryError, InputError
 from factory.verbs.table import VERBS, Verb
 
 DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
-
-SPINS = "5000"
-"""How often an idle OpenMP thread looks for work before it sleeps. On two cores training is a sixth faster with 5000
-than with 1000 where nothing else runs, and a third slower beside a busy process; if threads spin on, as they do by
-default, such a process slows it tenfold."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,8 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     as_json = "--json" in words
     words = [w for w in words if w != "--json"]
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.update(DEFAULTS | os.environ)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns about an optional kernel when imported
     try:
         if not words or words[0] in ("help", "--help", "-h"):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.base.build import Base, load_model, load_tokenizer, prepare
-from factory.cli import SPINS
+from factory.environment import DEFAULTS
 from factory.errors import FactoryError
 from factory.train.bench import growth, rows
 from factory.train.bench.ours import held_out_loss
@@ -118,7 +118,7 @@ def ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, 
 
 def measured_process(command: list[str]) -> Process:
     """Run a command and wait: its wall time, its own peak memory, and the training time that it prints."""
-    environment = {**os.environ, "GOMP_SPINCOUNT": SPINS, "TOKENIZERS_PARALLELISM": "false"}
+    environment = os.environ | DEFAULTS
     starter = [sys.executable, "-ISc", STARTER]
     began = time.monotonic()
     done = subprocess.run(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from factory.base.build import Base
+from factory.base.tiny.small_talk import SMALL_TALK
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.recipe import Decoding, load
@@ -117,20 +118,22 @@ def test_on_a_gpu_without_room_nothing_is_started(base: Base, monkeypatch: pytes
 
 @pytest.mark.slow
 def test_both_ways_say_the_same(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Versions asked what they learned by heart, one of them held to its labels; and the base alone."""
-    monkeypatch.setattr(trained, "TASKS", ("summary", "classification"))
-    learned = trained.train(base, tmp_path, "both-ways-")
-    cases: dict[str, tuple[Version | None, list[Row], Any]] = {
-        task: (version, [Row(row.turns) for row in rows], version.facts) for task, (version, rows) in learned.items()
-    }
-    cases["base"] = (None, cases["summary"][1], load("summary", {"base": base.name}))
-    for task, (version, asked, how) in cases.items():
+    """A version held to its labels, and the base alone, each asked what it knows by heart."""
+    monkeypatch.setattr(trained, "TASKS", ("classification",))
+    version, learned = trained.train(base, tmp_path, "both-ways-")["classification"]
+    talk = [Row(({"role": "user", "content": asked},)) for asked, _ in SMALL_TALK[:24]]
+    free = version.facts.model_copy(update={"prompt": "", "labels": []})
+    cases: list[tuple[Version | None, list[Row], Any]] = [
+        (version, [Row(row.turns) for row in learned], version.facts),
+        (None, talk, free),
+    ]
+    for who, asked, how in cases:
         said: list[list[str]] = []
         for many in (1, len(asked) + 1):
             monkeypatch.setattr(answering, "MANY", many)
-            said.append(answering._answers(base, version, asked, how))
+            said.append(answering._answers(base, who, asked, how))
         same = sum(a == b for a, b in zip(*said, strict=True))
-        print(f"{task}: {same} of {len(asked)} the same")
+        print(f"{who.name if who else base.name}: {same} of {len(asked)} the same")
         assert same >= EQUAL * len(asked)
         assert len(set(said[0])) > 2 and (not how.labels or set(said[0]) <= set(how.labels))
-    assert learned["classification"][0].facts.labels
+    assert version.facts.labels
