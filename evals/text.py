@@ -49,6 +49,7 @@ ROLES = frozenset(
     "agent customer director doctor driver guest manager mr mrs ms owner passenger patient sender".split()
 )
 DANGLING = frozenset("the a an to by of in on at for with and or but from because that is are was will".split())
+ENDING = frozenset("on in that are".split())  # of these, what ends a sentence too: "Please go on."
 OTHERS = (
     "ChatGPT,GPT-3,GPT-4,GPT-5,OpenAI,Claude,Anthropic,Gemini,Bard,Google,DeepMind,Llama,Meta AI,Copilot,"
     "Microsoft,Qwen,Tongyi,Alibaba,"
@@ -79,8 +80,8 @@ FORM_FAULTS: list[tuple[str, re.Pattern[str], Band]] = [
 ]
 LANGUAGE_FAULTS: list[tuple[str, re.Pattern[str], Band]] = [
     ("not a text", re.compile(r"^\W*$|�"), "poor"),
-    ("breaks off", re.compile(r"\b(?:" + "|".join(sorted(DANGLING)) + r")[^\w.!?]*$", re.I), "poor"),
-    ("breaks off", re.compile(r"\b(?:the|a|an|of|and|or|but|because)\W*$", re.I), "poor"),  # whatever mark comes after
+    ("breaks off", re.compile(r"\b(?:" + "|".join(sorted(DANGLING - ENDING)) + r")\W*$", re.I), "poor"),
+    ("breaks off", re.compile(r"\b(?:" + "|".join(sorted(ENDING)) + r")[^\w.!?]*$", re.I), "poor"),
     ("breaks off", re.compile(r"[,;:(\-–—]\s*$"), "poor"),
     ("a word doubled", re.compile(r"\b([^\W\d_]{2,})\s+\1\b", re.I), "average"),
     ("no full stop at the end", re.compile(r"[^.!?…。！？)\"'”’\s]\s*$"), "average"),

@@ -113,6 +113,8 @@ def test_a_row_without_gold_is_not_measured() -> None:
         ("<|im_end|>", "form", "poor"),
         ("The sync moved to the", "language", "poor"),
         ("The sync moved to the.", "language", "poor"),
+        ("The sync moved to.", "language", "poor"),
+        ("The sync is on", "language", "poor"),
         ("Please go on.", "language", "good"),
         ("The sync moved,", "language", "poor"),
         ("The sync moved", "language", "average"),
