@@ -22,7 +22,7 @@ def check_kernels(recipe: Recipe) -> None:
     if recipe.train.use_liger_kernel and not liger_runs():
         raise InputError(
             f"{recipe.task}: train.use_liger_kernel needs an NVIDIA GPU and the package liger-kernel "
-            "(requirements/gpu.txt has it); leave it out and training is the same, if slower"
+            "(requirements/gpu.txt has it); without it the adapter is the same but for rounding"
         )
 
 

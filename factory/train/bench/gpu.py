@@ -45,15 +45,25 @@ def run(
     result: dict[str, Any] = {"measured": True, "device": torch.cuda.get_device_name(), "peak_tflops": peak / 1e12}
     for shape in shapes:
         model = random_base(SHAPES[shape] | COMMON, device)
-        result[shape] = points = [measure(model, n, peak) for n in (adapters[0], *adapters)][1:]  # the first warms up
-        for point in points:
-            progress(f"{shape}: {point}")
+        result[shape] = _measured(model, shape, adapters, peak, progress)
         if liger_runs():
             use_liger(model)
-            result[f"{shape} with Liger"] = [measure(model, n, peak) for n in (8, 8)][1:]
+            name = f"{shape} with Liger"
+            result[name] = _measured(model, name, [8], peak, progress)
         del model
         torch.cuda.empty_cache()
     return result
+
+
+def _measured(
+    model: Any, name: str, adapters: Sequence[int], peak: float, progress: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    measure(model, adapters[0], peak)  # warms up
+    points = []
+    for n in adapters:
+        points.append(measure(model, n, peak))
+        progress(f"{name}: {points[-1]}")
+    return points
 
 
 def measure(model: Any, adapters: int, peak: float) -> dict[str, Any]:
