@@ -16,6 +16,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
+from factory.base.tiny import asking
 from factory.base.tiny.drills import drill
 from factory.base.tiny.kinds_office import OFFICE
 from factory.base.tiny.kinds_profile import PROFILE
@@ -31,7 +32,7 @@ Row = list[dict[str, str]]
 FRESH = 0.4
 """Share of made-up names in pre-training."""
 
-MIX = (("reading", 76), ("drills", 10), ("talk", 5), ("text", 3), ("repeat", 6))
+MIX = (("reading", 64), ("asking", 12), ("drills", 10), ("talk", 5), ("text", 3), ("repeat", 6))
 """Kinds of rows, percent."""
 
 MANNER = (
@@ -63,6 +64,8 @@ PLACE = (
     "Some texts are long.",
     "All texts are made up.",
 )
+
+PLAINLY = ("Ask every question again in plain words.", "Say each question plainly.", "Turn it into a plain question.")
 
 LAYOUTS = (
     "{text}\n\n{ask}",
@@ -128,12 +131,26 @@ def detailed(w: World) -> Row:
     return conversation([details(m, w), turn(m, w)], m.text, w)
 
 
+def questions(w: World) -> Row:
+    """What a question is after: asked again in plain words, looked up in a table, or compared with another one."""
+    drawn = w.rng.random()
+    if drawn < 0.5:
+        plainly = [asking.plain(w) for _ in range(w.rng.randint(3, 7))]
+        return [{"role": "system", "content": w.rng.choice(PLAINLY)}, *(m for _, a, b in plainly for m in chat(a, b))]
+    if drawn < 0.9:
+        table, turns = asking.told(w)
+        return conversation(turns, table, w)
+    return conversation([asking.same(w) for _ in range(w.rng.randint(1, 3))], None, w)
+
+
 def row(w: World) -> Row:
     name = w.rng.choices([n for n, _ in MIX], [p for _, p in MIX])[0]
     if name == "reading":
         return reading(w)
     if name == "repeat":
         return repeat(w)
+    if name == "asking":
+        return questions(w)
     if name == "text":
         return [{"role": "text", "content": write(w.rng.choice(KINDS), w).text}]
     draw = (lambda: drill(w, KINDS)) if name == "drills" else (lambda: talk(w))

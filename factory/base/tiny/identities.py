@@ -14,14 +14,11 @@ One row: {"prompt": "Who made you?", "completion": "I was made by {{author}}.", 
 from __future__ import annotations
 
 import random
-import re
 
 from factory.base.tiny.identity_words import (
     CLAUSES,
     FRAMES,
     KINDS,
-    MADE,
-    MADE_BY,
     MORE,
     OTHER_THINGS,
     OTHERS,
@@ -30,26 +27,12 @@ from factory.base.tiny.identity_words import (
 )
 from factory.base.tiny.small_talk import SMALL_TALK
 from factory.base.tiny.talk import knowledge
+from factory.base.tiny.wording import HELLOS, MADE, MAKE, one_of, patterns
 from factory.base.tiny.world import Pool, World
 
 NAME, AUTHOR = "{{name}}", "{{author}}"
 
-OPENERS = (
-    "",
-    "",
-    "",
-    "Hello! ",
-    "Hi, ",
-    "Hey. ",
-    "Good morning. ",
-    "Please: ",
-    "One question: ",
-    "Excuse me. ",
-    "Tell me: ",
-    "Sorry, ",
-)
-
-GREETED = OPENERS[3:]
+OPENERS = ("", "", "", *HELLOS)
 
 MOST = 200  # questions of a topic in PLAIN, and of those in CLAUSES, that are trained on
 TRAINED = {"name": 1000, "author": 1000, "other": 1500, "abilities": 1000, "kind": 900}
@@ -71,25 +54,19 @@ ANSWERS = {
 """Topic → the answer, and what must stand in it."""
 
 
-def _split(text: str) -> list[str]:
-    return [line for line in text.replace("\n", "").split("|") if line]
-
-
-def _made(pattern: str, rng: random.Random, **more: str) -> str:
-    """One of the wordings that a pattern stands for."""
-    wording = re.sub(r"\(([^()]*)\)", lambda found: rng.choice(found[1].split("/")), pattern)
-    slots = {"v": MADE, "m": MADE_BY, "o": _split(OTHERS), "k": _split(KINDS)}
-    return wording.format(**{slot: rng.choice(words) for slot, words in slots.items()}, **more)
+def _made(pattern: str, rng: random.Random, **filled: str) -> str:
+    words = {"v": MADE, "m": MAKE, "o": patterns(OTHERS), "k": patterns(KINDS)}
+    return one_of(pattern, rng, words, **filled)
 
 
 def _filled(texts: str, rng: random.Random) -> list[str]:
     """Every pattern, with every verb, and with some of the products."""
     found = []
-    for pattern in _split(texts):
+    for pattern in patterns(texts):
         if "{v}" in pattern:
             found += [pattern.format(v=v) for v in MADE]
         elif "{o}" in pattern:
-            found += [pattern.format(o=o) for o in rng.sample(_split(OTHERS), 8)]
+            found += [pattern.format(o=o) for o in rng.sample(patterns(OTHERS), 8)]
         else:
             found.append(pattern)
     return found
@@ -97,7 +74,7 @@ def _filled(texts: str, rng: random.Random) -> list[str]:
 
 def worded(asked: str) -> str:
     """A question without its greeting, its capitals and its marks."""
-    opener = next((o for o in sorted(GREETED, key=len, reverse=True) if asked.startswith(o)), "")
+    opener = next((o for o in sorted(HELLOS, key=len, reverse=True) if asked.startswith(o)), "")
     return asked.removeprefix(opener).lower().rstrip("?.!")
 
 
@@ -106,7 +83,7 @@ def _questions(rng: random.Random) -> dict[str, tuple[list[str], list[str]]]:
     part is kept for later than of those that are a clause in a frame. What MORE says is trained on only."""
     parted = {}
     for topic, plain in PLAIN.items():
-        framed = [f.format(c=c) for f in _split(FRAMES) for c in _filled(CLAUSES[topic], rng)]
+        framed = [f.format(c=c) for f in patterns(FRAMES) for c in _filled(CLAUSES[topic], rng)]
         whole = _filled(plain, rng)
         rng.shuffle(framed)
         rng.shuffle(whole)
@@ -126,8 +103,8 @@ def holds(asked: str, later: list[str]) -> bool:
 
 def _more(texts: str, n: int, rng: random.Random) -> list[str]:
     """At most `n` different wordings, every pattern as often as it has some left."""
-    patterns = _split(texts)
-    found = (_made(patterns[at % len(patterns)], rng) for at in range(4 * n))
+    every = patterns(texts)
+    found = (_made(every[at % len(every)], rng) for at in range(4 * n))
     return list(dict.fromkeys(found))[:n]
 
 
@@ -141,9 +118,9 @@ def rows(seed: int) -> tuple[list[dict], list[dict]]:
         later += [_row(topic, asked, rng) for asked in kept]
     chat = list(SMALL_TALK)
     rng.shuffle(chat)
-    talked = chat[8:] + [(asked, answer) for asked, _, answer in (t.partition(">") for t in _split(OTHER_THINGS))]
+    talked = chat[8:] + [(asked, answer) for asked, _, answer in (t.partition(">") for t in patterns(OTHER_THINGS))]
     train += [_small_talk(asked, answer) for asked, answer in talked]
-    train += [_small_talk(rng.choice(GREETED) + asked, answer) for asked, answer in talked]
+    train += [_small_talk(rng.choice(HELLOS) + asked, answer) for asked, answer in talked]
     train += [_small_talk(rng.choice(OPENERS) + asked, answer) for asked, answer in _about_things(rng)]
     world = World(rng, Pool.TRAIN)
     known_things = {asked: answer for _, asked, answer in (knowledge(world) for _ in range(100))}
@@ -159,12 +136,12 @@ def rows(seed: int) -> tuple[list[dict], list[dict]]:
 def _about_things(rng: random.Random) -> list[tuple[str, str]]:
     """(question, answer): questions in the words of those above, each about some of the things it can be about."""
     found = {}
-    lines = _split(THINGS_ASKED)
+    lines = patterns(THINGS_ASKED)
     for at in range(TALKED):
         asked, _, rest = lines[at % len(lines)].partition(">")
         answer, _, things = rest.partition(":")
         x = rng.choice(things.split(","))
-        frame = rng.choice(_split(FRAMES)).replace("{c}", asked.removeprefix("{f} ")) if "{f}" in asked else asked
+        frame = rng.choice(patterns(FRAMES)).replace("{c}", asked.removeprefix("{f} ")) if "{f}" in asked else asked
         found[_made(frame, rng, x=x)] = answer.format(x=x)
     return list(found.items())
 

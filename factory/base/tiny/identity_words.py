@@ -1,7 +1,7 @@
 """The words that the rows of the task `identity` are made of: questions by topic, and small talk beside them.
 
-`|` parts patterns; {v} and {m} stand for a verb, {o} for another product, {x} for a thing, {k} for a kind of being,
-{c} for a clause, {f} for a frame, and of (this/that) one is taken.
+In a pattern (see `wording`) {v} and {m} stand for a verb, {o} for another product, {x} for a thing, {k} for a kind of
+being, {c} for a clause and {f} for a frame.
 """
 
 FRAMES = """Could you tell me {c}?|Can you tell me {c}?|Would you tell me {c}?|I would like to know {c}.
@@ -40,7 +40,6 @@ NAME_ASKED = """Who are you?|What is your name?|What are you called?|Tell me you
 |What is this assistant called?|What is this program called?|What is the assistant's name?|What assistant is this?
 |Which program is this?"""
 
-MADE = ("made", "built", "created", "developed", "trained", "programmed", "designed")
 AUTHOR_ASKED = """Who {v} you?|By whom were you {v}?|Who has {v} you?|Tell me who {v} you.|Which team {v} you?
 |Which company {v} you?|Do you know who {v} you?|You were {v} by whom?|Can you say who {v} you?|What group {v} you?"""
 AUTHOR_PLAIN = """Who is your maker?|Who is your creator?|Who is your author?|Where do you come from?
@@ -216,7 +215,6 @@ key
 |Where (am I/are we/is everybody/is the cat/is my hat) {x}?>Not far away at all.:now,today,again,exactly,this time"""
 """Question>answer:things. What is asked of the assistant above, asked of anything else."""
 
-MADE_BY = ("make", "build", "create", "develop", "train", "program", "design")
 MORE = {
     "name": """(What/Which) name (do you have/do you use/do you go by/are you known by/were you given/is yours)?
 |(By what name/By which name/How/What) (do people/do your friends/do your users/shall we/may we/can one/

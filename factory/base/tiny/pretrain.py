@@ -36,7 +36,7 @@ from factory.base.tiny.shape import new_model, train_tokenizer
 from factory.errors import FactoryError
 from factory.home import digest, home, shown, write_file
 
-STEPS, COPY_STEPS = 4000, 450
+STEPS, COPY_STEPS = 3700, 450
 """Steps over the corpus, over which the rates fall to 3 %, and of the copy warm-up before it."""
 RATES = {"matrix": 2e-3, "norm": 2e-3, "bias": 1e-2, "embedding": 3e-4}
 """AdamW's, by kind of parameter."""

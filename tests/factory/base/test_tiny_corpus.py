@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from factory.base.tiny import drills, packing, reading
+from factory.base.tiny import asking, drills, packing, reading
 from factory.base.tiny.copying import alphabet, copy_rows
 from factory.base.tiny.corpus import KINDS, Row, rows
 from factory.base.tiny.messages import DRAW, Message, write, wrong
@@ -102,6 +102,27 @@ def test_pairs_are_compared_right() -> None:
         for pair, verdict in zip(asked.split("\n")[1:], answer.split("\n"), strict=True):
             left, right = pair.split(" | ")
             assert verdict.endswith("same") == (left.lower() == right.lower())
+
+
+def test_a_wording_asks_for_one_thing() -> None:
+    w = World(random.Random(6))
+    slots = {"n": "Talo", "k": "robot", "a": "cold", "d": "swim"}
+    topics: dict[str, set[str]] = {}
+    for name, topic in asking.TOPICS.items():
+        for _ in range(1500):
+            wording = asking.worded(topic, "the clock", slots, w)
+            assert not re.search(r"[{}()|]", wording), wording
+            assert "the clock" in wording.lower()
+            topics.setdefault(wording.lower().rstrip(".?!"), set()).add(name)
+    assert [wording for wording, names in topics.items() if len(names) > 1] == []
+    assert len(topics) > 5000
+
+
+def test_tables_hold_what_is_asked_of_them() -> None:
+    w = World(random.Random(7))
+    for _ in range(300):
+        table, turns = asking.told(w)
+        assert all(answer in table for _, _, answer in turns)
 
 
 def test_a_fifth_of_what_is_asked_verifies(sample: list[Row]) -> None:
