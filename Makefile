@@ -3,6 +3,8 @@
 # Both build the environment (.venv) first if it is missing.
 FACTORY := .venv/bin/factory
 PYTHON  := .venv/bin/python
+# Nothing is compiled ahead: what is imported first is, and must be kept, or each of an engine's processes does it anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quickstart test fast screenshots bench bench-gpu venv
 quickstart: venv
