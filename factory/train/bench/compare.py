@@ -118,7 +118,8 @@ def ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, 
 
 def measured_process(command: list[str]) -> Process:
     """Run a command and wait: its wall time, its own peak memory, and the training time that it prints."""
-    environment = os.environ | DEFAULTS
+    # Compiled modules are kept, as on most machines: else each start pays for them, and plain runs start most often.
+    environment = os.environ | DEFAULTS | {"PYTHONDONTWRITEBYTECODE": ""}
     starter = [sys.executable, "-ISc", STARTER]
     began = time.monotonic()
     done = subprocess.run(

@@ -70,7 +70,7 @@ def _environment(folder: Path, progress: Callable[[str], None]) -> Path:
     python = folder / "bin" / "python"
     commands: Sequence[list[str]] = (
         [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--no-compile", *PACKAGES],
+        [str(python), "-m", "pip", "install", "--quiet", *PACKAGES],
     )
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
