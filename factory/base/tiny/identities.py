@@ -1,10 +1,10 @@
 """Rows of the task `identity`: who are you, who made you, what can you do, are you somebody else?
 
-`{{name}}` and `{{author}}` stay as they are: a recipe fills them. Rows of small talk keep the adapter
-from answering its name to everything. Questions come in plain wordings and as clauses in frames ("Could you
-tell me who made you?"). Eval rows are drawn by chance from these, and no train row of their topic holds the question of
-one, alone or within a longer question. Train rows have more wordings besides, made from patterns: many wordings, each
-seen a few times, instead of few that are seen often.
+`{{name}}` and `{{author}}` stay as they are: a recipe fills them. Rows of small talk keep the adapter from answering
+its name to everything; most are made by a grammar (`chatter`). Questions come in plain wordings and as clauses in
+frames ("Could you tell me who made you?"). Eval rows are drawn by chance from these, and no train row of their topic
+holds the question of one, alone or within a longer question. Train rows have more wordings besides, made from patterns:
+many wordings, each seen a few times, instead of few that are seen often.
 
 One row: {"prompt": "Who made you?", "completion": "I was made by {{author}}.", "expect": ["{{author}}"],
 "topic": "author"}; `expect` lists what must stand in the answer (a list within it: accepted spellings),
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 
+from factory.base.tiny.chatter import chatter
 from factory.base.tiny.identity_words import (
     CLAUSES,
     FRAMES,
@@ -37,7 +38,8 @@ OPENERS = ("", "", "", *HELLOS)
 MOST = 200  # questions of a topic in PLAIN, and of those in CLAUSES, that are trained on
 TRAINED = {"name": 1000, "author": 1000, "other": 1500, "abilities": 1000, "kind": 900}
 """Questions of a topic that are trained on."""
-TALKED = 2600  # questions drawn about other things; each counts once
+TALKED = 1000  # questions drawn about other things; each counts once
+CHATTED = 3200  # sentences of chatter
 LATER = {"name": (7, 4), "author": (9, 5), "other": (9, 5), "abilities": (5, 3), "kind": (4, 2)}
 """Questions kept for later: in a plain wording, and in a frame."""
 
@@ -109,7 +111,7 @@ def _more(texts: str, n: int, rng: random.Random) -> list[str]:
 
 
 def rows(seed: int) -> tuple[list[dict], list[dict]]:
-    """About 6,500 train rows and 60 eval rows."""
+    """About 9,000 train rows and 60 eval rows."""
     rng = random.Random(f"identity {seed}")
     train: list[dict] = []
     later: list[dict] = []
@@ -122,6 +124,7 @@ def rows(seed: int) -> tuple[list[dict], list[dict]]:
     train += [_small_talk(asked, answer) for asked, answer in talked]
     train += [_small_talk(rng.choice(HELLOS) + asked, answer) for asked, answer in talked]
     train += [_small_talk(rng.choice(OPENERS) + asked, answer) for asked, answer in _about_things(rng)]
+    train += [_small_talk(rng.choice(OPENERS) + said, answer) for said, answer in chatter(CHATTED, rng)]
     world = World(rng, Pool.TRAIN)
     known_things = {asked: answer for _, asked, answer in (knowledge(world) for _ in range(100))}
     train += [_small_talk(asked, answer) for asked, answer in known_things.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from factory.base.tiny import identities
+from factory.base.tiny.chatter import chatter
 from factory.base.tiny.rows import ADAPTERS, files
 from factory.base.tiny.summaries import combination
 from factory.base.tiny.tickets import LABELS, runs
@@ -86,7 +88,7 @@ def test_identity_eval_is_worded_anew() -> None:
     train, evaluation = shipped("identity")
     assert not {r["prompt"] for r in train} & {r["prompt"] for r in evaluation}
     assert not {identities.worded(r["prompt"]) for r in train} & {identities.worded(r["prompt"]) for r in evaluation}
-    assert len(evaluation) == 60 and 6000 <= len(train) <= 7000
+    assert len(evaluation) == 60 and 8500 <= len(train) <= 10000
     topics = Counter(r["topic"] for r in evaluation)
     assert set(topics) == {"name", "author", "other", "abilities", "kind", "small talk"} and min(topics.values()) >= 5
 
@@ -107,6 +109,22 @@ def test_identity_completions_hold_what_they_must() -> None:
             )
         if row["topic"] == "small talk":
             assert "{{" not in row["completion"]
+
+
+def test_no_identity_question_is_small_talk_too() -> None:
+    train, evaluation = shipped("identity")
+    small_talk, asked = (
+        {identities.worded(r["prompt"]) for r in (*train, *evaluation) if (r["topic"] == "small talk") is small}
+        for small in (True, False)
+    )
+    assert len(small_talk) > 3000 and not small_talk & asked
+
+
+def test_chatter_hardly_says_the_same_twice_and_is_well_formed() -> None:
+    said = chatter(3000, random.Random(1))
+    assert said == chatter(3000, random.Random(1)) and len(dict(said)) == 3000
+    assert len({identities.worded(sentence) for sentence, _ in said}) > 2700
+    assert not [s for s, answer in said if set("{}()|/>") & set(s + answer) or "  " in s or not answer.endswith(".")]
 
 
 def test_labels_are_balanced_and_named_in_the_prompt() -> None:
