@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SPIKE = 3.0  # a step whose loss is this many times the median of the steps before it
+SPIKE = 3.0  # three steps, each with this many times the median loss of the steps before: one alone is a hard batch
 LEARNED = 0.98  # the last losses must be below this share of the first ones
 
 
@@ -42,10 +42,11 @@ def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
         final = statistics.mean(loss for _, loss in losses[-tenth:])
         if final > first * LEARNED:
             said.append(f"the loss never fell ({first:.3f} to {final:.3f}): train.lr is too low or far too high")
-    for i in range(10, len(losses)):
+    for i in range(10, len(losses) - 2):
         usual = statistics.median(loss for _, loss in losses[i - 10 : i])
-        if losses[i][1] > max(SPIKE * usual, usual + 0.5):
-            said.append(f"the loss spikes at step {losses[i][0]} ({usual:.3f} to {losses[i][1]:.3f}): lower train.lr")
+        now = min(loss for _, loss in losses[i : i + 3])
+        if now > max(SPIKE * usual, usual + 0.5):
+            said.append(f"the loss spikes at step {losses[i][0]} ({usual:.3f} to {now:.3f}): lower train.lr")
             break
     return said
 

@@ -56,8 +56,9 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
 
 
 def _question(task: str, changes: dict[str, str]) -> str:
-    """The first eval row's text: one the adapter never trained on."""
-    return dataset(load(task, changes)).eval[0].source
+    """A text the adapter never trained on: of the eval rows that say what an answer must hold the first, if any do."""
+    rows = dataset(load(task, changes)).eval
+    return next((row for row in rows if row.meta.get("expect")), rows[0]).source
 
 
 def _names_copied(changes: dict[str, str], version: str) -> tuple[int, int]:

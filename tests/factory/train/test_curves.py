@@ -29,6 +29,12 @@ def test_a_loss_that_never_fell() -> None:
 
 def test_a_spike_names_the_step() -> None:
     losses = list(FALLING)
-    losses[30] = 6.0
+    losses[30:33] = [6.0, 7.0, 6.5]
     (said,) = warnings(steps(losses))
-    assert said.startswith("the loss spikes at step 31")
+    assert said.startswith("the loss spikes at step 31 (") and "to 6.000" in said
+
+
+def test_one_hard_batch_is_no_spike() -> None:
+    losses = list(FALLING)
+    losses[30] = 6.0
+    assert warnings(steps(losses)) == []
