@@ -16,6 +16,37 @@ BATCH_ROWS = 64
 
 
 @contextmanager
+def dequantised(model: Any) -> Iterator[None]:
+    """Within, on a CPU, the 4-bit layers of a small base dequantise their weights once instead of for every token.
+
+    bitsandbytes does just this there, anew at each call, so the numbers are the same. A base stays as it is if its
+    weights need more than KEPT_BYTES.
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    from factory.train.fused.layers import KEPT_BYTES
+
+    layers: list[Any] = [m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.device.type == "cpu"]
+    if 2 * sum(layer.in_features * layer.out_features for layer in layers) > KEPT_BYTES:
+        layers = []
+
+    def forward(layer: Any) -> Callable[[Any], Any]:
+        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(layer.compute_dtype)
+        bias = None if layer.bias is None else layer.bias.to(layer.compute_dtype)
+        return lambda x: torch.nn.functional.linear(x.to(layer.compute_dtype), weight, bias).to(x.dtype)
+
+    for layer in layers:
+        layer.forward = forward(layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+@contextmanager
 def adapted(model: Any, adapter: Path) -> Iterator[Any]:
     """The base with a saved adapter on it, in the precision it was saved in; the base alone again afterwards."""
     from peft import PeftModel
@@ -57,7 +88,7 @@ def answer(
         for at, i in enumerate(batch):
             ids[at, width - len(prompts[i]) :] = torch.tensor(prompts[i])
             mask[at, width - len(prompts[i]) :] = 1
-        with torch.inference_mode():
+        with torch.inference_mode(), dequantised(model):
             made = model.generate(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
