@@ -19,17 +19,17 @@ BATCH_ROWS = 64
 def dequantised(model: Any) -> Iterator[None]:
     """Within, on a CPU, the 4-bit layers of a small base dequantise their weights once instead of for every token.
 
-    bitsandbytes does just this there, anew at each call, so the numbers are the same. A base stays as it is if its
-    weights need more than KEPT_BYTES.
+    bitsandbytes does just this there, anew at each call, so the numbers are the same. A base whose
+    weights would need too much memory stays as it is.
     """
     import torch
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn import Linear4bit
 
-    from factory.train.fused.layers import KEPT_BYTES
+    from factory.train.fused.layers import worth_keeping
 
     layers: list[Any] = [m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.device.type == "cpu"]
-    if 2 * sum(layer.in_features * layer.out_features for layer in layers) > KEPT_BYTES:
+    if not worth_keeping(layers):
         layers = []
 
     def forward(layer: Any) -> Callable[[Any], Any]:

@@ -7,7 +7,7 @@ The parts are gone through one by one, or, when they are many, all at once as gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,11 @@ MANY = {"cpu": 32, "cuda": 3}
 Part = tuple[int, int, Slot]
 
 
+def worth_keeping(linears: Iterable[Any]) -> bool:
+    """Whether these layers' weights, dequantised to 16 bits, need so little memory that once is enough."""
+    return 2 * sum(layer.in_features * layer.out_features for layer in linears) <= KEPT_BYTES
+
+
 class Layers:
     """The base's linear layers, with the means to add adapters to them while a row goes through."""
 
@@ -33,7 +38,7 @@ class Layers:
         self.weights: dict[str, torch.Tensor] = {}
         self.dtype = model.dtype
         self.many = MANY[model.device.type]
-        self.keep = sum(m.in_features * m.out_features for m in self.modules.values()) * 2 <= KEPT_BYTES
+        self.keep = worth_keeping(self.modules.values())
         # An output computed from frozen tensors alone would have no backward; this makes every layer differentiable.
         self.anchor = torch.zeros(0, device=model.device, requires_grad=True)
 
