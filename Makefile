@@ -32,5 +32,5 @@ fast: venv
 	$(PYTHON) -m pytest -m "not slow and not browser"
 
 venv: .venv/.ready
-.venv/.ready: requirements/install.sh requirements/cpu.txt requirements/gpu.txt
+.venv/.ready: requirements/install.sh requirements/cpu.txt requirements/gpu.txt requirements/base.txt
 	sh requirements/install.sh

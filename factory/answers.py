@@ -48,10 +48,13 @@ def dequantised(model: Any) -> Iterator[None]:
 
 @contextmanager
 def adapted(model: Any, adapter: Path) -> Iterator[Any]:
-    """The base with a saved adapter on it, in the precision it was saved in; the base alone again afterwards."""
+    """The base with a saved adapter on it, its bf16 weights in the precision of the base; the base alone afterwards."""
     from peft import PeftModel
 
     peft = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False)
+    for name, parameter in peft.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(model.dtype)
     try:
         yield peft
     finally:

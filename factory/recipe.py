@@ -116,7 +116,7 @@ class Train(Strict):
     patience: int = Field(2, ge=0, description="evals without improvement before it stops; 0 never stops early")
     gradient_checkpointing: bool | Literal["auto"] = "auto"
     use_liger_kernel: bool = Field(False, description="fused Triton kernels on a GPU")
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: what the machine computes fast")
     report_to: Literal["none", "trackio", "wandb", "tensorboard", "mlflow"] = "none"
     seed: int = 0
 

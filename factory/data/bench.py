@@ -100,4 +100,4 @@ def write(folder: Path, rows: int) -> None:
 def _tiny() -> Any:
     from factory.base.build import load_tokenizer, prepare
 
-    return load_tokenizer(prepare("tiny"))
+    return load_tokenizer(prepare("auto"))

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from factory.base.build import Base
-from factory.base.catalog import CATALOG
 from factory.errors import InputError
 from factory.home import home, shown
 from factory.recipe import Recipe
@@ -101,8 +100,7 @@ def _claimed_base(config: Any, base: Base, place: Place) -> tuple[str, str]:
     A path of the machine where it was trained says nothing here: then only the shapes can speak.
     """
     named = str(config.get("base_model_name_or_path") or "") if isinstance(config, dict) else ""
-    known = CATALOG.get(base.name)
-    mine = {base.name, base.source, known.source if known else "", str(base.folder)}
+    mine = {base.name, base.source, str(base.folder)}
     here = bool(named) and Path(named).is_dir()
     if named in mine or (here and Path(named).resolve() in {Path(m).resolve() for m in mine if m}):
         return named, ""

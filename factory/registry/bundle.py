@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from factory.base.catalog import CATALOG
+from factory.base.build import label
 from factory.errors import FactoryError, InputError, Problem
 from factory.home import home, project, write_file, write_json
 from factory.recipe import Card, load, tasks
@@ -146,9 +146,7 @@ def base_of(version: Version) -> tuple[str, str]:
         facts = json.loads(path.read_text())
         if facts["fingerprint"] == version.facts.fingerprint:
             commit = len(facts["revision"]) == 40  # the revision of local files is a sha256
-            known = CATALOG.get(facts["name"])
-            source = known.source if known else facts["source"]
-            return (source if commit else Path(facts["name"]).name), facts["revision"]
+            return (facts["source"] if commit else label(facts["name"])), facts["revision"]
     raise FactoryError(
         f"the base of {version.name} ({version.facts.base}, {version.facts.fingerprint[:12]}) is not on this machine: "
         f"factory base base={version.facts.base}"

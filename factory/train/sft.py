@@ -21,6 +21,7 @@ from trl import SFTConfig, SFTTrainer
 
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
+from factory.precision import precision
 from factory.recipe import Recipe
 from factory.train import lora
 from factory.train.kernels import check_kernels
@@ -67,7 +68,7 @@ def train(
         warmup_steps=math.ceil(total * settings.warmup),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        bf16=settings.precision == "bf16",
+        bf16=precision(settings.precision).name == "bf16",
         use_cpu=not torch.cuda.is_available(),
         use_liger_kernel=settings.use_liger_kernel,
         gradient_checkpointing=torch.cuda.is_available() if checkpointing == "auto" else checkpointing,

@@ -61,14 +61,21 @@ def _device_and_base(found: dict[str, Any], say: Callable[..., None]) -> None:
     import torch
 
     from factory.base.build import prepare
-    from factory.base.catalog import default, entry
+    from factory.base.catalog import Wheel, default, entry
+    from factory.precision import precision, speeds
 
     cuda = torch.cuda.is_available()
     found["device"] = torch.cuda.get_device_name() if cuda else f"CPU, {os.cpu_count()} cores"
     say(True, "device", found["device"])
+    chosen = precision()
+    found["precision"] = {"name": chosen.name, "why": chosen.why}
+    say(True, "precision", f"{chosen.name}: {chosen.why}; FACTORY_PRECISION or train.precision overrides it")
+    if not cuda:
+        found["gflops"] = {name: round(speed) for name, speed in speeds().items()}
+        say(True, "speed", ", ".join(f"{name} {speed} GFLOP/s" for name, speed in found["gflops"].items()))
     known = entry(default())
     kept = [json.loads(path.read_text()) for path in home("bases", "x").parent.glob("*/base.json")]
-    if not any(facts["name"] == known.name for facts in kept) and not os.path.isdir(known.source):
+    if not any(facts["name"] == known.name for facts in kept) and not isinstance(known.source, Wheel):
         say(True, "base", f"{known.name} is not here yet; its first use downloads it: factory base base={known.name}")
         return
     try:

@@ -163,9 +163,9 @@ VERBS = {
         needs=("version", "form"),
     ),
     "base": Verb(
-        "build or inspect a base",
+        "prepare a base in 4 bits, or inspect it",
         "base",
-        {"build": "make the embedded base again: build=tiny", "base": "a base to prepare"},
+        {"base": "smollm2-135m, qwen3-4b …, a Hub id or a folder; default: what this machine can train"},
     ),
     "top": Verb("a live view of the running server", "serve"),
     "bench": Verb(

@@ -16,6 +16,7 @@ from factory.data.report import lines as data_lines
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import digest, home, shown
+from factory.precision import precision
 from factory.recipe import Recipe
 from factory.registry import aliases, store
 from factory.terminal import err, out, percent, progress_bar, table
@@ -120,7 +121,9 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     version = store.add(trained.adapter, store.facts_of(recipe, on.base))
     store.note(version, "recipe", recipe.model_dump(mode="json"))
     store.note(version, "data", built.manifest)
-    store.note(version, "run", {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped})
+    computed = precision(recipe.train.precision)
+    run = {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped, "precision": computed.name}
+    store.note(version, "run", run)
     entry = aliases.register(version)
     rubric = rubrics.load(recipe.rubric)
     before = grade_answers(rubric, built.eval, of_base(recipe, on.base.name)(built.eval))

@@ -12,6 +12,7 @@ import torch
 
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
+from factory.precision import precision
 from factory.train.fused import memory
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import check_packing, losses
@@ -56,8 +57,8 @@ def train_many(
     if any(job.recipe.train.use_liger_kernel for job in jobs):
         use_liger(model)
     results: dict[str, Trained | Failed] = {}
-    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        group = [job for job in jobs if job.recipe.train.precision == precision]
+    for dtype in (torch.bfloat16, torch.float32):
+        group = [job for job in jobs if precision(job.recipe.train.precision).dtype == dtype]
         for job in group:
             if (known := finished(job, base)) is not None:
                 results[job.name] = known

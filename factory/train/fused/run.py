@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from factory.base.build import Base
 from factory.home import digest, write_file, write_json
+from factory.precision import precision
 from factory.recipe import Recipe
 from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, size
@@ -39,7 +40,8 @@ class Job:
     def identity(self, base: Base) -> str:
         """What decides the result: a checkpoint of another identity is not resumed."""
         rows = [[[e.input_ids, e.labels] for e in part] for part in (self.train, self.eval)]
-        return digest([self.recipe.lora.model_dump(), self.recipe.train.model_dump(), base.fingerprint, base.lr, rows])
+        train = self.recipe.train.model_dump() | {"precision": precision(self.recipe.train.precision).name}
+        return digest([self.recipe.lora.model_dump(), train, base.fingerprint, base.lr, rows])
 
 
 @dataclass(frozen=True)

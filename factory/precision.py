@@ -1,0 +1,98 @@
+"""In which precision this machine computes: one place decides, for training, answers and the engine alike.
+
+The 4-bit weights are the same everywhere; what differs is the type they are dequantised to. Where a processor has bf16
+instructions (AVX512-BF16, AMX, Arm's BF16) or a GPU has, bf16 is two to five times as fast as fp32. Where it has not,
+every bf16 product is emulated and five to thirteen times slower than fp32. The processor's own word decides, not a
+timing, so that a busy machine never computes otherwise than an idle one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from factory.errors import InputError
+
+Name = Literal["bf16", "fp32"]
+VARIABLE = "FACTORY_PRECISION"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`bf16` or `fp32`, and why."""
+
+    name: Name
+    why: str
+
+    @property
+    def dtype(self) -> Any:
+        """The torch type."""
+        import torch
+
+        return torch.bfloat16 if self.name == "bf16" else torch.float32
+
+    @property
+    def engine(self) -> str:
+        """As vLLM calls it."""
+        return "bfloat16" if self.name == "bf16" else "float32"
+
+
+def precision(asked: str = "auto") -> Precision:
+    """What is asked for, else what FACTORY_PRECISION says, else what this machine computes fast.
+
+    Errors: InputError if the variable holds anything else.
+    """
+    if asked == "bf16":
+        return Precision("bf16", "the recipe says so (train.precision)")
+    if asked == "fp32":
+        return Precision("fp32", "the recipe says so (train.precision)")
+    said = os.environ.get(VARIABLE, "").strip()
+    if said == "bf16" or said == "fp32":
+        return Precision(said, f"{VARIABLE} says so")
+    if said:
+        raise InputError(f"{VARIABLE}={said[:40]}: bf16 or fp32, or leave it out for what the machine computes fast")
+    return _of_machine()
+
+
+@functools.cache
+def _of_machine() -> Precision:
+    import torch
+
+    if torch.cuda.is_available():
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision("bf16", f"{torch.cuda.get_device_name()} has bf16")
+        return Precision("fp32", f"{torch.cuda.get_device_name()} has no bf16 of its own")
+    able = torch.cpu.get_capabilities()
+    found = [said for key, said in _INSTRUCTIONS.items() if able.get(key)]
+    name = able.get("cpu_name") or able.get("architecture") or "this processor"
+    if not found:
+        return Precision("fp32", f"{name} has no bf16 instructions ({torch.backends.cpu.get_cpu_capability()})")
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return Precision("fp32", f"{name} has {' and '.join(found)}, but is held to less (ONEDNN_MAX_CPU_ISA)")
+    return Precision("bf16", f"{name} has {' and '.join(found)}")
+
+
+# torch.cpu.get_capabilities()'s keys of what multiplies bf16 natively.
+_INSTRUCTIONS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16", "bf16": "Arm BF16", "sve_bf16": "SVE BF16"}
+
+
+def speeds(side: int = 1024, width: int = 576, out: int = 1536) -> dict[Name, float]:
+    """GFLOP/s of one linear layer [side, width] → [side, out] on this processor in both precisions, best of a few."""
+    import time
+
+    import torch
+
+    found: dict[Name, float] = {}
+    for name in ("fp32", "bf16"):
+        dtype = torch.float32 if name == "fp32" else torch.bfloat16
+        x, w = torch.randn(side, width, dtype=dtype), torch.randn(out, width, dtype=dtype)
+        torch.nn.functional.linear(x, w)
+        best = float("inf")
+        for _ in range(5):
+            began = time.perf_counter()
+            torch.nn.functional.linear(x, w)
+            best = min(best, time.perf_counter() - began)
+        found[name] = 2 * side * width * out / best / 1e9  # type: ignore[index]
+    return found
