@@ -116,10 +116,10 @@ def _plain(model: Any, dtype: Any) -> None:
     """Let the 4-bit layers compute in `dtype`, and never otherwise than the fused engine does."""
     from bitsandbytes.nn import Linear4bit
 
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-            module.weight.quant_state.dtype = module.compute_dtype = dtype
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+        layer.weight.quant_state.dtype = layer.compute_dtype = dtype
 
 
 def _locate(name: str, source: str | Wheel) -> tuple[Path, str, str]:

@@ -52,7 +52,7 @@ ANIMALS = [
     Animal("llama", "Llama", "zephyr", ["<unk>", "<s>", "</s>"], ["</s>"], "<s>",
            {"num_key_value_heads": 4, "tie_word_embeddings": False}),
     Animal("llama-biased", "Llama", "zephyr", ["<unk>", "<s>", "</s>"], ["</s>"], "<s>",
-           {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}, served=True),
+           {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
     Animal("llama3", "Llama", "llama3", [*LLAMA3, "<|eom_id|>", "<|python_tag|>"],
            ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"], "<|begin_of_text|>",
            {"tie_word_embeddings": True, "rope_parameters": {
@@ -82,7 +82,7 @@ ANIMALS = [
            {**THREE, "embedding_multiplier": 3.0, "logits_scaling": 4.0, "residual_multiplier": 0.4,
             "attention_multiplier": 0.1, "tie_word_embeddings": True}, served=True),
     Animal("olmo2", "Olmo2", "olmo2", ["<|endoftext|>", "<|pad|>"], ["<|endoftext|>"], "<|endoftext|>",
-           {**THREE, "num_key_value_heads": 3, "tie_word_embeddings": False}, served=True),
+           {**THREE, "num_key_value_heads": 3, "tie_word_embeddings": False}),
     Animal("smollm3", "SmolLM3", "smollm3", CHATML, ["<|im_end|>"], "",
            {**THREE, "no_rope_layers": [1, 0], "tie_word_embeddings": True}, parser="hermes", served=True),
 ]  # fmt: skip

@@ -41,7 +41,8 @@ class Head:
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         layers = vars(self.model.base_model)
         before = layers.get("forward")
-        layers["forward"] = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=hidden[None])
+        states: Any = hidden[None]
+        layers["forward"] = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=states)
         try:
             logits: torch.Tensor = self.model(use_cache=False).logits[0]
             return logits
@@ -86,10 +87,10 @@ def check_packing(model: Any, examples: Sequence[Example]) -> None:
         RuntimeError,
     ) as error:  # whatever another architecture stumbles over
         raise FactoryError(f"its layers cannot take several sequences in one row ({_first_line(error)})") from error
-    error = ((packed - apart).norm() / apart.norm()).item()
-    if not error < APART:
+    off = ((packed - apart).norm() / apart.norm()).item()
+    if not off < APART:
         raise FactoryError(
-            f"its layers carry something from one sequence to the next (logits of two in one row differ by {error:.0%})"
+            f"its layers carry something from one sequence to the next (logits of two in one row differ by {off:.0%})"
         )
 
 
