@@ -181,9 +181,9 @@ def tool_parser(base: Base) -> str:
     """
     template = base.folder / "chat_template.jinja"
     text = template.read_text() if template.is_file() else ""
-    tokens = (base.folder / "tokenizer.json").read_text()
     if not re.search(r"\btools\b", text):
         return ""
+    tokens = (base.folder / "tokenizer.json").read_text()
     return next((parser for parser, mark in TOOL_PARSERS.items() if mark in text and json.dumps(mark) in tokens), "")
 
 

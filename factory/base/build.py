@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from factory.home import digest, home, shown, write_folder, write_json
 from factory.precision import precision
 from factory.strict import nearest
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # what the API can call a base
 SYSTEM = {False: "a turn of its own", True: "the first user turn"}  # where the template puts the system prompt
 
 
@@ -134,6 +136,11 @@ def _locate(name: str, source: str | Wheel) -> tuple[Path, str, str]:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise InputError(f"base={name}: {shown(path)} holds no config.json, so it is no model folder")
+        if not NAME.fullmatch(called := label(str(path.resolve()))):
+            raise InputError(
+                f"base={name}: the folder's name is what the API calls the base, so {called!r} must begin with a "
+                "letter or digit and hold letters, digits and ._- only: rename it"
+            )
         files = sorted(p for p in path.iterdir() if p.suffix in (".json", ".jinja", ".safetensors", ".model"))
         hasher = hashlib.sha256()
         for file in files:
