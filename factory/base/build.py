@@ -202,7 +202,7 @@ def _quantise(source: Path, revision: str, name: str, known: str | Wheel, folder
         model = AutoModelForCausalLM.from_pretrained(
             source, quantization_config=form, dtype=torch.bfloat16, device_map={"": "cpu"}, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise FactoryError(f"base {called} cannot be loaded: {str(error).splitlines()[0]}") from error
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

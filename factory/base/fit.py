@@ -57,6 +57,12 @@ def check_layers(name: str, model: Any, tokenizer: Any) -> None:
             f"({whole[0]}), as those of experts and recurrent layers; {INSTEAD}"
         )
     prompts = [prompt_ids(tokenizer, [{"role": "user", "content": text}]) for text in TEXTS]
+    highest, rows = max(tokenizer.eos_token_id, *map(max, prompts)), model.get_input_embeddings().weight.shape[0]
+    if highest >= rows:
+        raise InputError(
+            f"base {name} cannot be used: its tokenizer and its weights belong to different models (token {highest} of "
+            f"a prompt has no row among the {rows} of its embedding)"
+        )
     examples = [Example(ids[-most:], ids[-most:]) for ids, most in zip(prompts, SHORT, strict=True)]
     try:
         with computing_in(model, torch.float32 if model.device.type == "cpu" else model.dtype):

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,13 @@ def test_a_template_that_leaves_the_system_prompt_out_without_a_word_gets_one(ho
         ([user], "<u>Where?</u><a>"),
     ):
         assert tokenizer.decode(prompt_ids(tokenizer, turns)) == text
+
+
+def test_a_tokenizer_of_another_model(home: Path, tmp_path: Path) -> None:
+    folder = build(
+        replace(PLAIN, config={**PLAIN.config, "vocab_size": 300, "pad_token_id": None}), tmp_path / "mismatched"
+    )
+    assert re.search(r"belong to different models \(token \d+ of a prompt has no row among the 300", refused(folder))
 
 
 def test_everything_that_its_files_tell_is_said_at_once(home: Path, llama: Path) -> None:
