@@ -14,6 +14,7 @@ from evals.judges import Judge
 from evals.prompt import Messages
 from evals.run import Report, Subject
 from factory import recipe as recipes
+from factory.base.build import label
 from factory.data.build import evals_of_others
 from factory.data.rows import Row
 from factory.errors import InputError
@@ -84,7 +85,9 @@ def as_recipe(recipe: Recipe, version: Version) -> Recipe:
 
 def _against(version: Version, against: str, recipe: Recipe) -> Subject | None:
     if against == "base":
-        return Subject(f"{version.facts.base}+{recipe.task}", of_base(recipe, version.facts.base), version.facts.base)
+        return Subject(
+            f"{version.facts.base}+{recipe.task}", of_base(recipe, version.facts.base), label(version.facts.base)
+        )
     if against == "prod" and "prod" not in aliases.read(version.task).aliases:
         return None
     other = aliases.resolve(f"{version.task}@{against}" if "@" not in against else against)

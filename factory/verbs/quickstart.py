@@ -33,7 +33,7 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
     forget()
-    with running(Options(port=0, base=made[0]["base"])) as url:
+    with running(Options(port=0, base=load(TASKS[0], changes).base)) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         console.print(f"[bold]Three adapters on one base, at {url}/v1[/]\n")
         for task in TASKS:

@@ -17,7 +17,7 @@ def own_home() -> None:
 
 def test_the_real_gateway_says_who_answered(server: conftest.Server) -> None:
     version = server.tasks["summary"][0]
-    base = server.base.folder.name if not server.base.name else server.base.name.rsplit("/", 1)[-1]
+    base = server.base.label
     answers = [
         Answer("summary", "live"),
         Answer("summary@v2", "second"),

@@ -95,7 +95,7 @@ def test_vllm_answers_as_peft_does(server: Server, learned: Learned, peft: Any, 
             )[0, len(prompt) :]
         differences += [abs(a - b) for a, b in zip(mine.tolist(), theirs, strict=True)]
         equal += own.tolist() == choice["token_ids"]
-        as_base += ask(server, server.base.name, turns)["choices"][0]["token_ids"] == choice["token_ids"]
+        as_base += ask(server, server.base.label, turns)["choices"][0]["token_ids"] == choice["token_ids"]
     mean = sum(differences) / len(differences)
     print(f"{task}: mean {mean:.4f}, largest {max(differences):.4f}, equal {equal}/{PROMPTS}, as base {as_base}")
     assert mean < TOLERANCE

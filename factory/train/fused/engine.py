@@ -15,7 +15,7 @@ from factory.errors import FactoryError, InputError
 from factory.precision import precision
 from factory.train.fused import memory
 from factory.train.fused.attention import can_share, packed_attention
-from factory.train.fused.forward import check_packing, losses
+from factory.train.fused.forward import losses
 from factory.train.fused.layers import Layers
 from factory.train.fused.lora import alone
 from factory.train.fused.precision import computing_in
@@ -49,8 +49,8 @@ def train_many(
     that an earlier call finished are not trained again, interrupted ones go on from their last checkpoint.
     `progress(name, record)` gets every step and eval of an adapter, and with name "" the state of the whole.
 
-    Errors: a job without a token to learn, or with a recipe that cannot share a base, before anything is trained; a
-    base that cannot be packed; one sequence alone too long for the memory. A job whose loss or gradient is not finite
+    Errors: a job without a token to learn, or with a recipe that cannot share a base, before anything is trained;
+    one sequence alone too long for the memory. A job whose loss or gradient is not finite
     is `Failed` in the results and costs the others nothing.
     """
     _check(jobs)
@@ -123,7 +123,6 @@ class Engine:
         self.results: dict[str, Trained | Failed] = {}
         self.tokens = 0
         self.started = self.counted = self.saved = time.monotonic()
-        check_packing(model, base.name, [e for job in jobs for e in job.train])
         first = Run(self.waiting.pop(), base, model)
         self.plan = self._measure(first, {job.recipe.train.gradient_checkpointing for job in jobs})
         self.budget = budget or self.plan.tokens

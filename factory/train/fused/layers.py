@@ -90,7 +90,7 @@ class Layers:
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
             if x.shape[:-1] != (1, tokens):
-                raise FactoryError(f"{name} is not given the whole row (a router sits before it): train it alone")
+                raise FactoryError(f"{name} is not given the whole row: a router sits before it")
             out: torch.Tensor = _Shared.apply(x, self.anchor, lambda: self.weight(name), bias, adding)
             return out
 
