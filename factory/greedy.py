@@ -176,7 +176,9 @@ class _Reading:
     def __init__(self) -> None:
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         self.layers[layer] = keys, values
         return keys, values
 
@@ -207,7 +209,9 @@ class _Kept:
         self.lengths = self.lengths[index]
         self.layers = {layer: (k[index], v[index]) for layer, (k, v) in self.layers.items()}
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add one token's keys and values [sequences, kv heads, 1, D]; returns those of all so far."""
         sequences = torch.arange(len(self.lengths), device=keys.device)
         for buffer, new in zip(self.layers[layer], (keys, values), strict=True):

@@ -87,7 +87,9 @@ def own_words(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     held = list(rows)
     open_ = [row for row in held if row.answer == OWN_WORDS]
     if open_ and work.base is None:
-        raise InputError(Problem(f"{len(open_)} rows are to be answered by the base ({OWN_WORDS}), and none is at hand"))
+        raise InputError(
+            Problem(f"{len(open_)} rows are to be answered by the base ({OWN_WORDS}), and none is at hand")
+        )
     asked_for = [row.with_system(work.prompt) for row in open_]
     limit = work.recipe.decoding.max_tokens
     replies = {id(row): reply for row, reply in zip(open_, _replies(asked_for, limit, work), strict=True)}

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight: a code, an 8-bit scale for 64 of them, a scale for 256 of those
+NF4 = (
+    0.5 + 1 / 64 + 4 / (64 * 256)
+)  # bytes of a weight: a code, an 8-bit scale for 64 of them, a scale for 256 of those
 ADAPTER = 4 * 4 + 2  # bytes of a LoRA weight: itself, gradient and two moments in fp32, and the copy computed with
 CONTEXT = 0.6e9  # bytes that CUDA, its kernels and the allocator take by themselves
 

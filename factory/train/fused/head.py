@@ -11,7 +11,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-LOGITS = {"cpu": 2**22, "cuda": 2**26}  # elements of one chunk's logits; a processor is fastest where they stay in its cache
+LOGITS = {
+    "cpu": 2**22,
+    "cuda": 2**26,
+}  # elements of one chunk's logits; a processor is fastest where they stay in its cache
 
 
 def token_losses(hidden: torch.Tensor, head: Any, labels: torch.Tensor, weights: torch.Tensor) -> Any:
