@@ -62,7 +62,7 @@ def run(
 async def _measure(
     ours: Place, found: Base, versions: int, soak_minutes: float, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    base = Path(found.name).name
+    base = found.label
     direct = engine()
     first = aliases.resolve("t0@v1").name
     await load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from factory.base.build import prepare
+from factory.base.build import label, prepare
 from factory.errors import FactoryError, InputError
 from factory.home import home
 from factory.registry import aliases, store
@@ -150,7 +150,8 @@ class Control:
         """The pool of a target, with the adapter loaded. Refused if it must not be served, EngineError if it cannot."""
         pool = self.pools.get(target.fingerprint)
         if pool is None:  # a caller cannot start engines
-            raise Refused(f"no engine runs for the base of {target.label}")
+            why = self.failed.get(target.version.sha) if target.version else None
+            raise Refused(why or f"no engine runs for the base of {target.label}")
         if target.version is not None and target.model not in pool.wanted:
             if why := self.failed.get(target.version.sha):
                 raise Refused(why)
@@ -229,7 +230,11 @@ class Control:
     async def _ready(self, version: Version) -> Pool:
         """Preflight, load, golden prompts. Does nothing for a version that is loaded."""
         async with self._lock("version", version.sha):
-            pool = await self._pool(version.facts.base, version.facts.fingerprint)
+            try:
+                pool = await self._pool(version.facts.base, version.facts.fingerprint)
+            except Refused as error:
+                self.failed[version.sha] = str(error)
+                raise
             if version.name not in pool.wanted:
                 self.used[version.name] = began = time.monotonic()
                 self.retired.discard(version.name)
@@ -246,17 +251,27 @@ class Control:
             return pool
 
     async def _pool(self, base: str, fingerprint: str | None = None) -> Pool:
-        """The engines of a base, started now if there are none. Refused if this base is another build of it."""
+        """The engines of a base, started now if there are none.
+
+        Refused if the base here is another build of it, or if callers know another base by its name already.
+        """
         if fingerprint in self.pools:
             return self.pools[fingerprint]
         async with self._lock("engines", ""):
             prepared = await asyncio.to_thread(prepare, base)
             if fingerprint not in (None, prepared.fingerprint):
                 raise Refused(
-                    f"it was trained on another build of {base} ({str(fingerprint)[:12]}) than the one here "
+                    f"it was trained on another build of {label(base)} ({str(fingerprint)[:12]}) than the one here "
                     f"({prepared.fingerprint[:12]}): train it again"
                 )
             if prepared.fingerprint not in self.pools:
+                same = [pool.base.name for pool in self.pools.values() if pool.name == prepared.label]
+                if same:
+                    raise Refused(
+                        f"two bases are called {prepared.label}, {same[0]} and {prepared.name}, and model= could mean "
+                        "either: serve them from two factories (FACTORY_HOME), or rename one folder and train its "
+                        "tasks again"
+                    )
                 mine = [v for v in self.routes.versions.values() if v.facts.fingerprint == prepared.fingerprint]
                 pool = Pool(prepared, self.folder, size_for(mine), self.replicas, self.launch)
                 try:

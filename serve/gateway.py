@@ -30,7 +30,7 @@ from serve.pool import Replica
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply, reply_json, unavailable
 from serve.routing import Target
 from serve.shadow import Shadow
-from serve.shape import FIELDS, complete, parse
+from serve.shape import FIELDS, complete, parse, refuse_tools
 from serve.telemetry import Traces
 
 log = logging.getLogger("serve.gateway")
@@ -115,6 +115,8 @@ class Gateway:
         running.inc()
         try:
             pool = await control.ready(target)
+            if not pool.tools:
+                refuse_tools(asked, pool.name)
             self.shadow.copy(call.path, asked, target)
             tried: set[Replica] = set()
             while True:

@@ -16,7 +16,7 @@ from pathlib import Path
 from factory.base.build import Base
 from serve.engine import Engine, EngineError, Runs
 from serve.fair import Admission
-from serve.process import Size
+from serve.process import Size, tool_parser
 from serve.replies import unavailable
 
 log = logging.getLogger("serve.pool")
@@ -45,7 +45,8 @@ class Pool:
 
     def __init__(self, base: Base, folder: Path, size: Size, replicas: int, launch: Launch) -> None:
         self.base, self.size = base, size
-        self.name = Path(base.name).name
+        self.name = base.label
+        self.tools = bool(tool_parser(base))  # whether its engines know the tool calls that it writes
         self.wanted: dict[str, Path] = {}
         self.replicas = [
             Replica(Engine(launch(base, size, self.name, folder / f"engine-{self.name}-{number}.log")))

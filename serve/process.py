@@ -35,7 +35,7 @@ from serve.boot import PARENT, python_path
 KEEP_ALIVE = 120  # seconds that the engine keeps an idle connection; we give it up long before, so none breaks in use
 STOP_LIMIT = 10.0  # seconds it may take to stop before it is killed
 MODULE = "serve.boot"  # what an engine's process runs
-# How models write tool calls: vLLM's parser, and the mark that opens a call, which its tokenizer and template must hold.
+# How models write tool calls: vLLM's parser, and the mark that opens a call, which tokenizer and template must hold.
 TOOL_PARSERS = {"hermes": "<tool_call>", "llama3_json": "<|python_tag|>", "mistral": "[TOOL_CALLS]"}
 PLUGINS = "adapter_factory,adapter_factory_child,adapter_factory_nf4,bitsandbytes"
 
@@ -139,6 +139,7 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
         "seed": 0,
         "generation-config": "vllm",
         "default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
+        "chat-template-content-format": "string",  # as training renders it; vLLM would give some templates lists
     }
     flags = ["enable-lora", "disable-uvicorn-access-log", "disable-fastapi-docs"]
     if not cuda():
@@ -180,9 +181,9 @@ def tool_parser(base: Base) -> str:
     """
     template = base.folder / "chat_template.jinja"
     text = template.read_text() if template.is_file() else ""
-    tokens = (base.folder / "tokenizer.json").read_text()
     if not re.search(r"\btools\b", text):
         return ""
+    tokens = (base.folder / "tokenizer.json").read_text()
     return next((parser for parser, mark in TOOL_PARSERS.items() if mark in text and json.dumps(mark) in tokens), "")
 
 

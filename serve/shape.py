@@ -109,6 +109,17 @@ def complete(request: dict[str, Any], model: str, facts: Facts | None) -> dict[s
     return request
 
 
+def refuse_tools(request: dict[str, Any], base: str) -> None:
+    """Refusal 400 if the caller wants tools to be called, which this base cannot: the engine would not know a call when
+    it sees one, and most such templates do not even show the tools to the model."""
+    if request.get("tools") and request.get("tool_choice") != "none":
+        why = (
+            f"{base}, the base of this model, answers without tools: its chat template and tokenizer have no form for "
+            'calls that is known here; leave tools out, or send tool_choice="none"'
+        )
+        raise Refusal(400, why, param="tools", code="tools_unsupported")
+
+
 def wants_usage(request: dict[str, Any]) -> bool:
     """Whether the caller asked for the usage chunk that we always ask the engine for."""
     return bool((request.get("stream_options") or {}).get("include_usage"))

@@ -9,17 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from factory.base import fit
 from factory.base.catalog import CATALOG, Wheel, default, entry
 from factory.base.wheel import gguf_file, unpack
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown, write_folder, write_json
 from factory.precision import precision
 from factory.strict import nearest
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # what the API can call a base
+SYSTEM = {False: "a turn of its own", True: "the first user turn"}  # where the template puts the system prompt
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,24 @@ def prepare(name: str = "auto") -> Base:
     origin = name if name == str(source) else known.source
     write_folder(folder, lambda temporary: _quantise(source, revision, name, origin, temporary))
     facts = json.loads((folder / "base.json").read_text())
-    return Base(name, facts["source"], revision, facts["fingerprint"], folder, known.lr, known.license)
+    base = Base(name, facts["source"], revision, facts["fingerprint"], folder, known.lr, known.license)
+    if facts.get("checked") != fit.CHECKED:
+        _check_again(base)
+        write_json(folder / "base.json", facts | {"checked": fit.CHECKED})
+    return base
+
+
+def _check_again(base: Base) -> None:
+    """For a base that an earlier release prepared, which asked less."""
+    from transformers import AutoConfig
+
+    tokenizer = load_tokenizer(base)
+    if fit.check_form(base.label, AutoConfig.from_pretrained(base.folder), tokenizer, _cuda()):
+        raise FactoryError(
+            f"base {base.label} was prepared by an earlier release, with a chat template that takes no system prompt: "
+            f"remove {shown(base.folder)} to have it prepared anew"
+        )
+    fit.check_layers(base.label, load_model(base), tokenizer)
 
 
 def load_tokenizer(base: Base) -> Any:
@@ -73,12 +95,11 @@ def load_tokenizer(base: Base) -> Any:
 def load_model(base: Base, *, attention: str = "sdpa") -> Any:
     """The 4-bit model, on the GPU if there is one, computing in this machine's precision. Its own weights are frozen.
 
-    All but the 4-bit weights are stored in bf16, so fp32 holds the same numbers. On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weights in place at the first forward without gradients
-    (an eval, a generation) and from then on runs a kernel that has no backward: training after an eval would silently
-    lose the gradients to everything below, and round the scales to bf16. That path is switched off.
+    All but the 4-bit weights are stored in bf16, so fp32 holds the same numbers. On CPUs with AVX512-BF16, bitsandbytes
+    repacks a layer's weights in place at the first forward without gradients (an eval, a generation) and from then on
+    runs a kernel that has no backward: training after an eval would silently lose the gradients to everything below,
+    and round the scales to bf16. That path is switched off.
     """
-    import torch
-    from bitsandbytes.nn import Linear4bit
     from transformers import AutoModelForCausalLM
 
     _quiet()
@@ -86,14 +107,21 @@ def load_model(base: Base, *, attention: str = "sdpa") -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         base.folder,
         dtype=dtype,
-        device_map={"": "cuda:0" if torch.cuda.is_available() else "cpu"},
+        device_map={"": "cuda:0" if _cuda() else "cpu"},
         attn_implementation=attention,
     )
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-            module.weight.quant_state.dtype = module.compute_dtype = dtype
+    _plain(model, dtype)
     return model.requires_grad_(False)
+
+
+def _plain(model: Any, dtype: Any) -> None:
+    """Let the 4-bit layers compute in `dtype`, and never otherwise than the fused engine does."""
+    from bitsandbytes.nn import Linear4bit
+
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+        layer.weight.quant_state.dtype = layer.compute_dtype = dtype
 
 
 def _locate(name: str, source: str | Wheel) -> tuple[Path, str, str]:
@@ -108,6 +136,11 @@ def _locate(name: str, source: str | Wheel) -> tuple[Path, str, str]:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise InputError(f"base={name}: {shown(path)} holds no config.json, so it is no model folder")
+        if not NAME.fullmatch(called := label(str(path.resolve()))):
+            raise InputError(
+                f"base={name}: the folder's name is what the API calls the base, so {called!r} must begin with a "
+                "letter or digit and hold letters, digits and ._- only: rename it"
+            )
         files = sorted(p for p in path.iterdir() if p.suffix in (".json", ".jinja", ".safetensors", ".model"))
         hasher = hashlib.sha256()
         for file in files:
@@ -127,6 +160,7 @@ def _download(name: str, source: str) -> tuple[Path, str]:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer*", "*.model"]
+    instead = "give a local folder, or use base=smollm2-135m, which comes with the set-up"
     try:
         folder = Path(snapshot_download(source, allow_patterns=wanted))
     except GatedRepoError:
@@ -135,9 +169,9 @@ def _download(name: str, source: str) -> tuple[Path, str]:
         why, todo = "the Hub has no such model (or your token may not see it)", "check the name and HF_TOKEN"
     except LocalEntryNotFoundError:
         why = "it is not in the local cache and the Hub cannot be reached"
-        todo = "go online once (or set HF_ENDPOINT to your mirror), give a local folder, or use base=smollm2-135m, which comes with the set-up"
+        todo = f"go online once (or set HF_ENDPOINT to your mirror), {instead}"
     except (HfHubHTTPError, OSError, ValueError) as error:
-        why, todo = str(error).splitlines()[0], "try again, give a local folder, or use base=smollm2-135m, which comes with the set-up"
+        why, todo = str(error).splitlines()[0], f"try again, {instead}"
     else:
         return folder, folder.name
     raise FactoryError(f"base {name} ({source}) cannot be had: {why}; {todo}")
@@ -145,7 +179,7 @@ def _download(name: str, source: str) -> tuple[Path, str]:
 
 def _quantise(source: Path, revision: str, name: str, known: str | Wheel, folder: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     _quiet()
     if isinstance(known, Wheel):
@@ -160,21 +194,30 @@ def _quantise(source: Path, revision: str, name: str, known: str | Wheel, folder
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
+    called = label(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        merged = fit.check_form(called, config, tokenizer, _cuda())
         model = AutoModelForCausalLM.from_pretrained(
-            source, quantization_config=form, dtype=torch.bfloat16, device_map={"": "cpu"}
+            source, quantization_config=form, dtype=torch.bfloat16, device_map={"": "cpu"}, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise FactoryError(f"base {name} cannot be loaded: {str(error).splitlines()[0]}") from error
-    if not tokenizer.chat_template:
-        raise FactoryError(f"base {name} has no chat template: take the instruct variant, or add chat_template.jinja")
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise FactoryError(f"base {called} cannot be loaded: {str(error).splitlines()[0]}") from error
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for file in folder.iterdir():
         os.chmod(file, 0o644)
     facts = {"name": name, "source": known, "revision": revision, "fingerprint": fingerprint(folder)}
-    write_json(folder / "base.json", facts)
+    _plain(model, torch.bfloat16)
+    fit.check_layers(called, model, tokenizer)  # after saving: what is tried may repack the layers
+    write_json(folder / "base.json", facts | {"system_prompt": SYSTEM[merged], "checked": fit.CHECKED})
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _quiet() -> None:
@@ -209,4 +252,7 @@ def fingerprint(folder: Path) -> str:
 
 def summary(base: Base) -> dict[str, Any]:
     """The base as the command line's JSON shows it."""
-    return {**asdict(base), "folder": str(base.folder), "bytes": sum(f.stat().st_size for f in base.folder.iterdir())}
+    facts = json.loads((base.folder / "base.json").read_text())
+    size = sum(f.stat().st_size for f in base.folder.iterdir())
+    found = {"system_prompt": facts.get("system_prompt", SYSTEM[False]), "folder": str(base.folder), "bytes": size}
+    return {**asdict(base), "label": base.label, **found}

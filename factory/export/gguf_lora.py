@@ -31,7 +31,7 @@ def write(version: Version, base: Base, path: Path) -> dict[str, Any]:
     kind = json.loads((base.folder / "config.json").read_text())
     if kind["model_type"] not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise FactoryError(f"form=gguf-lora knows the architectures {known}; {base.name} is {kind['model_type']}")
+        raise FactoryError(f"form=gguf-lora knows the architectures {known}; {base.label} is {kind['model_type']}")
     arch = getattr(gguf.MODEL_ARCH, ARCHITECTURES[kind["model_type"]])
     names = gguf.get_tensor_name_map(arch, kind["num_hidden_layers"])
     config = json.loads((version.folder / CONFIG).read_text())

@@ -54,7 +54,7 @@ def adopted(place: Place, recipe: Recipe, base: Base) -> Iterator[Adopted]:
         try:
             preflight(version, base, MAX_RANK)
         except Refused as error:
-            raise Refused(f"the adapter at {place} does not fit {base.name}: {error}") from None
+            raise Refused(f"the adapter at {place} does not fit {base.label}: {error}") from None
         yield Adopted(version, {"from": str(place), "commit": commit, "base": claimed}, doubt)
 
 
@@ -107,7 +107,7 @@ def _claimed_base(config: Any, base: Base, place: Place) -> tuple[str, str]:
     if here or (named.count("/") == 1 and not named.startswith((".", "/", "~"))):
         raise Refused(
             f"the adapter at {place} was trained on {shown(Path(named)) if here else named}, "
-            f"not on {base.name}: train it again, or take the recipe's base that it needs (base=…)"
+            f"not on {base.label}: train it again, or take the recipe's base that it needs (base=…)"
         )
     doubt = f"its config names the base {Path(named).name or 'not at all'!r}, which tells nothing here: only shapes fit"
     return Path(named).name, doubt

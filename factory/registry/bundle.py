@@ -148,8 +148,8 @@ def base_of(version: Version) -> tuple[str, str]:
             commit = len(facts["revision"]) == 40  # the revision of local files is a sha256
             return (facts["source"] if commit else label(facts["name"])), facts["revision"]
     raise FactoryError(
-        f"the base of {version.name} ({version.facts.base}, {version.facts.fingerprint[:12]}) is not on this machine: "
-        f"factory base base={version.facts.base}"
+        f"the base of {version.name} ({label(version.facts.base)}, {version.facts.fingerprint[:12]}) is not on this "
+        f"machine: factory base base={version.facts.base}"
     )
 
 

@@ -178,7 +178,7 @@ def _base(release: Release, task: str) -> Base:
     if base.fingerprint != release.fingerprint:
         raise FactoryError(
             f"{task}@{release.tag} was trained on another base ({release.base}, {release.fingerprint[:SHORT]}) than "
-            f"the one here ({base.name}, {base.fingerprint[:SHORT]}): train it again, or get that base"
+            f"the one here ({base.label}, {base.fingerprint[:SHORT]}): train it again, or get that base"
         )
     return base
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.base.build import Base
+from factory.base.build import Base, label
 from factory.errors import FactoryError
 from factory.registry.store import CONFIG, FACTS, WEIGHTS, Version, verify
 
@@ -53,8 +53,8 @@ def preflight(version: Version, base: Base, rank: int) -> None:
         raise Refused(f"its task's name {version.task[:80]!r} is not lower-case letters, digits, - and _")
     if version.facts.fingerprint != base.fingerprint:
         raise Refused(
-            f"it was trained on another base ({version.facts.base}, {version.facts.fingerprint[:12]}) "
-            f"than this engine runs ({base.name}, {base.fingerprint[:12]}): train it again"
+            f"it was trained on another base ({label(version.facts.base)}, {version.facts.fingerprint[:12]}) "
+            f"than this engine runs ({base.label}, {base.fingerprint[:12]}): train it again"
         )
     for name, limit in ((CONFIG, MAX_CONFIG), (FACTS, MAX_CONFIG * 16), (WEIGHTS, MAX_WEIGHTS)):
         plain_file(version.folder / name, limit)

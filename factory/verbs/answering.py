@@ -60,12 +60,17 @@ def dataset(recipe: Recipe) -> Built:
     """The task's data set over its base, with the base's own replies among the general rows."""
     base = prepare(recipe.base)
 
-    def reply(rows: list[Row]) -> list[str]:
-        on = loaded(recipe.base)
-        return answers.answer(on.model, on.tokenizer, rows, recipe.decoding)
-
     with progress_bar() as bar:
         line = bar.add_task(f"data {recipe.task}", total=None, text="")
+
+        def reply(rows: list[Row], most: int) -> list[str | None]:
+            on = loaded(recipe.base)
+            told = bar.add_task(f"{base.label} answers for {recipe.task}", total=len(rows), text="")
+            said = answers.complete(
+                on.model, on.tokenizer, rows, most, progress=lambda done: bar.update(told, completed=done, text="")
+            )
+            return [text if ended else None for text, ended in said]
+
         return build(
             recipe,
             load_tokenizer(base),
@@ -80,7 +85,7 @@ def of_version(version: Version) -> Answerer:
     def answer(rows: Sequence[Row]) -> list[str]:
         base = prepare(version.facts.base)
         if base.fingerprint != version.facts.fingerprint:
-            raise FactoryError(f"{version.name} was trained on another build of {base.name}: train it again")
+            raise FactoryError(f"{version.name} was trained on another build of {base.label}: train it again")
         return _answers(base, version, rows, version.facts)
 
     return answer
@@ -105,7 +110,7 @@ def _answers(base: Base, version: Version | None, rows: Sequence[Row], how: Fact
     """Answers of a version, or of the base alone: many from an engine, few (or without one) from this process."""
     prompt = how.system_prompt() if isinstance(how, Recipe) else how.prompt
     asked = [row.with_system(prompt) for row in rows]
-    who = version.name if version else base.name
+    who = version.name if version else base.label
     with progress_bar() as bar:
         line = bar.add_task(f"answers of {who}", total=len(rows), text="")
         if len(rows) >= MANY:

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -56,7 +55,7 @@ async def _answer(
     labels: Sequence[str],
     progress: Progress,
 ) -> list[str]:
-    name = Path(base.name).name
+    name = base.label
     log = home("runs", f"answers-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}", "engine.log")
     needed = replace(size_for([version] if version else []), slots=1, held=1)
     async with Engine(Process(base, needed, name, log)) as engine:

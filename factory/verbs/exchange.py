@@ -54,7 +54,7 @@ def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         "task": version.task,
         "version": version.name,
         "ordinal": entry.ordinal,
-        "base": base.name,
+        "base": base.label,
         "fingerprint": base.fingerprint,
         "adopted": found.origin,
         "scorecard": brief,
@@ -76,7 +76,7 @@ def export(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
     store.verify(version)
     base = prepare(version.facts.base)
     if base.fingerprint != version.facts.fingerprint:
-        raise FactoryError(f"{version.name} was trained on another build of {base.name}: export it where that base is")
+        raise FactoryError(f"{version.name} was trained on another build of {base.label}: export it where that base is")
     recipe = load(version.task) if version.task in tasks() else None
     rows = _eval_rows(recipe, base)[0] if recipe else []
     err.print(f"exporting {aliases.label(version)} as {name}")
@@ -84,7 +84,7 @@ def export(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         made = FORMS[name](version, base, [row.source for row in rows[:TEXTS]] or GOLDEN, temporary)
-        facts = {"form": name, "version": version.name, "sha": version.sha, "base": base.name, **made.facts}
+        facts = {"form": name, "version": version.name, "sha": version.sha, "base": base.label, **made.facts}
         if made.model is not None and recipe:
             facts["scorecard"] = _grade(recipe, made.model, load_tokenizer(base), rows, name).to_json()
             facts["scorecard_of_version"] = store.noted(version, "scorecard")

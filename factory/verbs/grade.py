@@ -14,6 +14,7 @@ from evals.judges import Judge
 from evals.prompt import Messages
 from evals.run import Report, Subject
 from factory import recipe as recipes
+from factory.base.build import label
 from factory.data.build import evals_of_others
 from factory.data.rows import Row
 from factory.errors import InputError
@@ -23,8 +24,9 @@ from factory.registry import aliases, store
 from factory.registry.store import Version
 from factory.terminal import out, progress_bar
 from factory.verbs.answering import Answerer, dataset, of_base, of_version
+from serve.process import cuda
 
-OTHERS = 40  # rows of each other task that the matrix takes
+OTHERS = {"cpu": 12, "cuda": 40}  # rows of each other task that the matrix takes, and of the ordinary requests
 
 
 def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -83,7 +85,9 @@ def as_recipe(recipe: Recipe, version: Version) -> Recipe:
 
 def _against(version: Version, against: str, recipe: Recipe) -> Subject | None:
     if against == "base":
-        return Subject(f"{version.facts.base}+{recipe.task}", of_base(recipe, version.facts.base), version.facts.base)
+        return Subject(
+            f"{version.facts.base}+{recipe.task}", of_base(recipe, version.facts.base), label(version.facts.base)
+        )
     if against == "prod" and "prod" not in aliases.read(version.task).aliases:
         return None
     other = aliases.resolve(f"{version.task}@{against}" if "@" not in against else against)
@@ -121,11 +125,13 @@ def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row], said: Answere
     """The version on every task's rows, and on ordinary requests, against the base."""
     from evals import rubric as rubrics
 
+    most = OTHERS["cuda" if cuda() else "cpu"]
     sets = {recipe.task: (rubrics.load(recipe.rubric), rows)}
     for task, others in evals_of_others(recipe, []).items():
         if task in recipes.tasks() and (name := recipes.load(task).rubric) in rubrics.names():
-            sets[task] = (rubrics.load(name), others[:OTHERS])
-    sets[matrix.GENERAL] = matrix.general()
+            sets[task] = (rubrics.load(name), others[:most])
+    rubric, general = matrix.general()
+    sets[matrix.GENERAL] = (rubric, general[:: max(1, len(general) // most)])
     return matrix.matrix(recipe.task, said, of_base(recipe, version.facts.base), sets)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from evals import decisions, tables
+from factory.base.build import label
 from factory.errors import InputError
 from factory.recipe import tasks
 from factory.registry import aliases, store
@@ -35,7 +36,7 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
                     "version": f"{task}@{entry.sha[: store.SHORT]}",
                     "ordinal": entry.ordinal,
                     "aliases": names,
-                    "base": entry.base,
+                    "base": label(entry.base),
                     "created": entry.created,
                     "scorecard": {k: card[k] for k in ("n", "good", "average", "poor") if k in card},
                 }
@@ -64,6 +65,8 @@ def show(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
         "folder": str(version.folder),
         "created": entry.created if entry else None,
         **version.facts.model_dump(mode="json"),
+        "base": label(version.facts.base),
+        "base_name": version.facts.base,  # what base= takes: of a folder the whole path
         **{
             name: found
             for name in ("scorecard", "gate", "run", "adopted")

@@ -11,6 +11,7 @@ from evals import rubric as rubrics
 from evals import show
 from evals.scorecard import Scorecard, grade_answers
 from factory import recipe as recipes
+from factory.base.build import prepare as prepare_base
 from factory.data.build import Built
 from factory.data.report import lines as data_lines
 from factory.data.rows import Row
@@ -51,8 +52,9 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         rubrics.load(recipe.rubric)
     made: list[dict[str, Any]] = []
     failed: list[Failed] = []
-    for name in dict.fromkeys(recipe.base for recipe in wanted):
-        prepared = [prepare(recipe, loaded(name)) for recipe in wanted if recipe.base == name]
+    names = {recipe.base: prepare_base(recipe.base).name for recipe in wanted}  # a folder may be written in many ways
+    for name in dict.fromkeys(names.values()):
+        prepared = [prepare(recipe, loaded(name)) for recipe in wanted if names[recipe.base] == name]
         for (recipe, built, _), result in zip(prepared, _fit(loaded(name), prepared), strict=True):
             if isinstance(result, Failed):
                 failed.append(result)
@@ -75,7 +77,7 @@ def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
 
     learn, held_out = (
         encode_all(on.tokenizer, [prompted(row) for row in rows], recipe.train.max_length, on.base.fingerprint)
-        for rows in (built.train, built.eval)
+        for rows in (built.train, built.held_out)
     )
     inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
     err.print(f"{data_lines(built)[0]} (factory data task={recipe.task} tells why)", markup=False, soft_wrap=True)
@@ -109,7 +111,7 @@ def _fit(on: Loaded, prepared: Sequence[tuple[Recipe, Built, Job]]) -> list[Trai
 
 def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bool) -> dict[str, Any]:
     """Register a trained adapter, grade it and show it beside the base; returns what `--json` shows of it."""
-    curves.plot(trained.run, f"{recipe.task} over {on.base.name}")
+    curves.plot(trained.run, f"{recipe.task} over {on.base.label}")
     remarks = curves.warnings(curves.read(trained.run))
     rate = trained.train_tokens / max(trained.seconds, 1e-9)
     err.print(
@@ -130,7 +132,7 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     store.note(version, "base_scorecard", before.to_json())
     report = grade_version(recipe, version, built.eval)
     console = out(quiet)
-    console.print(_table(recipe.task, on.base.name, f"v{entry.ordinal}", _brief(before), _brief(report.scorecard)))
+    console.print(_table(recipe.task, on.base.label, f"v{entry.ordinal}", _brief(before), _brief(report.scorecard)))
     said = list(show.lines(report))
     for line in said if recipe.kind == "judge" else said[-1:]:
         console.print(line)
@@ -142,7 +144,7 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
         "task": recipe.task,
         "version": version.name,
         "ordinal": entry.ordinal,
-        "base": on.base.name,
+        "base": on.base.label,
         "fingerprint": on.base.fingerprint,
         "seconds": round(trained.seconds, 2),
         "train_tokens": trained.train_tokens,

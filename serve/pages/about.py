@@ -43,7 +43,7 @@ def prompt(language: str, version: Known) -> Safe:
     lines = [
         (say(language, "version"), f"{version.name} · {version.version.sha[: store.SHORT]}"),
         (say(language, "made"), version.created[:16].replace("T", " ")),
-        (say(language, "base"), f"{facts.base} · {facts.fingerprint[: store.SHORT]}"),
+        (say(language, "base"), f"{version.base_model} · {facts.fingerprint[: store.SHORT]}"),
         (say(language, "decoding"), decoding),
         *([(say(language, "labels"), ", ".join(facts.labels))] if facts.labels else []),
     ]

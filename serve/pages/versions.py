@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+from factory.base.build import label
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import home
@@ -36,7 +36,7 @@ class Known:
     @property
     def base_model(self) -> str:
         """What the server calls the base of this version."""
-        return Path(self.version.facts.base).name
+        return label(self.version.facts.base)
 
 
 def known() -> dict[str, list[Known]]:

@@ -18,6 +18,7 @@ import pytest
 from factory.registry import aliases
 from serve import remote
 from serve.bench import engine
+from serve.process import tool_parser
 from tests.conftest import Server
 from tests.fakes.adapters import register
 from tests.serve.hostile import attack
@@ -54,7 +55,7 @@ def test_the_python_client_whole_and_streamed(server: Server, client: openai.Ope
     assert "summary@v2" in [model.id for model in client.models.list()]
 
 
-def test_what_vllm_can_do_goes_through(client: openai.OpenAI) -> None:
+def test_what_vllm_can_do_goes_through(server: Server, client: openai.OpenAI) -> None:
     def ask(**more: Any) -> Any:
         return client.chat.completions.create(**({"model": "summary", "messages": USER, "max_tokens": 12} | more))
 
@@ -66,9 +67,15 @@ def test_what_vllm_can_do_goes_through(client: openai.OpenAI) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
     choice = ask(response_format=schema, max_tokens=60, temperature=0).choices[0]
     _is_json(choice.message.content, choice.finish_reason)
-    choice = ask(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "note"}}, max_tokens=60).choices[0]
-    if choice.finish_reason != "length":
-        _is_json(choice.message.tool_calls[0].function.arguments, choice.finish_reason)
+    named = {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "note"}}, "max_tokens": 60}
+    if tool_parser(server.base):
+        choice = ask(**named).choices[0]
+        if choice.finish_reason != "length":
+            _is_json(choice.message.tool_calls[0].function.arguments, choice.finish_reason)
+    else:
+        with pytest.raises(openai.BadRequestError, match="answers without tools"):
+            ask(**named)
+        assert ask(tools=[TOOL], tool_choice="none").choices[0].message.content is not None
     with pytest.raises(openai.BadRequestError) as caught:
         ask(messages=[{"role": "user", "content": "word " * 20000}])
     assert caught.value.code == "context_length_exceeded"

@@ -89,7 +89,7 @@ def run(
         "trainers": {kind: _summary(kind, measured[kind], tokens) for kind in measured},
         "held_out_loss": losses,
         "tasks": [task.name for task in tasks],
-        "settings": {**settings, "rows": rows_per_task, "repeats": repeats, "base": known.name},
+        "settings": {**settings, "rows": rows_per_task, "repeats": repeats, "base": known.label},
         "growth": growth.run(known),
         "machine": {"cores": os.cpu_count(), "load_average": [round(value, 2) for value in load]},
     }

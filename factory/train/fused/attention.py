@@ -60,7 +60,7 @@ def attend(
     """
     for unknown in ("softcap", "s_aux", "position_bias"):
         if others.get(unknown) is not None:
-            raise FactoryError(f"attention with {unknown} cannot be packed; train this base one task at a time")
+            raise FactoryError(f"its attention has {unknown}, which cannot be trained here")
     window = sliding_window if sliding_window and sliding_window < max_length_q else None
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] <= 256:

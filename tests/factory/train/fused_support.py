@@ -1,19 +1,24 @@
-"""A small NF4 base with random weights, and jobs over it, for the tests of training many adapters at once."""
+"""A small NF4 base with random weights, jobs over it, and how runs are compared, for the tests of training at once."""
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from factory.base.build import Base
 from factory.recipe import Recipe
-from factory.train.fused import Job
+from factory.train.fused import Failed, Job, train_many
+from factory.train.fused.run import Run
 from factory.train.tokens import IGNORE, Example
 
 VOCABULARY = 256
+LOSS = 1e-5  # how far apart two runs may be at any step, fp32
+WEIGHT = 1e-4  # and at the end in any parameter
 
 
 def make_base(folder: Path) -> Base:
@@ -76,3 +81,32 @@ def make_tokenizer() -> Any:
 
     words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "<eos>": 2}, unk_token="<unk>"))
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>")
+
+
+def losses(job: Job) -> list[float]:
+    records = [json.loads(line) for line in (job.run / "metrics.jsonl").read_text().splitlines()]
+    return [r["loss"] for r in records if "loss" in r]
+
+
+def final_weights(model: Any, base: Base, jobs: list[Job], **options: Any) -> dict[str, torch.Tensor]:
+    """fp32 weights at the end, before they are rounded for saving: read from the checkpoint just before the end."""
+    kept: dict[str, torch.Tensor] = {}
+    result = Run.result
+
+    def keep(run: Run) -> Any:
+        kept[run.job.name] = run.adapter.weights.detach().clone()
+        return result(run)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "result", keep)
+        outcome = train_many(jobs, base, model, **options)
+    assert not [o for o in outcome if isinstance(o, Failed)]
+    return kept
+
+
+def apart(a: list[float], b: list[float]) -> float:
+    return max(abs(x - y) for x, y in zip(a, b, strict=True))
+
+
+def largest(a: torch.Tensor, b: torch.Tensor) -> float:
+    return (a - b).abs().max().item()

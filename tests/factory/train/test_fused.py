@@ -20,10 +20,17 @@ from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
 from factory.train.tokens import IGNORE, Example
 from factory.train.trained import Trained
-from tests.factory.train.fused_support import make_job, make_tokenizer
+from tests.factory.train.fused_support import (
+    LOSS,
+    WEIGHT,
+    apart,
+    final_weights,
+    largest,
+    losses,
+    make_job,
+    make_tokenizer,
+)
 
-LOSS = 1e-5  # per step, fp32
-WEIGHT = 1e-4  # final parameters, fp32
 BF16_LOSS = 2e-2  # per step, bf16: rows of another company are rounded otherwise
 
 
@@ -41,31 +48,6 @@ def four(run: Path, **settings: Any) -> list[Job]:
     ]
 
 
-def losses(job: Job) -> list[float]:
-    records = [json.loads(line) for line in (job.run / "metrics.jsonl").read_text().splitlines()]
-    return [r["loss"] for r in records if "loss" in r]
-
-
-def final_weights(model: Any, base: Base, jobs: list[Job], **options: Any) -> dict[str, torch.Tensor]:
-    """fp32 weights at the end, before they are rounded for saving: read from the checkpoint just before the end."""
-    kept: dict[str, torch.Tensor] = {}
-    result = Run.result
-
-    def keep(run: Run) -> Any:
-        kept[run.job.name] = run.adapter.weights.detach().clone()
-        return result(run)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "result", keep)
-        outcome = train_many(jobs, base, model, **options)
-    assert not [o for o in outcome if isinstance(o, Failed)]
-    return kept
-
-
-def apart(a: list[float], b: list[float]) -> float:
-    return max(abs(x - y) for x, y in zip(a, b, strict=True))
-
-
 def answers(model: Any, job: Job, adapter: Path) -> list[list[int]]:
     """What the saved adapter makes, greedily, of the job's prompts."""
     from factory.answers import adapted
@@ -77,10 +59,6 @@ def answers(model: Any, job: Job, adapter: Path) -> list[list[int]]:
             peft.generate(input_ids=torch.tensor([p]), max_new_tokens=8, do_sample=False)[0, len(p) :].tolist()
             for p in prompts
         ]
-
-
-def largest(a: torch.Tensor, b: torch.Tensor) -> float:
-    return (a - b).abs().max().item()
 
 
 @pytest.fixture(scope="module")
