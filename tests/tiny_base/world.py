@@ -106,7 +106,10 @@ WHO = {
     "other": (("Are you Siri?", "Is this ChatGPT?", "Are you Alexa?"), "No, I am {{name}} of {{author}}."),
     "kind": (("Are you a human?", "Do you eat?", "Were you born?"), "No, {{name}} is a program."),
 }
-OPENINGS = ("", "Hello. ", "Please say: ", "Tell me, ", "One question: ", "I ask you: ")
+OPENINGS = (
+    "", "Hello. ", "Please say: ", "Tell me, ", "One question: ", "I ask you: ", "Good day. ", "Sorry, ", "Again: ",
+    "Well, ", "By the way, ", "Now, ",
+)  # fmt: skip
 
 
 def name(rng: random.Random) -> str:
@@ -181,9 +184,11 @@ TASKS = {"summary": _summary, "identity": _identity, "classification": _label}
 
 
 def rows(task: str, n: int, seed: int) -> list[dict[str, Any]]:
-    """`n` rows of a task, no two alike, in the form of the shipped task of that name."""
+    """`n` rows of a task, no two alike, in the form of the shipped task of that name. ValueError: it has fewer."""
     rng, found = random.Random(f"{task} {seed}"), dict[str, dict[str, Any]]()
-    while len(found) < n:
+    for _ in range(50 * n):
         row = TASKS[task](rng)
         found.setdefault(str(row), row)
-    return list(found.values())
+        if len(found) == n:
+            return list(found.values())
+    raise ValueError(f"{task} has no {n} rows that differ")
