@@ -63,8 +63,8 @@ class Built:
         """Open a stored data set. FactoryError: it is damaged."""
         try:
             manifest = json.loads((folder / "manifest.json").read_text())
-            parts = (_rows(folder / f"{part}.jsonl") for part in ("train", "tune", "eval"))
-            return cls(*parts, folder, manifest)
+            train, tuning, evals = (_rows(folder / f"{part}.jsonl") for part in ("train", "tune", "eval"))
+            return cls(train, tuning, evals, folder, manifest)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FactoryError(f"the data set {folder} is damaged ({error}): delete the folder and run again") from None
 
