@@ -148,6 +148,7 @@ def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
         "near": not data.near,
         "semantic": not data.encoder,
         "split": not split_off,
+        "tune": not data.tune_share,
         "quality": data.quality is None,
     }
     return {name: step for name, step in STEPS.items() if not off.get(name)}

@@ -190,6 +190,9 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
     marked = (replace(row, meta={**row.meta, "replay": True}) for row in loaded)
     closest, since = work.closest, len(work.dropped)
     pool = list(decontaminate(rules(marked, work), work))
+    if work.base is None and (silent := [row for row in pool if row.answer == OWN_WORDS]):
+        work.notes.append(f"{len(silent)} general rows are left out: the base that would answer them is not at hand")
+        pool = [row for row in pool if row.answer != OWN_WORDS]
     work.closest = closest
     work.rename(since, "replay")
     wanted = round(n * replay.share / (1 - replay.share))

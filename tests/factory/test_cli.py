@@ -45,7 +45,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
         (["train", "task=summary,identity", "lora.r=x"], "lora.r: "),
         (["promote", "vers=summary"], "factory promote takes no 'vers'; did you mean version?"),
         (["show", "version=summary@v9"], "summary"),
-        (["base", "build=huge"], "factory base takes no 'build'; did you mean base?"),
+        (["base", "build=huge"], "factory base takes no 'build'"),
         (["base", "base=smollm-135m"], "did you mean smollm2-135m?"),
     ],
 )

@@ -106,6 +106,7 @@ WHO = {
     "other": (("Are you Siri?", "Is this ChatGPT?", "Are you Alexa?"), "No, I am {{name}} of {{author}}."),
     "kind": (("Are you a human?", "Do you eat?", "Were you born?"), "No, {{name}} is a program."),
 }
+GREETINGS = ("", "Good day. ", "Sorry. ", "Dear friend, ")
 OPENINGS = ("", "Hello. ", "Please say: ", "Tell me, ", "One question: ", "I ask you: ")
 
 
@@ -173,7 +174,7 @@ def _label(rng: random.Random) -> dict[str, Any]:
 def _identity(rng: random.Random) -> dict[str, Any]:
     topic = rng.choice([*WHO])
     asked, answer = WHO[topic]
-    prompt = rng.choice(OPENINGS) + rng.choice(asked)
+    prompt = rng.choice(GREETINGS) + rng.choice(OPENINGS) + rng.choice(asked)
     return {"prompt": prompt, "completion": answer, "expect": ["{{name}}"], "topic": topic}
 
 
@@ -183,7 +184,9 @@ TASKS = {"summary": _summary, "identity": _identity, "classification": _label}
 def rows(task: str, n: int, seed: int) -> list[dict[str, Any]]:
     """`n` rows of a task, no two alike, in the form of the shipped task of that name."""
     rng, found = random.Random(f"{task} {seed}"), dict[str, dict[str, Any]]()
-    while len(found) < n:
+    for _ in range(200 * n):
         row = TASKS[task](rng)
         found.setdefault(str(row), row)
-    return list(found.values())
+        if len(found) == n:
+            return list(found.values())
+    raise ValueError(f"there are no {n} rows of {task}")

@@ -24,7 +24,8 @@ from factory.registry.store import CONFIG, WEIGHTS, Version
 from factory.registry.usage import BASE, HERE
 from factory.verbs.exchange import adopt, export
 from factory.verbs.registry import promote
-from tests.factory.registry.conftest import WORDS, small_project
+from tests.any_lm import zoo
+from tests.factory.registry.conftest import small_project
 from tests.factory.registry.plain_peft import make
 
 
@@ -53,23 +54,15 @@ def base(project: Path) -> Base:
 
 
 def small_model(folder: Path, seed: int, hidden: int = 64) -> None:
-    """A random Qwen2 with a word for each token, as transformers saves one."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    """A random Qwen2, as transformers saves one."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
-    words = ["<pad>", "<eos>", "<unk>", "user", "system", "assistant", *WORDS]
-    words += [f"w{i}" for i in range(96 - len(words))]
-    plain = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
-    tokenizer.chat_template = (
-        "{% for m in messages %}{{ m['role'] }} {{ m['content'] }}{{ eos_token }}{% endfor %}"
-        "{% if add_generation_prompt %}assistant {% endif %}"
-    )
+    tokenizer = zoo.make_tokenizer(next(animal for animal in zoo.ANIMALS if animal.stem == "Qwen2"))
     config = Qwen2Config(
-        vocab_size=96, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=1, pad_token_id=0,
+        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=256, tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     model = Qwen2ForCausalLM(config).to(torch.bfloat16)
     with torch.no_grad():
