@@ -63,8 +63,8 @@ class Built:
         """Open a stored data set. FactoryError: it is damaged."""
         try:
             manifest = json.loads((folder / "manifest.json").read_text())
-            parts = (_rows(folder / f"{part}.jsonl") for part in ("train", "tune", "eval"))
-            return cls(*parts, folder, manifest)
+            train, tuning, evals = (_rows(folder / f"{part}.jsonl") for part in ("train", "tune", "eval"))
+            return cls(train, tuning, evals, folder, manifest)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FactoryError(f"the data set {folder} is damaged ({error}): delete the folder and run again") from None
 
@@ -148,6 +148,7 @@ def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
         "near": not data.near,
         "semantic": not data.encoder,
         "split": not split_off,
+        "tune": not data.tune_share,
         "quality": data.quality is None,
     }
     return {name: step for name, step in STEPS.items() if not off.get(name)}

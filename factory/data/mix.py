@@ -57,8 +57,8 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 
 
 def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
-    """Sets about `data.tune_share` of the rows aside for what is chosen while a version is made (early stopping, sweeps):
-    the eval rows are the exam, and an exam that was looked at before says too much.
+    """Sets about `data.tune_share` of the rows aside for what is chosen while a version is made (early stopping,
+    sweeps): the eval rows are the exam, and an exam that was looked at before says too much.
 
     A row's own hash decides, so it stays on its side whatever the seed and whatever rows are added.
     """
@@ -67,7 +67,7 @@ def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     if len(held) < FEW_TO_TUNE or not share:
         if share:
             work.notes.append(
-                f"below {FEW_TO_TUNE} rows none are kept aside to tune on: early stopping and sweeps look at the eval rows"
+                f"below {FEW_TO_TUNE} rows none are kept to tune on: early stopping and sweeps look at the eval rows"
             )
         yield from held
         return
@@ -190,6 +190,9 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
     marked = (replace(row, meta={**row.meta, "replay": True}) for row in loaded)
     closest, since = work.closest, len(work.dropped)
     pool = list(decontaminate(rules(marked, work), work))
+    if work.base is None and (silent := [row for row in pool if row.answer == OWN_WORDS]):
+        work.notes.append(f"{len(silent)} general rows are left out: the base that would answer them is not at hand")
+        pool = [row for row in pool if row.answer != OWN_WORDS]
     work.closest = closest
     work.rename(since, "replay")
     wanted = round(n * replay.share / (1 - replay.share))

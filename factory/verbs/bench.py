@@ -84,7 +84,7 @@ def _gpu() -> dict[str, Any]:
 
 
 def _memory() -> dict[str, Any]:
-    """What a training needs on a GPU, computed: rows of so many tokens, so many adapters, without and with recomputing."""
+    """What a training needs on a GPU, computed: rows of so many tokens, adapters, with and without recomputing."""
     from factory.train.bench.gpu import COMMON, SHAPES
     from factory.train.memory import Shape, on_gpu
 

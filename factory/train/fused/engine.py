@@ -280,7 +280,7 @@ class Engine:
             self.saved = time.monotonic()
 
     def _measure(self, run: Run, wanted: set[bool | str]) -> memory.Plan:
-        """How rows are made, from what one of PROBE tokens keeps: short sequences, so that it fits whatever is to come."""
+        """How rows are made, from what one of PROBE tokens keeps: short sequences, so that it fits whatever comes."""
         (examples,) = share_out([[e for e in run.job.train if len(e.input_ids) <= PROBE]], PROBE)
         examples = examples or [min(run.job.train, key=lambda e: len(e.input_ids))]
         row = pack([(examples, 1.0)], self.model.device)

@@ -26,7 +26,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     folder.mkdir()
 
     def recipe(kind: str = "general", labels: list[str] | None = None, max_length: int = 1024, **data: Any) -> Recipe:
-        settings = {"fill": FILL, **data}
+        settings = {"fill": FILL, "tune_share": 0, **data}
         return Recipe.model_validate(
             {
                 "task": "trial",
