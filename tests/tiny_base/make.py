@@ -1,4 +1,4 @@
-"""Makes the tests' base from nothing: `python -m tests.tiny_base.make`, about ten minutes on two cores.
+"""Makes the tests' base from nothing: `python -m tests.tiny_base.make`, about five minutes on two cores.
 
 A Qwen2, because transformers, PEFT, bitsandbytes and vLLM all know it, and because copying needs its biases on Q, K and
 V: without a constant direction RoPE makes no head that looks one token back. Two things teach so small a model to copy
