@@ -69,7 +69,8 @@ def small_model(folder: Path, seed: int, hidden: int = 64) -> None:
     )
     config = Qwen2Config(
         vocab_size=96, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=1, pad_token_id=0,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=1,
+        pad_token_id=0,
     )  # fmt: skip
     model = Qwen2ForCausalLM(config).to(torch.bfloat16)
     with torch.no_grad():
