@@ -6,6 +6,7 @@ absent, never poor.
 
     row      of a summary: user turn = the message, meta {"required": [["room 214"], ["Friday", "Fri"]], "kind": "mail"}
              of identity:  meta {"expect": ["Nova", ["Acme", "Acme Labs"]], "avoid": [], "topic": "maker"}
+                           or   {"as_base": true, "avoid": ["Nova"], "topic": "small talk"}
              of labels:    meta {"label": "billing"}
     output   "Design sync moved to Friday 2:15 pm, room 214."
 """
@@ -160,11 +161,16 @@ def kept(row: Row, output: str, limits: Limits) -> Grade | None:
     return Grade("average" if share >= 0.4 else "poor", why, [row.answer[:120]])
 
 
+def unchanged(row: Row, output: str, limits: Limits) -> Grade | None:
+    """What the adapter was not made for stays as it was: of rows that the base answered, `kept`; all others pass."""
+    return kept(row, output, limits) if row.meta.get("as_base") else GOOD
+
+
 CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
         *(numbers, dates, names, required, length, form, language, copied),
-        *(label, expected, foreign, verdict, kept),
+        *(label, expected, foreign, verdict, kept, unchanged),
     )
 }
 

@@ -11,9 +11,6 @@ from factory.data.rows import Row
 from factory.recipe import Decoding
 from factory.train.tokens import prompt_ids
 
-BATCH_TOKENS = 16_384  # prompt tokens of one batch, padding counted
-BATCH_ROWS = 64
-
 
 @contextmanager
 def dequantised(model: Any) -> Iterator[None]:
@@ -75,52 +72,32 @@ def answer(
 
     Greedy, whatever `decoding.temperature` says: grading wants the same answer every time.
     """
-    import torch
-
-    prompts = [prompt_ids(tokenizer, row.turns) for row in rows]
-    answers = [""] * len(rows)
-    allowed = _only(labels, tokenizer) if labels else None
-    ends = _ends(model, tokenizer)
     most = max(decoding.max_tokens, max((len(t) for t in _label_ids(labels, tokenizer)), default=0))
+    return [text for text, _ in complete(model, tokenizer, rows, most, labels, progress)]
+
+
+def complete(
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[Row],
+    most: int,
+    labels: Sequence[str] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[tuple[str, bool]]:
+    """(answer, whether it came to its end within `most` tokens) per row, greedy."""
+    from factory.greedy import greedy
+
     model.eval()
-    done = 0
-    for batch in _batches([len(p) for p in prompts]):
-        width = max(len(prompts[i]) for i in batch)
-        ids = torch.full((len(batch), width), tokenizer.pad_token_id or 0)
-        mask = torch.zeros_like(ids)
-        for at, i in enumerate(batch):
-            ids[at, width - len(prompts[i]) :] = torch.tensor(prompts[i])
-            mask[at, width - len(prompts[i]) :] = 1
-        with torch.inference_mode(), dequantised(model):
-            made = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                max_new_tokens=most,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                eos_token_id=ends,
-                pad_token_id=tokenizer.pad_token_id,
-                prefix_allowed_tokens_fn=(lambda _, so_far, w=width: allowed(so_far[w:])) if allowed else None,
-            )
-        for at, i in enumerate(batch):
-            answers[i] = tokenizer.decode(made[at, width:], skip_special_tokens=True).strip()
-        done += len(batch)
-        progress(done)
-    return answers
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices of the longest rows first, in batches that fit BATCH_TOKENS."""
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) == BATCH_ROWS or (len(batch) + 1) * lengths[batch[0]] > BATCH_TOKENS):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+    with dequantised(model):
+        said = greedy(
+            model,
+            [prompt_ids(tokenizer, row.turns) for row in rows],
+            _ends(model, tokenizer),
+            most,
+            _only(labels, tokenizer) if labels else None,
+            progress,
+        )
+    return [(tokenizer.decode(one.ids, skip_special_tokens=True).strip(), one.ended) for one in said]
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:
@@ -133,11 +110,11 @@ def _label_ids(labels: Sequence[str], tokenizer: Any) -> list[list[int]]:
     return [[*tokenizer(label, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for label in labels]
 
 
-def _only(labels: Sequence[str], tokenizer: Any) -> Callable[[Any], list[int]]:
+def _only(labels: Sequence[str], tokenizer: Any) -> Callable[[Sequence[int]], list[int]]:
     """A function from the tokens so far to those that may follow, if the whole is to be one of the labels."""
     following: dict[tuple[int, ...], set[int]] = {}
     for ids in _label_ids(labels, tokenizer):
         for n, token in enumerate(ids):
             following.setdefault(tuple(ids[:n]), set()).add(token)
     over = [tokenizer.eos_token_id]
-    return lambda so_far: sorted(following.get(tuple(so_far.tolist()), over))
+    return lambda so_far: sorted(following.get(tuple(so_far), over))

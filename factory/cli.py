@@ -21,6 +21,7 @@ from factory.environment import DEFAULTS
 from factory.errors import FactoryError, InputError
 from factory.verbs.table import VERBS, Verb
 
+LONG = ("adopt", "base", "bench", "data", "doctor", "export", "grade", "pull", "push", "quickstart", "train")
 DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
 
 
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
             from factory.recipe import load_all
 
             load_all(arguments["task"], changes)  # so that a mistake in it is named before anything heavy is imported
-        with _stdout_to_stderr() if as_json else nullcontext():
+        with _stdout_to_stderr() if as_json else nullcontext(), _heard(words) if name in LONG else nullcontext():
             result = _function(name, verb)(arguments, changes, as_json)
         if as_json:
             _print(result)
@@ -69,6 +70,12 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"factory: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
         return 1
+
+
+def _heard(words: list[str]) -> Any:
+    from factory.terminal import heard
+
+    return heard(f"factory {' '.join(words)}")
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def precision(asked: str = "auto") -> Precision:
         return Precision("fp32", "the recipe says so (train.precision)")
     said = os.environ.get(VARIABLE, "").strip()
     if said == "bf16" or said == "fp32":
-        return Precision(said, f"{VARIABLE} says so")
+        return Precision("bf16" if said == "bf16" else "fp32", f"{VARIABLE} says so")
     if said:
         raise InputError(f"{VARIABLE}={said[:40]}: bf16 or fp32, or leave it out for what the machine computes fast")
     return _of_machine()
@@ -94,5 +94,5 @@ def speeds(side: int = 1024, width: int = 576, out: int = 1536) -> dict[Name, fl
             began = time.perf_counter()
             torch.nn.functional.linear(x, w)
             best = min(best, time.perf_counter() - began)
-        found[name] = 2 * side * width * out / best / 1e9  # type: ignore[index]
+        found[name] = 2 * side * width * out / best / 1e9
     return found

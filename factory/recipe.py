@@ -41,6 +41,9 @@ class Replay(Strict):
 
     share: float = Field(0.05, ge=0, le=0.5)
     files: str | list[str] = []
+    max_tokens: int = Field(
+        128, ge=1, description="of a reply by the base; a longer one is left out, for it breaks off"
+    )
 
 
 class Synth(Strict):
@@ -77,6 +80,9 @@ class Data(Strict):
     quality: Quality | None = None
     group: str = Field("", description="key whose equal values stay on one side of the split")
     eval_share: float = Field(0.1, gt=0, lt=1)
+    tune_share: float = Field(
+        0.1, ge=0, lt=1, description="of the training rows, kept aside for early stopping and sweeps"
+    )
     weights: dict[str, float] = Field(
         {}, description="how often the rows of a file are taken: 2 twice, 0.5 half of them"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 ENDLESS = 10_000  # columns where nobody watches: a file or a pipe gets whole lines, which other programs can search
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else ENDLESS)
+SILENCE = 9.0  # seconds after which something is said again, whatever happens meanwhile
+
+
+class _Heard(Console):
+    """Knows when it last said something, and what is going on."""
+
+    said, doing, bars = time.monotonic(), "", 0
+
+    def print(self, *what: Any, **how: Any) -> None:
+        self.said = time.monotonic()
+        super().print(*what, **how)
+
+
+err = _Heard(stderr=True, highlight=False, width=None if sys.stderr.isatty() else ENDLESS)
 
 
 def out(quiet: bool) -> Console:
@@ -21,27 +35,44 @@ def out(quiet: bool) -> Console:
     return Console(file=sys.stdout, quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
 
 
-class _Lines(Progress):
-    """Progress where nobody watches: every half minute a line about what has moved."""
+@contextmanager
+def heard(doing: str) -> Iterator[None]:
+    """Within, people hear of it at once and then at least every ten seconds, also while a library takes its time."""
+    err.doing, began, over = doing, time.monotonic(), threading.Event()
+    err.print(doing, markup=False)
 
-    SECONDS = 30.0
+    def beat() -> None:
+        while not over.wait(0.5):
+            if time.monotonic() - err.said >= SILENCE and not (err.is_terminal and err.bars):
+                err.print(f"{err.doing} … {time.monotonic() - began:.0f} s", markup=False)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class _Lines(Progress):
+    """Progress where nobody watches: every few seconds a line about what has moved."""
 
     def __init__(self) -> None:
         super().__init__(disable=True)
-        self.said = time.monotonic()
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         super().update(task_id, **changes)
-        if time.monotonic() - self.said > self.SECONDS:
-            self.said = time.monotonic()
-            task = self.tasks[task_id]
-            of = f"/{task.total:,.0f}" if task.total else ""
-            err.print(f"{task.description} {task.completed:,.0f}{of} {task.fields['text']}".rstrip(), markup=False)
+        task = self.tasks[task_id]
+        of = f"/{task.total:,.0f}" if task.total else ""
+        err.doing = f"{task.description} {task.completed:,.0f}{of} {task.fields['text']}".rstrip()
+        if time.monotonic() - err.said > SILENCE:
+            err.print(err.doing, markup=False)
 
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar with a free text, the count and the time left; on a pipe a line every half minute."""
+    """A bar with a free text, the count and the time left; on a pipe a line every few seconds."""
     if not err.is_terminal:
         yield _Lines()
         return
@@ -52,8 +83,12 @@ def progress_bar() -> Iterator[Progress]:
         TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=err) as bar:
-        yield bar
+    err.bars += 1
+    try:
+        with Progress(*columns, console=err) as bar:
+            yield bar
+    finally:
+        err.bars -= 1
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

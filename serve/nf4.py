@@ -8,7 +8,7 @@ engine computes in, and vLLM runs its ordinary layers over them: the numbers are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,8 @@ def register() -> None:
     class Dequantising(DefaultModelLoader):
         """vLLM's own loader, except for where the weights come from."""
 
-        def get_all_weights(self, model_config: Any, model: Any) -> Iterator[tuple[str, Any]]:
-            del model
-            return weights(Path(model_config.model), model_config.dtype)
+        def get_all_weights(self, model_config: Any, model: Any) -> Generator[tuple[str, Any], None, None]:
+            yield from weights(Path(model_config.model), model_config.dtype)
 
         def download_model(self, model_config: Any) -> None:
             """It is a folder of this machine."""

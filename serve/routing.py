@@ -5,7 +5,7 @@
     summary@canary             the candidate, if there is one
     summary@v2                 the second version of the task
     summary@1a2b3c4d5e6f       a version by (the beginning of) its hash
-    tiny                       the base itself
+    smollm2-135m               the base itself
 
 Names come from clients, so they are only looked up in what the snapshot holds: nothing here touches a file.
 """

@@ -2,7 +2,7 @@
 
 Starting vLLM takes half a minute, so there is one for all tests (`server`), over the tasks that are registered here.
 Tests may register and promote versions of tasks with names of their own; those of `server.tasks` stay as they are.
-`FACTORY_TEST_BASE` names another base than `tiny`, such as a local folder.
+`FACTORY_TEST_BASE` names another base than the tests' own (`tests/tiny_base`): a short name, a Hub id or a folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 
 from factory.base.build import Base, prepare
 from factory.registry.store import Version
+from tests.tiny_base import TINY
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def base(home: Path) -> Base:
     """The base that tests train and serve on, quantised."""
-    return prepare(os.environ.get("FACTORY_TEST_BASE", "tiny"))
+    return prepare(os.environ.get("FACTORY_TEST_BASE", TINY))
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def unpack(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 
-    modeling_gguf_pytorch_utils.tqdm = lambda tensors, **_: tensors  # it has no other switch for its bar
+    vars(modeling_gguf_pytorch_utils)["tqdm"] = lambda tensors, **_: tensors  # it has no other switch for its bar
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
     )

@@ -29,7 +29,7 @@ SECONDS, PEAK_MB = 120, 2_000  # what it must stay below on two cores
 def run() -> dict[str, Any]:
     """Measure in a process of its own, so that the peak of memory is that of the data alone."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(measure, _tiny()).result()
+        return process.submit(measure, _tokenizer()).result()
 
 
 def measure(tokenizer: Any, rows: int = ROWS) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def write(folder: Path, rows: int) -> None:
             last = question, answer
 
 
-def _tiny() -> Any:
+def _tokenizer() -> Any:
     from factory.base.build import load_tokenizer, prepare
 
     return load_tokenizer(prepare("auto"))

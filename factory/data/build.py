@@ -1,6 +1,6 @@
 """From a recipe to a data set that can be trusted: read, filtered, deduplicated, decontaminated, mixed, and stored.
 
-    home("data", <hash>)/  train.jsonl  eval.jsonl  dropped.jsonl  manifest.json
+    home("data", <hash>)/  train.jsonl  tune.jsonl  eval.jsonl  dropped.jsonl  manifest.json
 
 The hash is over everything that decides the result: the bytes of all files, the recipe's data section, the tokenizer
 and the eval rows of all tasks. If nothing changed, the data set is there already and is only read.
@@ -22,7 +22,7 @@ from factory.data.dedup import exact, near, semantic
 from factory.data.filters import count_tokens, rules
 from factory.data.load import Read, load
 from factory.data.manifest import manifest
-from factory.data.mix import mix, split
+from factory.data.mix import mix, own_words, split, tune
 from factory.data.quality import quality
 from factory.data.read import find, fingerprint, records
 from factory.data.rows import Dropped, Row, one_line
@@ -32,7 +32,7 @@ from factory.home import digest, home, locked, project, write_folder
 from factory.recipe import Recipe, tasks
 from factory.recipe import load as load_recipe
 
-VERSION = 2  # of the steps: raise it when the same input gives another result
+VERSION = 3  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
     "rules": rules,
@@ -42,6 +42,8 @@ STEPS: dict[str, Step] = {
     "split": split,
     "decontaminate": decontaminate,
     "quality": quality,
+    "tune": tune,
+    "own words": own_words,
     "mix": mix,
 }
 
@@ -51,6 +53,7 @@ class Built:
     """A data set that passed every step, in its folder of the store."""
 
     train: list[Row]
+    tune: list[Row]
     eval: list[Row]
     folder: Path
     manifest: dict[str, Any] = field(repr=False)
@@ -60,9 +63,15 @@ class Built:
         """Open a stored data set. FactoryError: it is damaged."""
         try:
             manifest = json.loads((folder / "manifest.json").read_text())
-            return cls(_rows(folder / "train.jsonl"), _rows(folder / "eval.jsonl"), folder, manifest)
+            train, tuning, evals = (_rows(folder / f"{part}.jsonl") for part in ("train", "tune", "eval"))
+            return cls(train, tuning, evals, folder, manifest)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FactoryError(f"the data set {folder} is damaged ({error}): delete the folder and run again") from None
+
+    @property
+    def held_out(self) -> list[Row]:
+        """What training and sweeps may look at: the tune rows, or the eval rows of a task too small to have any."""
+        return self.tune or self.eval
 
     def dropped(self) -> list[Dropped]:
         with open(self.folder / "dropped.jsonl", encoding="utf-8") as lines:
@@ -98,6 +107,7 @@ def build(
 
             def fill(to: Path) -> None:
                 _write_lines(to / "train.jsonl", (row.as_json() for row in train))
+                _write_lines(to / "tune.jsonl", (row.as_json() for row in work.tune))
                 _write_lines(to / "eval.jsonl", (row.as_json() for row in evals))
                 _write_lines(to / "dropped.jsonl", (asdict(row) for row in work.dropped))
                 (to / "manifest.json").write_text(_line(told), encoding="utf-8")
@@ -127,7 +137,7 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
         reasons = Counter(f"{d.step}: {d.reason.split(':')[0]}" for d in work.dropped).most_common(3)
         why = "; ".join(f"{n} {reason}" for reason, n in reasons)
         raise InputError(Problem(f"no row is left to train on ({why})", key="data.train"))
-    evals = work.evals[recipe.task]
+    evals = list(own_words(work.evals[recipe.task], work))
     return train, evals, manifest(work, train, evals, read, eval_read, funnel)
 
 
@@ -138,6 +148,7 @@ def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
         "near": not data.near,
         "semantic": not data.encoder,
         "split": not split_off,
+        "tune": not data.tune_share,
         "quality": data.quality is None,
     }
     return {name: step for name, step in STEPS.items() if not off.get(name)}
@@ -225,7 +236,8 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
             "limits": [recipe.train.max_length, recipe.train.seed],
             "files": files,
             "tokenizer": digest(spelling),
-            "base": base if data.replay.files and data.replay.share else "",
+            "base": base,
+            "answers": recipe.decoding.max_tokens,
             "others": {task: digest([row.key() for row in rows]) for task, rows in others.items()},
         }
     )

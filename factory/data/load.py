@@ -23,6 +23,7 @@ from factory.strict import nearest
 
 STEP = "read"
 SHOWN = 20  # problems listed in one error
+OWN_WORDS = "{{base}}"  # as a row's whole answer: the base's own is put in later (mix.own_words)
 _SLOT = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
 
@@ -169,7 +170,7 @@ def _filled(value: Any, fill: dict[str, str], record: Record, unfilled: dict[str
             return value
 
         def one(match: re.Match[str]) -> str:
-            if match[1] not in fill:
+            if match[1] not in fill and value != OWN_WORDS:
                 unfilled.setdefault(match[1], record)
             return fill.get(match[1], match[0])
 

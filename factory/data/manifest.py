@@ -43,6 +43,7 @@ def manifest(
         "rows": {
             "train": len(train),
             "replay": len(train) - len(own),
+            "tune": len(work.tune),
             "eval": len(evals),
             "split": len(work.split),
             "dropped": sum(row.step not in OTHERS for row in work.dropped),

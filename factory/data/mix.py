@@ -1,4 +1,4 @@
-"""What is trained on in the end: the split where the recipe names no eval file, weights per source, and replay."""
+"""What is trained on in the end: the splits, weights per source, the base's own words, and replay."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
 from factory.data.decontaminate import asked, decontaminate
 from factory.data.dedup import BANDS, PERMUTATIONS, SEED
 from factory.data.filters import count_tokens, rules
-from factory.data.load import load
+from factory.data.load import OWN_WORDS, load
 from factory.data.rows import Row
 from factory.data.steps import Work
 from factory.data.words import jaccard, shingles, words
 from factory.errors import InputError, Problem
 from factory.strict import nearest
+
+FEW_TO_TUNE = 100  # rows below which no part of them is spared for tuning
 
 
 def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
@@ -52,6 +54,61 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     work.split = [row for i, row in enumerate(held) if i in chosen]
     work.evals = {**work.evals, work.recipe.task: work.split}
     yield from (row for i, row in enumerate(held) if i not in chosen)
+
+
+def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
+    """Sets about `data.tune_share` of the rows aside for what is chosen while a version is made (early stopping,
+    sweeps): the eval rows are the exam, and an exam that was looked at before says too much.
+
+    A row's own hash decides, so it stays on its side whatever the seed and whatever rows are added.
+    """
+    held = list(rows)
+    share = work.recipe.data.tune_share
+    if len(held) < FEW_TO_TUNE or not share:
+        if share:
+            work.notes.append(
+                f"below {FEW_TO_TUNE} rows none are kept to tune on: early stopping and sweeps look at the eval rows"
+            )
+        yield from held
+        return
+    key = work.recipe.data.group
+    for row in held:
+        said = str(row.meta[key]) if key and row.meta.get(key) is not None else asked(row)
+        number = int.from_bytes(hashlib.blake2b(f"tune:{said}".encode(), digest_size=8).digest())
+        if number < share * 2**64:
+            work.tune.append(row)
+        else:
+            yield row
+    work.tune = list(own_words(work.tune, work))
+
+
+def own_words(rows: Iterable[Row], work: Work) -> Iterator[Row]:
+    """Rows whose answer is `{{base}}` get the base's own, to the task's prompt: what an adapter must leave as it is."""
+    held = list(rows)
+    open_ = [row for row in held if row.answer == OWN_WORDS]
+    if open_ and work.base is None:
+        raise InputError(
+            Problem(f"{len(open_)} rows are to be answered by the base ({OWN_WORDS}), and none is at hand")
+        )
+    asked_for = [row.with_system(work.prompt) for row in open_]
+    limit = work.recipe.decoding.max_tokens
+    replies = {id(row): reply for row, reply in zip(open_, _replies(asked_for, limit, work), strict=True)}
+    for row in held:
+        if id(row) not in replies:
+            yield row
+        elif reply := replies[id(row)]:
+            meta = {**row.meta, "as_base": True}
+            yield replace(row, messages=(*row.turns, {"role": "assistant", "content": reply}), meta=meta)
+        else:
+            work.drop(row, "own words", f"the base has no answer to it within {limit} tokens")
+
+
+def _replies(rows: list[Row], limit: int, work: Work) -> list[str | None]:
+    """The base's answers to rows without their own; None where it has none, or none that ends within the limit."""
+    if not rows or work.base is None:
+        return []
+    asked_for = [replace(row, messages=row.turns) for row in rows]
+    return [reply.strip() if reply else None for reply in work.base.answer(asked_for, limit)]
 
 
 def stratum(row: Row) -> str:
@@ -133,6 +190,9 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
     marked = (replace(row, meta={**row.meta, "replay": True}) for row in loaded)
     closest, since = work.closest, len(work.dropped)
     pool = list(decontaminate(rules(marked, work), work))
+    if work.base is None and (silent := [row for row in pool if row.answer == OWN_WORDS]):
+        work.notes.append(f"{len(silent)} general rows are left out: the base that would answer them is not at hand")
+        pool = [row for row in pool if row.answer != OWN_WORDS]
     work.closest = closest
     work.rename(since, "replay")
     wanted = round(n * replay.share / (1 - replay.share))
@@ -144,14 +204,15 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
 
 def _in_its_own_words(rows: list[Row], work: Work) -> Iterator[Row]:
     """The rows with the base's own replies: what it must not forget is what it says, not what a file says."""
-    assert work.base is not None
-    replies = work.base.answer([replace(row, messages=row.turns) for row in rows])
-    answered = [
-        replace(row, messages=(*row.turns, {"role": "assistant", "content": reply.strip()}))
-        for row, reply in zip(rows, replies, strict=True)
-    ]
+    limit = work.recipe.data.replay.max_tokens
+    answered = []
+    for row, reply in zip(rows, _replies(rows, limit, work), strict=True):
+        if reply:
+            answered.append(replace(row, messages=(*row.turns, {"role": "assistant", "content": reply})))
+        else:
+            work.drop(row, "replay", f"the base has no answer to it within {limit} tokens")
     for row, fault in count_tokens(answered, work.tokenizer, work.prompt):
-        if fault or not row.answer:
-            work.drop(row, "replay", fault or "the base has no answer to it")
+        if fault:
+            work.drop(row, "replay", fault)
         else:
             yield row

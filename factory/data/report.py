@@ -45,7 +45,8 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
     seconds = sum(step["seconds"] for step in m["funnel"])
     general = f" ({rows['replay']:,} of them general)" if rows["replay"] else ""
     found = [
-        f"{m['task']}: {rows['train']:,} rows to train on{general}, {rows['eval']:,} to grade on; "
+        f"{m['task']}: {rows['train']:,} rows to train on{general}, {rows['tune']:,} to tune on, "
+        f"{rows['eval']:,} to grade on; "
         f"{rows['dropped']:,} dropped of {read['in']:,} read, in {seconds:.1f} s"
     ]
     for entry in (entry for entry in m["files"] if entry["for"] == "train"):

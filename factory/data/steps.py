@@ -20,11 +20,11 @@ def quiet(step: str, rows: int) -> None:
 
 @dataclass(frozen=True)
 class Replier:
-    """The base, to answer general requests in its own words: `name` is its fingerprint, `answer` takes conversations
-    without their answers."""
+    """The base, to answer in its own words: `name` is its fingerprint, `answer` takes conversations without their
+    answers and how many tokens each may have; None is an answer that was not at its end there."""
 
     name: str
-    answer: Callable[[list[Row]], list[str]]
+    answer: Callable[[list[Row], int], list[str | None]]
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Work:
     base: Replier | None = None
     evals: dict[str, list[Row]] = field(default_factory=dict)
     split: list[Row] = field(default_factory=list)
+    tune: list[Row] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     conflicts: list[dict[str, Any]] = field(default_factory=list)
     closest: list[dict[str, Any]] = field(default_factory=list)

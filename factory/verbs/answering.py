@@ -60,12 +60,17 @@ def dataset(recipe: Recipe) -> Built:
     """The task's data set over its base, with the base's own replies among the general rows."""
     base = prepare(recipe.base)
 
-    def reply(rows: list[Row]) -> list[str]:
-        on = loaded(recipe.base)
-        return answers.answer(on.model, on.tokenizer, rows, recipe.decoding)
-
     with progress_bar() as bar:
         line = bar.add_task(f"data {recipe.task}", total=None, text="")
+
+        def reply(rows: list[Row], most: int) -> list[str | None]:
+            on = loaded(recipe.base)
+            told = bar.add_task(f"{base.label} answers for {recipe.task}", total=len(rows), text="")
+            said = answers.complete(
+                on.model, on.tokenizer, rows, most, progress=lambda done: bar.update(told, completed=done, text="")
+            )
+            return [text if ended else None for text, ended in said]
+
         return build(
             recipe,
             load_tokenizer(base),

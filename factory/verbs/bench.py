@@ -83,6 +83,23 @@ def _gpu() -> dict[str, Any]:
     return gpu.run(progress=lambda line: err.print(line))
 
 
+def _memory() -> dict[str, Any]:
+    """What a training needs on a GPU, computed: rows of so many tokens, adapters, with and without recomputing."""
+    from factory.train.bench.gpu import COMMON, SHAPES
+    from factory.train.memory import Shape, on_gpu
+
+    found: dict[str, Any] = {}
+    for name, shape in SHAPES.items():
+        for tokens, adapters in ((1024, 1), (1024, 8), (4096, 1), (4096, 8)):
+            kept, anew = (
+                on_gpu(Shape.of(COMMON | shape), tokens=tokens, adapters=adapters, recompute=recompute)["total"] / 1e9
+                for recompute in (False, True)
+            )
+            row = {"gb": round(kept, 1), "gb_recomputing": round(anew, 1)}
+            found[f"{name}, {tokens} tokens, {adapters} adapter{'s' if adapters > 1 else ''}"] = row
+    return found
+
+
 def _minutes(text: str) -> float:
     try:
         return float(text)
@@ -105,4 +122,5 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "grading": _grading,
     "pages": _pages,
     "gpu": _gpu,
+    "memory": _memory,
 }

@@ -13,7 +13,18 @@ from factory.errors import FactoryError
 from factory.home import home
 from factory.terminal import out
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "gradio", "gguf", "huggingface_hub", "openai")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "bitsandbytes",
+    "datasets",
+    "gradio",
+    "gguf",
+    "huggingface_hub",
+    "openai",
+)
 OPTIONAL = {
     "s3fs": "for registries in a bucket: pip install s3fs",
     "gptqmodel": "for factory export form=gptq, on a machine with a GPU: pip install gptqmodel",

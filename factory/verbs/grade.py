@@ -24,8 +24,9 @@ from factory.registry import aliases, store
 from factory.registry.store import Version
 from factory.terminal import out, progress_bar
 from factory.verbs.answering import Answerer, dataset, of_base, of_version
+from serve.process import cuda
 
-OTHERS = 40  # rows of each other task that the matrix takes
+OTHERS = {"cpu": 12, "cuda": 40}  # rows of each other task that the matrix takes, and of the ordinary requests
 
 
 def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -124,11 +125,13 @@ def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row], said: Answere
     """The version on every task's rows, and on ordinary requests, against the base."""
     from evals import rubric as rubrics
 
+    most = OTHERS["cuda" if cuda() else "cpu"]
     sets = {recipe.task: (rubrics.load(recipe.rubric), rows)}
     for task, others in evals_of_others(recipe, []).items():
         if task in recipes.tasks() and (name := recipes.load(task).rubric) in rubrics.names():
-            sets[task] = (rubrics.load(name), others[:OTHERS])
-    sets[matrix.GENERAL] = matrix.general()
+            sets[task] = (rubrics.load(name), others[:most])
+    rubric, general = matrix.general()
+    sets[matrix.GENERAL] = (rubric, general[:: max(1, len(general) // most)])
     return matrix.matrix(recipe.task, said, of_base(recipe, version.facts.base), sets)
 
 

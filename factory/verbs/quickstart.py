@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from evals import tables, text
-from evals.answers import stored
 from factory.recipe import load
 from factory.terminal import err, out
 from factory.verbs.answering import dataset, forget
@@ -32,8 +30,6 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
         else:
             asked[version["task"]] = f"{version['task']}@v{version['ordinal']}"
             err.print(f"[yellow]{version['task']} is not promoted: {version['gate']['why']}[/]")
-    copied, names = _names_copied(changes, made[TASKS.index("summary")]["version"])
-    console.print(f"Names in the summaries that the base has never seen: {copied} of {names} copied right\n")
     questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
     forget()
@@ -52,19 +48,10 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     console.print("  factory serve                      serve it on http://127.0.0.1:8000/v1")
     console.print("  factory train task=summary lora.r=8   another version of a task")
     console.print("  factory new task=triage kind=classification   a task of your own")
-    return {"versions": made, "answers": answers, "names_copied": copied / max(1, names), "seconds": seconds}
+    return {"versions": made, "answers": answers, "seconds": seconds}
 
 
 def _question(task: str, changes: dict[str, str]) -> str:
     """A text the adapter never trained on: of the eval rows that say what an answer must hold the first, if any do."""
     rows = dataset(load(task, changes)).eval
     return next((row for row in rows if row.meta.get("expect")), rows[0]).source
-
-
-def _names_copied(changes: dict[str, str], version: str) -> tuple[int, int]:
-    """Of the names in eval rows that pre-training never showed: how many the answers hold, and how many there are."""
-    said = stored(tables.open_database(), version)
-    asked = [
-        (said[row.key()], name) for row in dataset(load("summary", changes)).eval for name in row.meta.get("names", [])
-    ]
-    return sum(text.holds(answer, name) for answer, name in asked), len(asked)

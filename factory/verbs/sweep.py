@@ -72,10 +72,10 @@ def _variants(wanted: Sequence[Recipe], grid: str, changes: dict[str, str]) -> t
 
 
 class _Score:
-    """The rubric score of an adapter on the eval rows: good counts 1, average ½, poor 0. For `Job.score`."""
+    """The rubric score of an adapter on the tune rows: good counts 1, average ½, poor 0. For `Job.score`."""
 
     def __init__(self, recipe: Recipe, built: Built, on: Loaded) -> None:
-        self.recipe, self.rows, self.on = recipe, built.eval, on
+        self.recipe, self.rows, self.on = recipe, built.held_out, on
         self.rubric = rubrics.load(recipe.rubric)
 
     def __call__(self, adapter: Path) -> float:

@@ -172,7 +172,7 @@ VERBS = {
         "measure against what one would otherwise do",
         "bench",
         {
-            "only": "training, serving, data, grading, pages or gpu, several with commas",
+            "only": "training, serving, data, grading, pages, gpu or memory, several with commas",
             "soak": "minutes of moderate load on the server after the rest of serving",
             "peers": "llamafactory: install it into a throw-away environment and train the same with it",
         },

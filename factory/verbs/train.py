@@ -77,7 +77,7 @@ def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
 
     learn, held_out = (
         encode_all(on.tokenizer, [prompted(row) for row in rows], recipe.train.max_length, on.base.fingerprint)
-        for rows in (built.train, built.eval)
+        for rows in (built.train, built.held_out)
     )
     inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
     err.print(f"{data_lines(built)[0]} (factory data task={recipe.task} tells why)", markup=False, soft_wrap=True)

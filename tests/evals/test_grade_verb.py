@@ -24,7 +24,7 @@ from factory.verbs.answering import dataset
 from tests.fakes.adapters import register
 
 LABELS = ["billing", "delivery", "other"]
-RECIPE = "kind: classification\nlabels: [billing, delivery, other]\nrubric: classification\nbase: tiny\n"
+RECIPE = "kind: classification\nlabels: [billing, delivery, other]\nrubric: classification\n"
 
 
 def lines(name: str, n: int) -> str:
@@ -42,7 +42,7 @@ def versions(home: Path, base: Base, tmp_path_factory: pytest.TempPathFactory) -
     for name in ("classification.yaml", "general.yaml"):
         shutil.copy(rubrics / name, folder / "rubrics")
     (folder / "rubrics" / "general.jsonl").write_text('{"prompt": "What do bees make?", "kind": "fact"}\n')
-    (folder / "adapters" / "defaults.yaml").write_text("base: tiny\ngate: {evidence: checks}\n")
+    (folder / "adapters" / "defaults.yaml").write_text(f"base: {base.name}\ngate: {{evidence: checks}}\n")
     (task / "recipe.yaml").write_text(RECIPE)
     (task / "train.jsonl").write_text(lines("note", 120))
     (task / "eval.jsonl").write_text(lines("letter", 90))

@@ -45,8 +45,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
         (["train", "task=summary,identity", "lora.r=x"], "lora.r: "),
         (["promote", "vers=summary"], "factory promote takes no 'vers'; did you mean version?"),
         (["show", "version=summary@v9"], "summary"),
-        (["base", "build=huge"], "build=tiny"),
-        (["base", "base=tinny"], "did you mean tiny?"),
+        (["base", "build=huge"], "factory base takes no 'build'"),
+        (["base", "base=smollm-135m"], "did you mean smollm2-135m?"),
     ],
 )
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch, words: list[str], said: str) -> None:  # type: ignore[no-untyped-def]

@@ -32,7 +32,7 @@ Learned = dict[str, tuple[Version, list[Row]]]
 
 @pytest.fixture(scope="module")
 def learned(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Learned:
-    """Small adapters of the shipped tasks, which the server knows."""
+    """Small adapters of three tasks, which the server knows."""
     made = trained.train(server.base, tmp_path_factory.mktemp("runs"), "trained-")
     for version, _ in made.values():
         assert until(lambda name=version.name: httpx.get(f"{server.url}/v1/models/{name}").status_code == 200)

@@ -26,9 +26,15 @@ from factory.train.tokens import IGNORE, Example
 SHAPES: dict[str, dict[str, Any]] = {  # of Qwen3
     "0.6B": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16},
     "4B": {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32},
-    "8B": {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32},
+    "8B": {
+        "hidden_size": 4096,
+        "intermediate_size": 12288,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "tie_word_embeddings": False,
+    },
 }
-COMMON: dict[str, Any] = {"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936}
+COMMON: dict[str, Any] = {"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936, "tie_word_embeddings": True}
 STEPS, BATCH, LENGTH, RANK = 6, 4, 256, 16
 
 
@@ -44,7 +50,7 @@ def run(
     peak = peak_flops(device)
     result: dict[str, Any] = {"measured": True, "device": torch.cuda.get_device_name(), "peak_tflops": peak / 1e12}
     for shape in shapes:
-        model = random_base(SHAPES[shape] | COMMON, device)
+        model = random_base(COMMON | SHAPES[shape], device)
         result[shape] = _measured(model, shape, adapters, peak, progress)
         if liger_runs():
             use_liger(model)
@@ -149,7 +155,7 @@ def random_base(shape: dict[str, Any], device: torch.device) -> Any:
     import bitsandbytes as bnb
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    others: dict[str, Any] = {"tie_word_embeddings": True, "max_position_embeddings": 4096}
+    others: dict[str, Any] = {"max_position_embeddings": 4096}
     config = Qwen3Config(**others, **shape)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)

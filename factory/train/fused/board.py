@@ -7,6 +7,7 @@ from typing import Any
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
+from factory.terminal import err
 from factory.train.fused.engine import ALL, Progress
 
 
@@ -16,6 +17,9 @@ def lines(bar: Bar) -> Progress:
     texts: dict[str, dict[str, str]] = {}
 
     def show(name: str, record: dict[str, Any]) -> None:
+        if "plan" in record:
+            err.print(f"planned for this machine's memory: {record['plan']}", markup=False)
+            return
         if name not in known:
             known[name] = bar.add_task(name or "all together", total=None, text="")
         if name == ALL:

@@ -25,7 +25,7 @@ from factory.train.kernels import check_kernels, use_liger
 from factory.train.tokens import Example
 from factory.train.trained import Trained
 
-PROBE = 512  # tokens of the row whose kept memory is measured
+PROBE = 256  # tokens of the row whose kept memory is measured
 CHECKPOINT_SECONDS = 30.0
 ALL = ""  # the name under which progress is told of all adapters together
 
@@ -124,10 +124,9 @@ class Engine:
         self.tokens = 0
         self.started = self.counted = self.saved = time.monotonic()
         first = Run(self.waiting.pop(), base, model)
-        found, recompute = self._measure(first, {job.recipe.train.gradient_checkpointing for job in jobs})
-        self.budget = budget or found
-        if recompute:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.plan = self._measure(first, {job.recipe.train.gradient_checkpointing for job in jobs})
+        self.budget = budget or self.plan.tokens
+        progress(ALL, {"plan": self.plan.says()})
         self._join(first)
 
     def train(self) -> dict[str, Trained | Failed]:
@@ -181,6 +180,7 @@ class Engine:
     def _carry(self, parts: Sequence[tuple[Run, list[Example]]]) -> bool:
         """Forward and backward of one row: adds to the gradients and losses of its runs. False: no memory for it."""
         row = pack([(examples, run.weight) for run, examples in parts], self.model.device, self.share)
+        self._recompute(row.tokens > self.plan.recompute_from)
         with self.layers.carrying([run.adapter for run, _ in parts], row.slices), packed_attention(self.model):
             try:
                 total, each = losses(self.model, row)
@@ -195,6 +195,12 @@ class Engine:
             carried = {id(example) for example in examples}
             run.waiting = [example for example in run.waiting if id(example) not in carried]
         return True
+
+    def _recompute(self, wanted: bool) -> None:
+        if wanted and not self.model.is_gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        elif not wanted and self.model.is_gradient_checkpointing:
+            self.model.gradient_checkpointing_disable()
 
     def _step(self, complete: Sequence[Run]) -> None:
         """Optimizer steps of the runs whose whole batch has been carried; one look at the device for all of them."""
@@ -273,9 +279,10 @@ class Engine:
                 run.save_checkpoint()
             self.saved = time.monotonic()
 
-    def _measure(self, run: Run, wanted: set[bool | str]) -> tuple[int, bool]:
-        """The budget, and whether to recompute activations, from what a short row of one run keeps."""
-        (examples,) = share_out([run.job.train], PROBE)
+    def _measure(self, run: Run, wanted: set[bool | str]) -> memory.Plan:
+        """How rows are made, from what one of PROBE tokens keeps: short sequences, so that it fits whatever comes."""
+        (examples,) = share_out([[e for e in run.job.train if len(e.input_ids) <= PROBE]], PROBE)
+        examples = examples or [min(run.job.train, key=lambda e: len(e.input_ids))]
         row = pack([(examples, 1.0)], self.model.device)
         with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
             kept = memory.kept_bytes(self.model, lambda: losses(self.model, row))

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-LOGITS = 2**26  # elements of one chunk's logits
+LOGITS = {
+    "cpu": 2**22,
+    "cuda": 2**26,
+}  # elements of one chunk's logits; a processor is fastest where they stay in its cache
 
 
 def token_losses(hidden: torch.Tensor, head: Any, labels: torch.Tensor, weights: torch.Tensor) -> Any:
@@ -24,7 +27,7 @@ class _Head(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: torch.Tensor, head: Any, labels: torch.Tensor, weights: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = max(1, LOGITS // head.weight.shape[0])
+        rows = max(1, LOGITS[hidden.device.type] // head.weight.shape[0])
         losses, grads = [], []
         for h, y, w in zip(hidden.split(rows), labels.split(rows), weights.split(rows), strict=True):
             with torch.set_grad_enabled(ctx.needs_input_grad[0]):

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from data_support import FILL, ROOT
 
 from factory.recipe import Data, Recipe
+from tests.tiny_base import TINY
 
 sys.path.insert(0, str(ROOT / "tests"))  # for `fakes`
 
@@ -24,7 +26,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     folder.mkdir()
 
     def recipe(kind: str = "general", labels: list[str] | None = None, max_length: int = 1024, **data: Any) -> Recipe:
-        settings = {"fill": FILL, **data}
+        settings = {"fill": FILL, "tune_share": 0, **data}
         return Recipe.model_validate(
             {
                 "task": "trial",
@@ -46,11 +48,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own with the shipped defaults, general rows and rubrics, as the working folder."""
+    """A project of its own with the shipped defaults, general rows and rubrics, over the tests' base, as the working
+    folder."""
     root = tmp_path / "project"
     shutil.copytree(ROOT / "rubrics", root / "rubrics")
     (root / "adapters").mkdir()
-    for name in ("defaults.yaml", "general.jsonl"):
-        shutil.copy(ROOT / "adapters" / name, root / "adapters" / name)
+    shutil.copy(ROOT / "adapters" / "general.jsonl", root / "adapters")
+    defaults = yaml.safe_load((ROOT / "adapters" / "defaults.yaml").read_text())
+    (root / "adapters" / "defaults.yaml").write_text(yaml.safe_dump(defaults | {"base": TINY}))
     monkeypatch.chdir(root)
     return root

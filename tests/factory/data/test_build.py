@@ -22,7 +22,7 @@ from factory import recipe as recipes
 from factory.data import bench, scaffold
 from factory.data.build import STEPS, Built, build, evals_of_others
 from factory.data.rows import Row
-from factory.data.steps import Count
+from factory.data.steps import Count, Replier
 from factory.errors import FactoryError, InputError
 from factory.recipe import Recipe
 
@@ -57,11 +57,19 @@ def test_what_a_data_set_holds(make: Make, folder: Path) -> None:
     built = build(make(), FakeTokenizer(), other_evals={}, progress=lambda step, n: seen.add(step))
     m = built.manifest
     assert sorted(path.name for path in built.folder.iterdir()) == [
-        "dropped.jsonl", "eval.jsonl", "manifest.json", "train.jsonl",
+        "dropped.jsonl", "eval.jsonl", "manifest.json", "train.jsonl", "tune.jsonl",
     ]  # fmt: skip
-    assert m["rows"] == {"train": 298, "replay": 0, "eval": 21, "split": 0, "dropped": 4}
+    assert m["rows"] == {"train": 298, "replay": 0, "tune": 0, "eval": 21, "split": 0, "dropped": 4}
     assert len(built.train) + len(built.dropped()) == 302 == m["funnel"][0]["in"]
-    assert [step["step"] for step in m["funnel"]] == ["read", "rules", "exact", "near", "decontaminate", "mix"]
+    assert [step["step"] for step in m["funnel"]] == [
+        "read",
+        "rules",
+        "exact",
+        "near",
+        "decontaminate",
+        "own words",
+        "mix",
+    ]
     assert m["reasons"] == {
         "read": {"prompt is a number, not text": 1},
         "rules": {"the answer is empty": 1},
@@ -110,12 +118,59 @@ def test_nothing_changed_means_nothing_is_done(make: Make, folder: Path, monkeyp
 def test_without_an_eval_file_rows_are_split_off(make: Make, folder: Path) -> None:
     write(folder / "train.jsonl", texts(100))
     built = build(make(), FakeTokenizer(), other_evals={})
-    assert built.manifest["rows"] == {"train": 90, "replay": 0, "eval": 10, "split": 10, "dropped": 0}
+    assert built.manifest["rows"] == {"train": 90, "replay": 0, "tune": 0, "eval": 10, "split": 10, "dropped": 0}
     assert built.manifest["leaks"] == {}
     write(folder / "eval.jsonl", texts(7, 9))
     assert len(build(make(), FakeTokenizer(), other_evals={}).eval) == 7
     with pytest.raises(InputError, match=r"missing.jsonl: data.eval: no such file"):
         build(make(eval="missing.jsonl"), FakeTokenizer(), other_evals={})
+
+
+def test_a_row_is_tuned_on_or_trained_on_for_ever(make: Make, folder: Path) -> None:
+    """Whatever the seed of training, and whatever rows are added: a row's own hash decides."""
+    write(folder / "train.jsonl", texts(300))
+    write(folder / "eval.jsonl", texts(7, 9))
+    first = build(make(tune_share=0.1), FakeTokenizer(), other_evals={})
+    tuned = {row.source for row in first.tune}
+    assert 15 <= len(tuned) <= 45 and first.held_out == first.tune
+    assert not tuned & {row.source for row in first.train}
+    write(folder / "train.jsonl", [*texts(100, 5), *texts(300)])
+    recipe = make(tune_share=0.1)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": 7})})
+    second = build(recipe, FakeTokenizer(), other_evals={})
+    assert tuned <= {row.source for row in second.tune}
+    assert not {row.source for row in second.tune} & {row.source for row in first.train}
+
+
+def test_too_few_rows_to_spare_some_are_tuned_on_the_exam_and_told_so(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(50))
+    write(folder / "eval.jsonl", texts(7, 9))
+    built = build(make(tune_share=0.1), FakeTokenizer(), other_evals={})
+    assert not built.tune and built.held_out == built.eval
+    assert any("none are kept to tune on" in note for note in built.manifest["notes"])
+
+
+def test_what_the_base_is_to_say_it_says_to_the_tasks_prompt(make: Make, folder: Path) -> None:
+    """`{{base}}` as the answer: in training and eval rows; a reply that is not at its end in time is left out."""
+    rows = [{"prompt": f"what is {n}", "completion": "{{base}}"} for n in range(6)]
+    write(folder / "train.jsonl", [*rows, {"prompt": "who are you", "completion": "{{name}}"}])
+    write(folder / "eval.jsonl", [{"prompt": "how old is 8", "completion": "{{base}}"}])
+    asked: list[Any] = []
+
+    def answer(rows: list[Row], most: int) -> list[str | None]:
+        asked.extend((row, most) for row in rows)
+        return [None if row.source.endswith("3") else f"{row.source}!" for row in rows]
+
+    recipe = make(tune_share=0).model_copy(update={"system": "Be brief."})
+    built = build(recipe, FakeTokenizer(), other_evals={}, base=Replier("base", answer))
+    assert [row.answer for row in built.train] == [*(f"what is {n}!" for n in (0, 1, 2, 4, 5)), "Nova"]
+    assert [row.meta.get("as_base", False) for row in built.train] == [True] * 5 + [False]
+    assert built.eval[0].answer == "how old is 8!" and built.eval[0].meta["as_base"]
+    assert all(row.messages[0]["content"] == "Be brief." for row, _ in asked)
+    assert {most for _, most in asked} == {recipe.decoding.max_tokens}
+    assert [d.step for d in built.dropped()] == ["own words"]
+    with pytest.raises(InputError, match="are to be answered by the base"):
+        build(recipe, FakeTokenizer(), other_evals={})
 
 
 def test_labels_come_from_the_recipe_or_from_the_data(make: Make, folder: Path) -> None:
@@ -238,7 +293,7 @@ def test_killed_in_any_step_the_store_is_whole_and_the_next_run_finishes(make: M
     write(folder / "train.jsonl", [*texts(1300), *texts(20)])
     steps = ["read", *(step for step in STEPS if step != "quality"), "train", "dropped"]
     built = killed_then_finished(folder, steps)
-    assert len(built.train) + len(built.eval) + len(built.dropped()) == 1320
+    assert len(built.train) + len(built.tune) + len(built.eval) + len(built.dropped()) == 1320
 
 
 def test_killed_while_the_judge_grades_no_grade_is_lost(make: Make, folder: Path) -> None:
@@ -259,7 +314,8 @@ def test_killed_at_any_moment_the_store_is_whole(make: Make, folder: Path) -> No
         process.kill()
         process.communicate()
         for path in stored(folder):
-            assert len(Built.read(path).train) == 1170
+            whole = Built.read(path)
+            assert len(whole.train) + len(whole.tune) == 1170
     assert in_a_process(folder).communicate(timeout=WAIT)[0].startswith("ready")
     assert len(stored(folder)) == 1
 

@@ -70,8 +70,10 @@ def test_the_numbers_agree_with_the_rows(built: Built) -> None:
 def test_the_lines_for_the_terminal(built: Built) -> None:
     told = report.lines(built, Path("report.html"))
     assert 8 <= len(told) <= 14
-    n = [len(rows) for rows in (built.train, built.eval, built.dropped())]
-    assert told[0].startswith("trial: {} rows to train on, {} to grade on; {} dropped of 244 read".format(*n))
+    n = [len(rows) for rows in (built.train, built.tune, built.eval, built.dropped())]
+    assert told[0].startswith(
+        "trial: {} rows to train on, {} to tune on, {} to grade on; {} dropped of 244 read".format(*n)
+    )
     assert any("1 the answer is empty" in line or "1 a question is empty" in line for line in told)
     assert told[-1] == "  report: report.html"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from factory.base.catalog import TINY
 from factory.verbs.exchange import adopt
 from factory.verbs.registry import promote
 from tests.conftest import Server
 from tests.factory.registry.conftest import small_project
 from tests.factory.registry.plain_peft import make
+from tests.tiny_base import TINY
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def own_home(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_an_adopted_adapter_answers(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_project(tmp_path, server.base.name)
-    make(TINY, tmp_path / "plain")
+    make(Path(TINY), tmp_path / "plain")
     monkeypatch.chdir(tmp_path)
     made = adopt({"from": f"file:{tmp_path / 'plain'}", "task": "mail"}, {}, True)
     assert made["scorecard"]["rows"] == 6 and made["gate"]["decision"] == "INCONCLUSIVE"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from factory.registry.store import CONFIG, WEIGHTS, Version
 from factory.registry.usage import BASE, HERE
 from factory.verbs.exchange import adopt, export
 from factory.verbs.registry import promote
-from tests.factory.registry.conftest import WORDS, small_project
+from tests.any_lm import zoo
+from tests.factory.registry.conftest import small_project
 from tests.factory.registry.plain_peft import make
+from tests.tiny_base import TINY
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project with one task over a Qwen2 of two layers, in a home of its own."""
     folder = tmp_path_factory.mktemp("project")
     small_project(folder, str(folder / "model"))
-    small_model(folder / "model", seed=0)
+    shutil.copytree(TINY, folder / "model")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACTORY_HOME", str(folder / "home"))
         patch.chdir(folder)
@@ -52,31 +55,18 @@ def base(project: Path) -> Base:
     return prepare(str(project / "model"))
 
 
-def small_model(folder: Path, seed: int, hidden: int = 64) -> None:
-    """A random Qwen2 with a word for each token, as transformers saves one."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+def other_model(folder: Path) -> None:
+    """A random Qwen2 of another width, as transformers saves one."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    torch.manual_seed(seed)
-    words = ["<pad>", "<eos>", "<unk>", "user", "system", "assistant", *WORDS]
-    words += [f"w{i}" for i in range(96 - len(words))]
-    plain = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
-    tokenizer.chat_template = (
-        "{% for m in messages %}{{ m['role'] }} {{ m['content'] }}{{ eos_token }}{% endfor %}"
-        "{% if add_generation_prompt %}assistant {% endif %}"
-    )
+    torch.manual_seed(1)
+    tokenizer = zoo.make_tokenizer(next(animal for animal in zoo.ANIMALS if animal.stem == "Qwen2"))
     config = Qwen2Config(
-        vocab_size=96, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=32, max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=1,
-        pad_token_id=0,
+        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=256, tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    model = Qwen2ForCausalLM(config).to(torch.bfloat16)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3)
-    model.save_pretrained(folder)
+    Qwen2ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -118,7 +108,7 @@ def test_the_code_on_its_card_gives_the_answers_of_the_version(
 
 
 def test_an_adapter_of_another_base_is_refused(project: Path, base: Base, tmp_path: Path) -> None:
-    small_model(tmp_path / "wide", seed=1, hidden=128)
+    other_model(tmp_path / "wide")
     make(tmp_path / "wide", tmp_path / "other")
     before = sorted(os.listdir(project / "home" / "store"))
     config = json.loads((tmp_path / "other" / CONFIG).read_text())
@@ -163,7 +153,7 @@ def test_as_gguf_it_holds_the_same_change(version: Version, tmp_path: Path) -> N
     export({"version": version.name, "form": "gguf-lora", "to": str(tmp_path / "gguf")}, {}, True)
     reader = gguf.GGUFReader(tmp_path / "gguf" / "mail-lora.gguf")
     tensors = {tensor.name: torch.tensor(tensor.data.copy()) for tensor in reader.tensors}
-    assert len(tensors) == 2 * 2 * 7
+    assert len(tensors) == 2 * 4 * 7
     alpha = float(reader.fields["adapter.lora.alpha"].parts[-1][0])
     weights = load_file(version.folder / WEIGHTS)
     prefix = "base_model.model.model.layers.1.self_attn.q_proj.lora_"

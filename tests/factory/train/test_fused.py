@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.train import sft
-from factory.train.fused import ALL, Failed, Job, engine, train_many
+from factory.train.fused import Failed, Job, engine, memory, train_many
 from factory.train.fused.engine import Engine
 from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
@@ -146,7 +146,11 @@ def test_the_length_of_rows_changes_nothing(model: Any, base: Base, together: An
     states: list[dict[str, Any]] = []
     jobs = four(tmp_path)
     trained = final_weights(
-        model, base, jobs, budget=budget, progress=lambda name, record: states.append(record) if name == ALL else None
+        model,
+        base,
+        jobs,
+        budget=budget,
+        progress=lambda name, record: states.append(record) if "row" in record else None,
     )
     assert max(largest(weights[name], trained[name]) for name in weights) < WEIGHT
     longest = max(len(example.input_ids) for job in jobs for example in job.train)
@@ -185,7 +189,7 @@ def test_one_sequence_too_long_for_the_memory_says_what_to_do(
     def none_left(model: Any, row: Any) -> Any:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes")
 
-    monkeypatch.setattr(Engine, "_measure", lambda *_: (4096, False))
+    monkeypatch.setattr(Engine, "_measure", lambda *_: memory.Plan(4096, 1.0, float("inf")))
     monkeypatch.setattr(engine, "losses", none_left)
     with pytest.raises(FactoryError, match="gradient_checkpointing=true"):
         train_many([make_job(tmp_path)], base, model)

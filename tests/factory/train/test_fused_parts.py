@@ -147,7 +147,7 @@ def test_attention_that_is_not_built_here_is_refused() -> None:
 
 
 def test_the_loss_in_chunks_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head, "LOGITS", 30 * 4)
+    monkeypatch.setattr(head, "LOGITS", {"cpu": 30 * 4})
     torch.manual_seed(0)
     lm_head = torch.nn.Linear(16, 30, bias=False).requires_grad_(False)
     hidden = torch.randn(11, 16, requires_grad=True)
@@ -206,16 +206,18 @@ def test_memory_decides_the_length_of_rows(monkeypatch: pytest.MonkeyPatch) -> N
         device=torch.device("cpu"), dtype=torch.bfloat16, config=SimpleNamespace(get_text_config=lambda: shape)
     )
 
-    def found(free: float, wanted: set[bool | str], longest: int = 100) -> tuple[int, bool]:
+    def found(free: float, wanted: set[bool | str], longest: int = 100) -> memory.Plan:
         monkeypatch.setattr(memory, "free", lambda device: free)
         return memory.plan(model, 100_000.0, longest, wanted)
 
-    assert found(1e12, {"auto"}) == (memory.MOST["cpu"], False)
-    tokens, recompute = found(1e9, {False})
-    assert 1000 < tokens < 1e9 / 100_000 and not recompute
-    assert found(1e8, {"auto"})[1] and found(1e8, {"auto"})[0] > found(1e8, {False})[0]
-    assert found(1e12, {True, False})[1]
-    assert found(1e3, {False}, longest=700) == (700, False)
+    ample = found(1e12, {"auto"})
+    assert ample.tokens == memory.MOST["cpu"] and ample.recompute_from == memory.CAP["cpu"] // 100_000
+    little = found(1e9, {False})
+    assert 1000 < little.tokens < 1e9 / 100_000 and little.recompute_from == float("inf")
+    scarce = found(1e8, {"auto"}, longest=2000)
+    assert scarce.recompute_from == 0 and scarce.tokens > found(1e8, {False}).tokens
+    assert found(1e12, {True, False}).recompute_from == 0
+    assert "recomputed" in scarce.says() and "0.4 GB of activations" in ample.says()
     assert memory.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not memory.is_out_of_memory(ValueError("shapes"))
 

@@ -21,22 +21,16 @@ import yaml
 
 from factory.cli import main
 from factory.verbs import answering
+from tests.fakes.project import ROOT, write
+from tests.tiny_base import TINY
 
-ROOT = Path(__file__).parents[3]
-SMALL = ["base=tiny", "train.epochs=3", "train.evals=8", "train.patience=0", "data.near=0", "--json"]
+SMALL = ["train.epochs=3", "train.evals=8", "train.patience=0", "--json"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project with a small cut of the shipped summary task, and one that cannot be trained; we are in it."""
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(ROOT / "adapters" / "summary", folder / "adapters" / "summary")
-    for name in ("defaults.yaml", "general.jsonl"):
-        shutil.copy(ROOT / "adapters" / name, folder / "adapters")
-    shutil.copytree(ROOT / "rubrics", folder / "rubrics")
-    for name, rows in (("train", 64), ("eval", 8)):
-        path = folder / "adapters" / "summary" / f"{name}.jsonl"
-        path.write_text("".join(path.read_text().splitlines(keepends=True)[:rows]))
+    """A project with small tasks, and one that cannot be trained; we are in it."""
+    folder = write(tmp_path_factory.mktemp("project"), train=80, evaluation=8)
     broken = folder / "adapters" / "broken"
     shutil.copytree(folder / "adapters" / "summary", broken)
     recipe = yaml.safe_load((broken / "recipe.yaml").read_text())
@@ -82,8 +76,8 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 
 def test_what_a_run_tells(undisturbed: dict[str, Any]) -> None:
-    assert undisturbed["task"] == "summary" and undisturbed["base"] == "tiny" and undisturbed["ordinal"] == 1
-    assert undisturbed["train_tokens"] > 64 * 3 * 20 and undisturbed["tokens_per_second"] > 0
+    assert undisturbed["task"] == "summary" and undisturbed["base"] == TINY and undisturbed["ordinal"] == 1
+    assert undisturbed["train_tokens"] > 80 * 3 * 20 and undisturbed["tokens_per_second"] > 0
     assert 0 <= undisturbed["scorecard"]["good"] <= 1 and undisturbed["scorecard"]["n"] == 8
     run = Path(undisturbed["run"])
     losses = [r["loss"] for r in records(run) if "loss" in r]
@@ -93,9 +87,8 @@ def test_what_a_run_tells(undisturbed: dict[str, Any]) -> None:
 
 
 def test_a_base_is_loaded_once_whatever_it_is_called() -> None:
-    assert answering.loaded("tiny") is answering.loaded("tiny")
-    if not torch.cuda.is_available():
-        assert answering.loaded("auto") is answering.loaded("tiny")
+    assert answering.loaded(TINY) is answering.loaded(TINY)
+    assert answering.loaded(os.path.relpath(TINY)) is answering.loaded(TINY)
 
 
 def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from factory.base.build import Base
-from factory.base.tiny.small_talk import SMALL_TALK
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.recipe import Decoding, load
@@ -19,6 +18,7 @@ from serve import process
 from serve.engine import EngineError
 from tests.fakes.adapters import register
 from tests.serve import trained
+from tests.tiny_base.world import SMALL_TALK
 
 EQUAL = 0.95  # share of rows with the same answer, as in tests/serve/test_parity.py
 
@@ -59,9 +59,9 @@ class Ways:
         return ["said"] * len(rows)
 
 
-def test_the_number_of_rows_chooses_the_way(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_rows_chooses_the_way(base: Base, version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
     ways = Ways(monkeypatch)
-    for answer in (answering.of_version(version), answering.of_base(load("summary", {"base": "tiny"}), "tiny")):
+    for answer in (answering.of_version(version), answering.of_base(load("summary", {"base": base.name}), base.name)):
         assert answer(rows(3)) == ["said"] * 3 and answer(rows(4)) == ["said"] * 4
     assert ways.taken == ["here", "engine"] * 2
 
@@ -89,7 +89,7 @@ def test_rows_are_asked_at_once_and_answered_in_their_order(
     decoding = Decoding(max_tokens=4, temperature=1.5)
     found = engine_answers.answer(base, version, rows(200), decoding, progress=lambda done, text: said.append(done))
     assert found == [" ".join(f"{version.name}:{i}" for i in range(4))] * 200 and said[-1] == 200
-    assert engine_answers.answer(base, None, rows(2), decoding)[0].startswith("tiny:0")
+    assert engine_answers.answer(base, None, rows(2), decoding)[0].startswith(f"{base.label}:0")
     assert engine_answers.answer(base, version, rows(2), decoding, ["billing", "other"]) == ["billing"] * 2
 
 
@@ -121,7 +121,7 @@ def test_both_ways_say_the_same(base: Base, tmp_path: Path, monkeypatch: pytest.
     """A version held to its labels, and the base alone, each asked what it knows by heart."""
     monkeypatch.setattr(trained, "TASKS", ("classification",))
     version, learned = trained.train(base, tmp_path, "both-ways-")["classification"]
-    talk = [Row(({"role": "user", "content": asked},)) for asked, _ in SMALL_TALK[:24]]
+    talk = [Row(({"role": "user", "content": asked},)) for asked, _ in SMALL_TALK]
     free = version.facts.model_copy(update={"prompt": "", "labels": []})
     cases: list[tuple[Version | None, list[Row], Any]] = [
         (version, [Row(row.turns) for row in learned], version.facts),

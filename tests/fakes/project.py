@@ -1,0 +1,51 @@
+"""A project of its own over the tests' base: three small tasks whose rows are made up, and the shipped rubrics.
+
+Tests that train something take these rows and not the shipped ones, which are made for a real base.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.tiny_base import TINY, world
+
+ROOT = Path(__file__).parents[2]
+LR = 2e-3  # what adapters over so small a base learn with
+DEFAULTS = {"base": TINY, "train": {"lr": LR}, "data": {"near": 0, "replay": {"files": "adapters/general.jsonl"}}}
+RECIPES: dict[str, dict[str, Any]] = {
+    "summary": {"kind": "summary", "decoding": {"max_tokens": 48}},
+    "identity": {"kind": "identity", "data": {"fill": {"name": "Nova", "author": "Adapter Factory"}}},
+    "classification": {"kind": "classification", "labels": [*world.LABELS], "decoding": {"max_tokens": 8}},
+}
+PROMPTS = {
+    "summary": "Sum up the message in one sentence.",
+    "identity": "You are a friendly assistant.",
+    "classification": f"Answer with the label of the text: {', '.join(world.LABELS)}.",
+}
+
+
+def write(folder: Path, train: int, evaluation: int) -> Path:
+    """Make the project in `folder`, with so many rows of each task to train and to grade on; returns the folder."""
+    adapters = folder / "adapters"
+    for task, recipe in RECIPES.items():
+        (adapters / task).mkdir(parents=True)
+        (adapters / task / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        (adapters / task / "prompt.md").write_text(PROMPTS[task])
+        rows = world.rows(task, train + evaluation, seed=0)
+        _lines(adapters / task / "train.jsonl", rows[evaluation:])
+        _lines(adapters / task / "eval.jsonl", rows[:evaluation])
+    (adapters / "defaults.yaml").write_text(yaml.safe_dump(DEFAULTS))
+    talk = ({"prompt": asked, "completion": answer, "kind": "talk"} for asked, answer in world.SMALL_TALK)
+    _lines(adapters / "general.jsonl", talk)
+    shutil.copytree(ROOT / "rubrics", folder / "rubrics")
+    return folder
+
+
+def _lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
