@@ -76,7 +76,7 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 
 def test_what_a_run_tells(undisturbed: dict[str, Any]) -> None:
-    assert undisturbed["task"] == "summary" and undisturbed["base"] == TINY and undisturbed["ordinal"] == 1
+    assert undisturbed["task"] == "summary" and undisturbed["base"] == "tiny" and undisturbed["ordinal"] == 1
     assert undisturbed["train_tokens"] > 80 * 3 * 20 and undisturbed["tokens_per_second"] > 0
     assert 0 <= undisturbed["scorecard"]["good"] <= 1 and undisturbed["scorecard"]["n"] == 8
     run = Path(undisturbed["run"])
