@@ -30,9 +30,10 @@ def objection(config: Any, cuda: bool) -> str:
         return f"vLLM does not know its architecture ({architecture or 'config.json names none'})"
     if module and module != OWN and not _takes_adapters(root, module, name):
         return f"vLLM serves {architecture} without adapters only"
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    width = getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else None)
     widths = [] if cuda else _cpu_widths(root / "v1" / "attention" / "backends" / "cpu_attn.py")
-    if widths and width not in widths:
+    if width and widths and width not in widths:
         return f"vLLM on a CPU has no attention for heads of width {width} (only {', '.join(map(str, widths))})"
     return ""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from factory.train.tokens import prompt_ids
+from factory.train.tokens import prompt_text
 
 # Within `if`, Jinja's `set` holds for the rest of the template.
 MERGED = """{%- if messages and messages[0]['role'] == 'system' -%}
@@ -48,7 +48,7 @@ def settle(tokenizer: Any) -> bool:
 def _lost(tokenizer: Any, turns: list[dict[str, str]]) -> str:
     """What the template does instead of writing every turn's text; empty if it writes them."""
     try:
-        text = tokenizer.decode(prompt_ids(tokenizer, turns))
+        text = prompt_text(tokenizer, turns)
     except Exception as error:  # Jinja has many of its own, and a template may do anything
         return f"raises {(str(error) or type(error).__name__).splitlines()[0]!r}"
     return "" if all(turn["content"] in text for turn in turns) else "leaves the text out"

@@ -21,10 +21,16 @@ class Example:
     labels: list[int]
 
 
-def prompt_ids(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> list[int]:
+def prompt_text(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> str:
     """The conversation up to where the assistant starts to answer, as vLLM's chat endpoint renders it."""
-    text = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False, enable_thinking=False)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return str(
+        tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False, enable_thinking=False)
+    )
+
+
+def prompt_ids(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> list[int]:
+    """Its tokens."""
+    return list(tokenizer(prompt_text(tokenizer, turns), add_special_tokens=False)["input_ids"])
 
 
 def encode(tokenizer: Any, row: Row, max_length: int) -> Example:
