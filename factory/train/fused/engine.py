@@ -121,7 +121,7 @@ class Engine:
         self.waiting = sorted(jobs, key=lambda job: size(job.train) * job.recipe.train.epochs)  # the longest runs first
         self.running: list[Run] = []
         self.results: dict[str, Trained | Failed] = {}
-        self.tokens = 0
+        self.tokens = self.row = 0
         self.started = self.counted = self.saved = time.monotonic()
         first = Run(self.waiting.pop(), base, model)
         self.plan = self._measure(first, {job.recipe.train.gradient_checkpointing for job in jobs})
@@ -150,7 +150,7 @@ class Engine:
         while self.waiting and (
             not self.running
             or (
-                sum(run.tokens_per_step for run in self.running) < self.budget
+                sum(run.row_tokens if self.share else run.tokens_per_step for run in self.running) < self.budget
                 and memory.free(self.model.device) > 64 * self.running[-1].adapter.weights.numel()
             )
         ):
@@ -174,12 +174,14 @@ class Engine:
     def _next_row(self) -> list[tuple[Run, list[Example]]]:
         """Parts (run, sequences) of the next row; whoever has most left to do goes first, so that all end together."""
         runs = sorted(self.running, key=lambda run: -run.tokens_left)
-        chosen = share_out([run.waiting for run in runs], self.budget)
+        beginnings = [run.beginning for run in runs] if self.share else []
+        chosen = share_out([run.waiting for run in runs], self.budget, beginnings)
         return [(run, examples) for run, examples in zip(runs, chosen, strict=True) if examples]
 
     def _carry(self, parts: Sequence[tuple[Run, list[Example]]]) -> bool:
         """Forward and backward of one row: adds to the gradients and losses of its runs. False: no memory for it."""
         row = pack([(examples, run.weight) for run, examples in parts], self.model.device, self.share)
+        self.row = row.tokens
         self._recompute(row.tokens > self.plan.recompute_from)
         with self.layers.carrying([run.adapter for run, _ in parts], row.slices), packed_attention(self.model):
             try:
@@ -233,7 +235,7 @@ class Engine:
         rest, total = list(run.job.eval), 0.0
         weight = 1 / max(1, learned(rest))
         while rest:
-            (examples,) = share_out([rest], self.budget)
+            (examples,) = share_out([rest], self.budget, [run.beginning] if self.share else [])
             row = pack([(examples, weight)], self.model.device, self.share)
             with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
                 try:
@@ -259,7 +261,7 @@ class Engine:
             )
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.budget = size(examples) // 2
+        self.budget = min(self.budget, size(examples)) // 2
 
     def _account(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
         """Give every run of the row its share of the time since the last row, and tell how it goes on the whole."""
@@ -271,7 +273,7 @@ class Engine:
         self.tokens += tokens
         rate = self.tokens / (time.monotonic() - self.started)
         state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.budget}
-        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": tokens, **state})
+        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": self.row, **state})
 
     def _checkpoint(self) -> None:
         if time.monotonic() - self.saved >= self.checkpoint_seconds:

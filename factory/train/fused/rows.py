@@ -124,22 +124,46 @@ def _common(one: Example, other: Example) -> int:
     return next(alike, min(len(one.input_ids), len(other.input_ids)))
 
 
-def share_out(batches: Sequence[Sequence[Example]], budget: int) -> list[list[Example]]:
+def usual_beginning(examples: Sequence[Example]) -> list[int]:
+    """The longest beginning that at least half of the examples have: a task's system prompt, as a rule."""
+    ordered = sorted(examples, key=lambda e: e.input_ids)
+    half = len(ordered) // 2
+    if not half:
+        return []
+    common, first = max((_common(ordered[i], ordered[i + half]), i) for i in range(len(ordered) - half))
+    return ordered[first].input_ids[:common] if common >= LEAST else []
+
+
+def own_size(example: Example, beginning: Sequence[int]) -> int:
+    """The tokens of an example without the beginning that stands in a row once for all that have it."""
+    shared = len(beginning)
+    return len(example.input_ids) - (shared if example.input_ids[:shared] == [*beginning] else 0)
+
+
+def share_out(
+    batches: Sequence[Sequence[Example]], budget: int, beginnings: Sequence[Sequence[int]] = ()
+) -> list[list[Example]]:
     """Which sequences of each waiting batch go into the next row; earlier batches have the right of way.
 
     The first batch goes in whole, or, if it alone exceeds the budget, as many of its sequences as fit (the rest follows
     in the next rows, before its optimizer step). The space that is left goes to the largest of the other batches that
-    fit whole (best fit decreasing). A sequence longer than the budget has a row of its own.
+    fit whole (best fit decreasing). A sequence longer than the budget has a row of its own. `beginnings` are those that
+    the rows of each batch share, where they stand in the row once.
     """
+    leads = beginnings or [()] * len(batches)
+    wholes = [
+        len(lead) + sum(own_size(e, lead) for e in batch) if batch else 0
+        for batch, lead in zip(batches, leads, strict=True)
+    ]
     chosen: list[list[Example]] = [[] for _ in batches]
-    left = budget
+    left = budget - len(leads[0])
     for example in sorted(batches[0], key=lambda e: -len(e.input_ids)):
-        if len(example.input_ids) <= left or left == budget:
+        needed = own_size(example, leads[0])
+        if needed <= left or not chosen[0]:
             chosen[0].append(example)
-            left -= len(example.input_ids)
-    order = sorted(range(1, len(batches)), key=lambda i: -size(batches[i]))
-    for i in order:
-        if size(batches[i]) <= left:
+            left -= needed
+    for i in sorted(range(1, len(batches)), key=lambda i: -wholes[i]):
+        if wholes[i] <= left:
             chosen[i] = list(batches[i])
-            left -= size(batches[i])
+            left -= wholes[i]
     return chosen

@@ -19,7 +19,7 @@ from factory.home import digest, write_file, write_json
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.train.fused.lora import Adapter
-from factory.train.fused.rows import learned, size
+from factory.train.fused.rows import learned, own_size, size, usual_beginning
 from factory.train.lora import learning_rate
 from factory.train.schedule import Schedule
 from factory.train.tokens import Example
@@ -71,6 +71,10 @@ class Run:
             [{"params": [p]} for p in self.parameters],
             betas=(0.9, 0.999), eps=1e-8, weight_decay=settings.weight_decay, fused=True,
         )  # fmt: skip
+        self.beginning = usual_beginning(job.train)
+        self.row_tokens = len(self.beginning) + settings.batch * (
+            sum(own_size(e, self.beginning) for e in job.train) / len(job.train)
+        )
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.best, self.since_best = math.inf, 0
         self.best_weights: torch.Tensor | None = None
