@@ -3,7 +3,7 @@
 transformers' `generate` pads every prompt of a batch, reads a task's system prompt anew for each row, repeats the keys
 for every group of heads and copies the whole cache at every token. Here prompts are read as one packed row
 (`train/fused/attention.py`), their keys and values are put into one buffer, and sequences leave the batch as they end.
-On two cores 64 summaries take a quarter of the time.
+On two cores in bf16 64 summaries took 17 s instead of 81 (the machine was not equally busy).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from transformers import AttentionInterface
 
 from factory.train.fused.attention import can_share, packed_attention
+from factory.train.fused.forward import hidden
 from factory.train.fused.rows import pack
 from factory.train.tokens import IGNORE, Example
 
@@ -84,7 +85,7 @@ def _answer(
     prompts, answers = [prompts[i] for i in order], [answers[i] for i in order]
     kept = _Kept(len(prompts), max(map(len, prompts)) + most)
     last = torch.cat([_read(model, rows, prompts, kept) for rows in _rows(model, prompts)])
-    kept.lengths = torch.tensor([len(p) for p in prompts], device=model.device)
+    kept.begin(torch.tensor([len(p) for p in prompts], device=model.device))
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
@@ -102,14 +103,18 @@ def _answer(
             if len(open_) < len(answers):
                 answers, said = [answers[i] for i in open_], [said[i] for i in open_]
                 kept.leave(open_)
-            last = _decoder(model)(
-                input_ids=torch.tensor(said, device=model.device)[:, None],
-                position_ids=kept.lengths[:, None],
-                past_key_values=kept,
-                use_cache=True,
-                lengths=kept.lengths,
-            ).last_hidden_state[:, -1]
-            kept.lengths = kept.lengths + 1
+            last = (
+                _causal(model)
+                .base_model(
+                    input_ids=torch.tensor(said, device=model.device)[:, None],
+                    position_ids=kept.lengths[:, None],
+                    past_key_values=kept,
+                    use_cache=True,
+                    lengths=kept.lengths,
+                )
+                .last_hidden_state[:, -1]
+            )
+            kept.begin(kept.lengths + 1)
     finally:
         model.set_attn_implementation(before)
 
@@ -131,17 +136,7 @@ def _read(model: Any, which: range, prompts: Sequence[Sequence[int]], kept: _Kep
     row = pack([(examples, 1.0)], model.device, can_share(model, max(len(e.input_ids) for e in examples)))
     reading = _Reading()
     with packed_attention(model):
-        states = _decoder(model)(
-            input_ids=row.ids,
-            position_ids=row.positions,
-            past_key_values=reading,
-            use_cache=True,
-            cu_seq_lens_q=row.bounds,
-            cu_seq_lens_k=row.bounds,
-            leads=row.leads,
-            max_length_q=row.longest,
-            max_length_k=row.longest,
-        ).last_hidden_state[0]
+        states = hidden(_causal(model), row, reading)
     shared = set(row.leads)
     spans = [
         (span, lead)
@@ -153,10 +148,9 @@ def _read(model: Any, which: range, prompts: Sequence[Sequence[int]], kept: _Kep
     return states[[end - 1 for (_, end), _ in spans]]
 
 
-def _decoder(model: Any) -> Any:
-    """The model without its head, whatever wraps it."""
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return whole.base_model
+def _causal(model: Any) -> Any:
+    """The causal language model, without what wraps it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _likeliest(logits: torch.Tensor, answers: Sequence[Answer], allowed: Allowed | None) -> list[int]:
@@ -188,8 +182,13 @@ class _Kept:
 
     def __init__(self, sequences: int, room: int) -> None:
         self.sequences, self.room = sequences, room
-        self.lengths = torch.zeros(0)
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def begin(self, lengths: torch.Tensor) -> None:
+        """The next token of each sequence comes after so many. What every layer asks of them is worked out once."""
+        self.lengths = lengths
+        self.each = torch.arange(len(lengths), device=lengths.device)
+        self.used = int(lengths.max()) + 1
 
     def take(self, sequence: int, row: _Reading, spans: Sequence[tuple[int, int]]) -> None:
         """Sequence number `sequence` is made of the row's tokens in `spans`."""
@@ -206,19 +205,17 @@ class _Kept:
     def leave(self, staying: list[int]) -> None:
         """Keep only these sequences."""
         index = torch.tensor(staying, device=self.lengths.device)
-        self.lengths = self.lengths[index]
+        self.begin(self.lengths[index])
         self.layers = {layer: (k[index], v[index]) for layer, (k, v) in self.layers.items()}
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add one token's keys and values [sequences, kv heads, 1, D]; returns those of all so far."""
-        sequences = torch.arange(len(self.lengths), device=keys.device)
-        for buffer, new in zip(self.layers[layer], (keys, values), strict=True):
-            buffer[sequences, :, self.lengths] = new[:, :, 0]
-        longest = int(self.lengths.max()) + 1
         k, v = self.layers[layer]
-        return k[:, :, :longest], v[:, :, :longest]
+        for buffer, new in ((k, keys), (v, values)):
+            buffer[self.each, :, self.lengths] = new[:, :, 0]
+        return k[:, :, : self.used], v[:, :, : self.used]
 
 
 def _attend(
@@ -240,10 +237,10 @@ def _attend(
     grouped = query.reshape(batch, key.shape[1], heads // key.shape[1], width)
     scores = (grouped @ key.mT).mul_(scale)
     at = torch.arange(key.shape[2], device=key.device)
-    hidden = at > lengths[:, None]
+    unseen = at > lengths[:, None]
     if sliding_window:
-        hidden |= at <= lengths[:, None] - sliding_window
-    weights = scores.masked_fill_(hidden[:, None, None], float("-inf")).softmax(-1, dtype=torch.float32)
+        unseen |= at <= lengths[:, None] - sliding_window
+    weights = scores.masked_fill_(unseen[:, None, None], float("-inf")).softmax(-1, dtype=torch.float32)
     return (weights.to(value.dtype) @ value).reshape(batch, 1, heads, width), None
 
 

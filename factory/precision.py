@@ -17,6 +17,7 @@ from factory.errors import InputError
 
 Name = Literal["bf16", "fp32"]
 VARIABLE = "FACTORY_PRECISION"
+NAMES: dict[str, Name] = {"bf16": "bf16", "fp32": "fp32"}
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,11 @@ def precision(asked: str = "auto") -> Precision:
 
     Errors: InputError if the variable holds anything else.
     """
-    if asked == "bf16":
-        return Precision("bf16", "the recipe says so (train.precision)")
-    if asked == "fp32":
-        return Precision("fp32", "the recipe says so (train.precision)")
+    if name := NAMES.get(asked):
+        return Precision(name, "the recipe says so (train.precision)")
     said = os.environ.get(VARIABLE, "").strip()
-    if said == "bf16" or said == "fp32":
-        return Precision("bf16" if said == "bf16" else "fp32", f"{VARIABLE} says so")
+    if name := NAMES.get(said):
+        return Precision(name, f"{VARIABLE} says so")
     if said:
         raise InputError(f"{VARIABLE}={said[:40]}: bf16 or fp32, or leave it out for what the machine computes fast")
     return _of_machine()

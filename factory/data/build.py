@@ -137,7 +137,9 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
         reasons = Counter(f"{d.step}: {d.reason.split(':')[0]}" for d in work.dropped).most_common(3)
         why = "; ".join(f"{n} {reason}" for reason, n in reasons)
         raise InputError(Problem(f"no row is left to train on ({why})", key="data.train"))
+    since = len(work.dropped)
     evals = list(own_words(work.evals[recipe.task], work))
+    work.rename(since, "eval")
     return train, evals, manifest(work, train, evals, read, eval_read, funnel)
 
 

@@ -16,7 +16,7 @@ from factory.data.dedup import BANDS, PERMUTATIONS, SEED
 from factory.data.filters import count_tokens, rules
 from factory.data.load import OWN_WORDS, load
 from factory.data.rows import Row
-from factory.data.steps import Work
+from factory.data.steps import Replier, Work
 from factory.data.words import jaccard, shingles, words
 from factory.errors import InputError, Problem
 from factory.strict import nearest
@@ -85,30 +85,34 @@ def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 def own_words(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     """Rows whose answer is `{{base}}` get the base's own, to the task's prompt: what an adapter must leave as it is."""
     held = list(rows)
-    open_ = [row for row in held if row.answer == OWN_WORDS]
-    if open_ and work.base is None:
+    unsaid = [row for row in held if row.answer == OWN_WORDS]
+    if unsaid and work.base is None:
         raise InputError(
-            Problem(f"{len(open_)} rows are to be answered by the base ({OWN_WORDS}), and none is at hand")
+            Problem(f"{len(unsaid)} rows are to be answered by the base ({OWN_WORDS}), and none is at hand")
         )
-    asked_for = [row.with_system(work.prompt) for row in open_]
-    limit = work.recipe.decoding.max_tokens
-    replies = {id(row): reply for row, reply in zip(open_, _replies(asked_for, limit, work), strict=True)}
+    said = iter(_said(unsaid, work.base, work.recipe.decoding.max_tokens, "own words", work) if work.base else [])
     for row in held:
-        if id(row) not in replies:
+        if row.answer != OWN_WORDS:
             yield row
-        elif reply := replies[id(row)]:
-            meta = {**row.meta, "as_base": True}
-            yield replace(row, messages=(*row.turns, {"role": "assistant", "content": reply}), meta=meta)
-        else:
-            work.drop(row, "own words", f"the base has no answer to it within {limit} tokens")
+        elif answered := next(said):
+            yield replace(answered, meta={**row.meta, "as_base": True})
 
 
-def _replies(rows: list[Row], limit: int, work: Work) -> list[str | None]:
-    """The base's answers to rows without their own; None where it has none, or none that ends within the limit."""
-    if not rows or work.base is None:
-        return []
-    asked_for = [replace(row, messages=row.turns) for row in rows]
-    return [reply.strip() if reply else None for reply in work.base.answer(asked_for, limit)]
+def _said(rows: list[Row], base: Replier, limit: int, step: str, work: Work) -> list[Row | None]:
+    """Each row with the base's own answer, its tokens counted anew. None, and dropped under `step`, where it has no
+    answer that ends within `limit` tokens."""
+    prompted = [row.with_system(work.prompt) for row in rows]
+    replies = base.answer([replace(row, messages=row.turns) for row in prompted], limit) if rows else []
+    found: list[Row | None] = []
+    for row, reply in zip(rows, replies, strict=True):
+        answer = {"role": "assistant", "content": (reply or "").strip()}
+        [(counted, fault)] = count_tokens([replace(row, messages=(*row.turns, answer))], work.tokenizer, work.prompt)
+        if not answer["content"]:
+            fault = f"the base has no answer to it within {limit} tokens"
+        if fault:
+            work.drop(row, step, fault)
+        found.append(None if fault else counted)
+    return found
 
 
 def stratum(row: Row) -> str:
@@ -199,20 +203,9 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
     if wanted > len(pool):
         work.notes.append(f"only {len(pool)} general rows for the {wanted} that data.replay.share asks for")
     drawn = [pool[i] for i in sorted(draw.sample(range(len(pool)), min(wanted, len(pool))))]
-    yield from _in_its_own_words(drawn, work) if work.base else drawn
-
-
-def _in_its_own_words(rows: list[Row], work: Work) -> Iterator[Row]:
-    """The rows with the base's own replies: what it must not forget is what it says, not what a file says."""
-    limit = work.recipe.data.replay.max_tokens
-    answered = []
-    for row, reply in zip(rows, _replies(rows, limit, work), strict=True):
-        if reply:
-            answered.append(replace(row, messages=(*row.turns, {"role": "assistant", "content": reply})))
-        else:
-            work.drop(row, "replay", f"the base has no answer to it within {limit} tokens")
-    for row, fault in count_tokens(answered, work.tokenizer, work.prompt):
-        if fault:
-            work.drop(row, "replay", fault)
-        else:
-            yield row
+    if work.base is None:
+        yield from drawn
+        return
+    # What must not be forgotten is what the base says, not what a file says.
+    said = _said(drawn, work.base, replay.max_tokens, "replay", work)
+    yield from (row for row in said if row)

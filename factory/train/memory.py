@@ -70,10 +70,16 @@ class Shape:
         return self.layers * elements * itemsize
 
 
+def recomputed(kept: float, layers: int, hidden: int, itemsize: int) -> float:
+    """Bytes that a token keeps where activations are recomputed, from the `kept` without: one hidden state a layer and,
+    for a moment, one layer's whole share."""
+    return kept / layers + layers * hidden * itemsize
+
+
 def on_gpu(shape: Shape, *, tokens: int, adapters: int, rank: int = 16, recompute: bool = False) -> dict[str, float]:
     """Bytes of training `adapters` together on a GPU in bf16, in rows of `tokens`: by part, and their `total`."""
     kept = shape.kept(2)
-    activations = (kept / shape.layers + shape.layers * shape.hidden * 2) if recompute else kept
+    activations = recomputed(kept, shape.layers, shape.hidden, 2) if recompute else kept
     embeddings = shape.vocabulary * shape.hidden * 2 * (1 if shape.tied else 2)
     parts = {
         "base": shape.weights * NF4 + embeddings,

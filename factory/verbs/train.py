@@ -11,7 +11,6 @@ from evals import rubric as rubrics
 from evals import show
 from evals.scorecard import Scorecard, grade_answers
 from factory import recipe as recipes
-from factory.base.build import prepare as prepare_base
 from factory.data.build import Built
 from factory.data.report import lines as data_lines
 from factory.data.rows import Row
@@ -52,7 +51,7 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         rubrics.load(recipe.rubric)
     made: list[dict[str, Any]] = []
     failed: list[Failed] = []
-    names = {recipe.base: prepare_base(recipe.base).name for recipe in wanted}  # a folder may be written in many ways
+    names = {recipe.base: loaded(recipe.base).base.name for recipe in wanted}  # a folder may be written in many ways
     for name in dict.fromkeys(names.values()):
         prepared = [prepare(recipe, loaded(name)) for recipe in wanted if names[recipe.base] == name]
         for (recipe, built, _), result in zip(prepared, _fit(loaded(name), prepared), strict=True):

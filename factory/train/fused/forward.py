@@ -23,7 +23,7 @@ APART = 0.05  # how far packed logits may be from those of sequences on their ow
 def losses(model: Any, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
     """(Σ weight · loss, each learned token's loss [M] without gradient); within `packed_attention`."""
     loss: tuple[torch.Tensor, torch.Tensor] = token_losses(
-        _hidden(model, row)[row.keep], Head(model), row.labels, row.weights
+        hidden(model, row)[row.keep], Head(model), row.labels, row.weights
     )
     return loss
 
@@ -52,12 +52,14 @@ class Head:
                 del layers["forward"]
 
 
-def _hidden(model: Any, row: Row) -> torch.Tensor:
-    """The last hidden states [N, H], before the head. Neither an attention mask nor a cache: both would leak."""
+def hidden(model: Any, row: Row, reader: Any = None) -> torch.Tensor:
+    """The last hidden states [N, H], before the head; within `packed_attention`. Neither an attention mask nor a cache
+    of transformers' own: both would leak. `reader` takes each layer's keys and values in a cache's place."""
     states: torch.Tensor = model.base_model(
         input_ids=row.ids,
         position_ids=row.positions,
-        use_cache=False,
+        past_key_values=reader,
+        use_cache=reader is not None,
         cu_seq_lens_q=row.bounds,
         cu_seq_lens_k=row.bounds,
         leads=row.leads,
@@ -77,7 +79,7 @@ def check_packing(model: Any, examples: Sequence[Example]) -> None:
     adapter = Adapter(model, Lora(r=1, alpha=1), 0)
     try:
         with Layers(model).carrying([adapter], row.slices), packed_attention(model):
-            packed = Head(model)(_hidden(model, row)).float()
+            packed = Head(model)(hidden(model, row)).float()
         each = [torch.tensor([e.input_ids], device=model.device) for e in examples]
         apart = torch.cat([model(input_ids=ids, use_cache=False).logits[0] for ids in each]).float()
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever others stumble over

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from factory.train.memory import recomputed
+
 # Rows longer than MOST, or that keep more than CAP bytes, gain nothing more; rows shorter than ENOUGH leave the
 # processor waiting between layers. Two cores, SmolLM2-135M in fp32: 275 tokens/s in rows of 512, 299 in rows of 1,024.
 MOST = {"cpu": 4096, "cuda": 32_768}
@@ -67,16 +69,15 @@ class Plan:
 def plan(model: Any, per_token: float, longest: int, wanted: set[bool | str]) -> Plan:
     """What fits, from the bytes a token keeps without recomputing; `wanted` are the recipes' gradient_checkpointing.
 
-    Recomputing keeps one hidden state a layer and, for a moment, one layer's whole share. It is on for every row where
-    a recipe asks for it, or where `auto` meets too little memory for rows of a useful length; a single sequence so long
-    that it would keep more than a useful row is recomputed by itself. The tokens are a power of two, so that a little
-    more or less free memory makes the same rows, and the same adapter to the bit.
+    Recomputing (`recomputed` says what it keeps) is on for every row where a recipe asks for it, or where `auto` meets
+    too little memory for rows of a useful length; a single sequence so long that it would keep more than a useful row
+    is recomputed by itself. The tokens are a power of two, so that a little more or less free memory makes the same
+    rows, and the same adapter to the bit.
     """
     kind = model.device.type
     config = model.config.get_text_config()
-    layers = config.num_hidden_layers
     available = SHARE[kind] * free(model.device) / TRANSIENT
-    checkpointed = per_token / layers + layers * config.hidden_size * model.dtype.itemsize
+    checkpointed = recomputed(per_token, config.num_hidden_layers, config.hidden_size, model.dtype.itemsize)
     full, useful = int(available / per_token), max(ENOUGH[kind], int(CAP[kind] / per_token))
     always = True in wanted or ("auto" in wanted and full < min(longest, ENOUGH[kind]))
     fit = int(available / checkpointed) if always else full
