@@ -15,6 +15,8 @@ from sqlalchemy.engine import Engine
 from evals import tables as t
 from evals.gate import Verdict
 from factory.errors import GateRefused, InputError
+from factory.registry import aliases, store
+from factory.registry.store import Version
 
 
 def log(
@@ -73,6 +75,13 @@ def allow(engine: Engine, version: str, against: str, force: str = "") -> dict[s
         then, now = run["against"] or "nothing", against or "nothing"
         raise GateRefused("INCONCLUSIVE", f"{version} was graded against {then}, but {now} is in production: {again}")
     return run
+
+
+def admit(version: Version, force: str = "") -> None:
+    """Ask the gate before an alias moves to `version`, whoever moves it: GateRefused with why it may not."""
+    now = aliases.read(version.task).aliases.get("prod", "")
+    if now != version.sha:
+        allow(t.open_database(), version.name, store.get(now).name if now else "", force)
 
 
 def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:

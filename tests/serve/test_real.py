@@ -20,7 +20,7 @@ from serve import remote
 from serve.bench import engine
 from serve.process import tool_parser
 from tests.conftest import Server
-from tests.fakes.adapters import register
+from tests.fakes.adapters import promote, register
 from tests.serve.hostile import attack
 from tests.serve.load import Answer, children, stream, through_a_kill, until
 
@@ -275,7 +275,7 @@ def test_200_streams_while_versions_change_20_times(server: Server) -> None:
                 await asyncio.sleep(0.2)
                 order = f"swap@v{2 + change // 2 % 2}"
                 done = await asyncio.to_thread(remote.rollback, "swap") if change % 2 else None
-                done = done or await asyncio.to_thread(remote.promote, order)
+                done = done or await asyncio.to_thread(promote, order)
                 assert done
                 entry = next(e for e in aliases.read("swap").versions if f"swap@v{e.ordinal}" == done["prod"])
                 swaps.append((asyncio.get_running_loop().time(), f"swap@{entry.sha[:12]}"))
