@@ -112,7 +112,7 @@ def test_a_promotion_to_another_base_starts_its_engine_and_ends_the_old_one(plac
     with fake_server(place) as running:
         assert [e["base"] for e in (remote.state() or {})["engines"]] == ["tiny"]
 
-        async def promote() -> list[Answer]:
+        async def promoted() -> list[Answer]:
             async with aiohttp.ClientSession() as session:
                 slow = [asyncio.create_task(stream(session, running.url, "summary", "x", 400)) for _ in range(20)]
                 await asyncio.sleep(0.1)
@@ -120,7 +120,7 @@ def test_a_promotion_to_another_base_starts_its_engine_and_ends_the_old_one(plac
                 new = [await stream(session, running.url, "summary", "x") for _ in range(5)]
                 return [*await asyncio.gather(*slow), *new]
 
-        answers = asyncio.run(promote())
+        answers = asyncio.run(promoted())
         assert all(a.status == 200 and a.whole for a in answers)
         assert len({a.version for a in answers[:20]}) == len({a.version for a in answers[20:]}) == 1
         assert answers[0].version != answers[-1].version
