@@ -297,7 +297,8 @@ class Control:
             files = await asyncio.to_thread(own_copy, version, self.folder / "adapters" / version.sha)
             made = (await asyncio.to_thread(store.noted, version, NOTE) or {}).get("logprobs")
             await pool.load(version.name, files, await asyncio.to_thread(conversations, version), made)
-        except Refused:
+        except Refused as error:
+            log.warning("%s is refused: %s", version.name, error)
             self.metrics.rejects.labels("preflight").inc()
             raise
         self.failed.pop(version.sha, None)

@@ -64,6 +64,7 @@ class Pool:
         self.name = base.label
         self.tools = bool(tool_parser(base))  # whether its engines know the tool calls that it writes
         self.wanted: dict[str, Path] = {}
+        self._loading = asyncio.Lock()
         self.replicas = [
             Replica(Engine(launch(base, size, self.name, folder / f"engine-{self.name}-{number}.log")))
             for number in range(replicas)
@@ -114,16 +115,17 @@ class Pool:
             return
         if not self.ready():
             raise EngineError(f"the engine for {self.name} is being restarted")
-        engines = [replica.engine for replica in self.ready()]
-        before = await asyncio.gather(*(probe.read(engine, self.name, golden) for engine in engines))
-        try:
-            await asyncio.gather(*(engine.load(name, folder) for engine in engines))
-            checks = (probe.check(e, self.name, name, golden, b, made) for e, b in zip(engines, before, strict=True))
-            await asyncio.gather(*checks)
-        except (EngineError, Refused):
-            await asyncio.gather(*(r.engine.unload(name) for r in self.ready()), return_exceptions=True)
-            raise
-        self.wanted[name] = folder
+        async with self._loading:  # one after the other: loads must not scatter each other's readings
+            engines = [replica.engine for replica in self.ready()]
+            before = await asyncio.gather(*(probe.read(engine, self.name, golden) for engine in engines))
+            try:
+                await asyncio.gather(*(engine.load(name, folder) for engine in engines))
+                pairs = zip(engines, before, strict=True)
+                await asyncio.gather(*(probe.check(e, self.name, name, golden, b, made) for e, b in pairs))
+            except (EngineError, Refused):
+                await asyncio.gather(*(r.engine.unload(name) for r in self.ready()), return_exceptions=True)
+                raise
+            self.wanted[name] = folder
 
     async def unload(self, name: str) -> None:
         if self.wanted.pop(name, None):
