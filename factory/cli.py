@@ -22,6 +22,7 @@ from factory.errors import FactoryError, InputError
 from factory.verbs.table import VERBS, Verb
 
 LONG = ("adopt", "base", "bench", "data", "doctor", "export", "grade", "pull", "push", "quickstart", "train")
+SERVERS = ("demo", "rate", "serve")  # what they load takes seconds; they tell themselves how they go on
 DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
 
 
@@ -49,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
             from factory.recipe import load_all
 
             load_all(arguments["task"], changes)  # so that a mistake in it is named before anything heavy is imported
+        if name in SERVERS:
+            print(f"factory {' '.join(words)}", file=sys.stderr, flush=True)
         with _stdout_to_stderr() if as_json else nullcontext(), _heard(words) if name in LONG else nullcontext():
             result = _function(name, verb)(arguments, changes, as_json)
         if as_json:
