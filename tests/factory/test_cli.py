@@ -132,7 +132,7 @@ def test_what_takes_long_is_told_at_once(command: list[str], tmp_path: Path) -> 
     """On a pipe the first line is the command itself, before anything heavy is imported."""
     env = {**os.environ, "FACTORY_HOME": str(tmp_path)}
     with subprocess.Popen(
-        [sys.executable, "-m", "factory", *command], stderr=subprocess.PIPE, text=True, env=env
+        [sys.executable, "-m", "factory.cli", *command], stderr=subprocess.PIPE, text=True, env=env
     ) as running:
         assert running.stderr
         assert running.stderr.readline().strip() == f"factory {' '.join(command)}"
