@@ -80,6 +80,7 @@ class Data(Strict):
     quality: Quality | None = None
     group: str = Field("", description="key whose equal values stay on one side of the split")
     eval_share: float = Field(0.1, gt=0, lt=1)
+    salt: str = Field("", description="draws other eval and tune rows; fixed once versions were graded")
     tune_share: float = Field(
         0.1, ge=0, lt=1, description="of the training rows, kept aside for early stopping and sweeps"
     )

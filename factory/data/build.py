@@ -28,11 +28,11 @@ from factory.data.read import find, fingerprint, records
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Progress, Replier, Step, Work, chain, quiet
 from factory.errors import FactoryError, InputError, Problem
-from factory.home import digest, home, locked, project, write_folder
+from factory.home import digest, home, locked, project, write_file, write_folder
 from factory.recipe import Recipe, tasks
 from factory.recipe import load as load_recipe
 
-VERSION = 3  # of the steps: raise it when the same input gives another result
+VERSION = 4  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
     "rules": rules,
@@ -67,11 +67,6 @@ class Built:
             return cls(train, tuning, evals, folder, manifest)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FactoryError(f"the data set {folder} is damaged ({error}): delete the folder and run again") from None
-
-    @property
-    def held_out(self) -> list[Row]:
-        """What training and sweeps may look at: the tune rows, or the eval rows of a task too small to have any."""
-        return self.tune or self.eval
 
     def dropped(self) -> list[Dropped]:
         with open(self.folder / "dropped.jsonl", encoding="utf-8") as lines:
@@ -113,6 +108,8 @@ def build(
                 (to / "manifest.json").write_text(_line(told), encoding="utf-8")
 
             write_folder(folder, fill)
+    if latest(recipe.task) != folder:
+        write_file(home("latest", recipe.task), key)
     return Built.read(folder)
 
 
@@ -193,16 +190,12 @@ def evals_of_others(recipe: Recipe, notes: list[str]) -> dict[str, list[Row]]:
 
 
 def latest(task: str) -> Path | None:
-    """The folder of the data set that was last built for `task`."""
-    made = []
-    for path in home("data", "*").parent.glob("[!.]*/manifest.json"):
-        try:
-            manifest = json.loads(path.read_text())
-            if manifest["task"] == task:
-                made.append((manifest["made"], path.parent))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a damaged one says so when it is asked for by its hash
-    return max(made)[1] if made else None
+    """The folder of the data set that was last asked for of `task`."""
+    try:
+        folder = home("data", home("latest", task).read_text())
+    except FileNotFoundError:
+        return None
+    return folder if folder.is_dir() else None
 
 
 def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:

@@ -30,7 +30,7 @@ def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     for row in rows:
         work.questions.add(question_hash(row))
         question = "\x00".join(m["role"] + normal(m["content"]) for m in row.turns)
-        key = _hash(question + "\x01" + normal(row.answer))
+        key = _hash(question + "\x01" + normal(row.answer) + "\x01" + normal(rejected(row)))
         if key in seen:
             work.drop(row, "exact", f"the same as {seen[key]}")
             continue
@@ -107,7 +107,10 @@ def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 
 
 def contradict(a: Row, b: Row) -> bool:
-    """Whether two rows that look alike are no copies: another label, or the same question answered otherwise."""
+    """Whether two rows that look alike are no copies: another label, the same question answered otherwise, or another
+    answer rejected."""
+    if Indel.normalized_similarity(words(rejected(a)), words(rejected(b))) < 0.8:
+        return True
     if "label" in a.meta or "label" in b.meta:
         return a.answer != b.answer
     if not a.source or normal(a.source) != normal(b.source):
@@ -132,6 +135,16 @@ def conflict(work: Work, a: Row, b: Row) -> None:
 def whole(row: Row) -> str:
     """Question and answer. Instructions of the task are no part of what a row says."""
     return "\n".join(m["content"] for m in row.messages if m["role"] != "system")
+
+
+def rejected(row: Row) -> str:
+    """What a preference pair rejects, its questions too; nothing of any other row."""
+    turns = row.meta.get("rejected")
+    return (
+        "\n".join(str(turn.get("content", "")) for turn in turns if isinstance(turn, dict))
+        if type(turns) is list
+        else ""
+    )
 
 
 def question_hash(row: Row) -> bytes:

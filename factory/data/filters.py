@@ -101,13 +101,21 @@ def _form(row: Row, answer: str) -> str:
 
 
 def _length(row: Row, work: Work) -> str:
-    prompt, answer = row.tokens
+    answer = row.tokens[1]
     least, most = work.recipe.data.answer_tokens
     if not least <= answer <= most:
         return f"the answer's length is outside {least}–{most} tokens"
-    if prompt >= work.recipe.train.max_length:
-        return f"no token to learn is left within train.max_length={work.recipe.train.max_length}"
-    return ""
+    return too_long(row, work)
+
+
+def too_long(row: Row, work: Work) -> str:
+    """A reason where the answer and its end do not fit into one sequence: cut off, it would teach to break off."""
+    (prompt, answer), most = row.tokens, work.recipe.train.max_length
+    if prompt + answer + 1 <= most:
+        return ""
+    work.longest = max(work.longest, prompt + answer + 1)
+    what = "no token to learn is left" if prompt >= most else "the answer does not end"
+    return f"{what} within train.max_length={most}"
 
 
 def count_tokens(rows: list[Row], tokenizer: Any, prompt: str) -> Iterator[tuple[Row, str]]:

@@ -165,14 +165,22 @@ def context(value: Value) -> Messages:
 
 
 def preferred(value: Value) -> Iterator[Converted]:
-    """A pair: the row answers with `chosen`; `rejected` is in the meta for preference training."""
+    """A pair: the row is the conversation that ends with `chosen`; the meta has that which ends with `rejected`, whole,
+    for preference training. Both must be the same up to an answer, from which on they differ."""
     chosen, rejected = (answer(value.get(key), key) for key in ("chosen", "rejected"))
     before = [] if len(chosen) > 1 else context(value)  # a list of messages is the whole conversation
     if not before and len(chosen) == 1:
         raise Fault("has chosen and rejected answers, but no question")
     if rejected[-1]["role"] != "assistant":
         raise Fault("rejected does not end with an answer")
-    yield [*before, *chosen], {"rejected": rejected[-1]["content"]}
+    kept = [*before, *chosen]
+    other = rejected if len(rejected) > 1 else [*kept[:-1], *rejected]
+    shared = next((n for n, (a, b) in enumerate(zip(kept, other, strict=False)) if a != b), min(len(kept), len(other)))
+    if shared == len(other):
+        raise Fault("chosen and rejected are the same")
+    if other[shared]["role"] != "assistant" or not any(m["role"] == "user" for m in other[:shared]):
+        raise Fault(f"chosen and rejected ask different questions (message {shared + 1})")
+    yield kept, {"rejected": other}
 
 
 def judged(value: Value) -> Iterator[Converted]:

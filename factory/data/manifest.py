@@ -25,6 +25,13 @@ def manifest(
         work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
     if labels and (unseen := sorted({row.answer for row in evals} - {row.answer for row in own})):
         work.notes.append(f"labels without a training row: {', '.join(unseen[:10])}")
+    if labels and (unasked := sorted({row.answer for row in own} - {row.answer for row in evals})):
+        work.notes.append(f"labels without an eval row: {', '.join(unasked[:10])}")
+    if work.longest:
+        work.notes.append(
+            f"rows of more than train.max_length={limit} tokens are left out, for their answers would break off; "
+            f"train.max_length={work.longest} takes them all"
+        )
     if len(own) < FEW:
         work.notes.append(f"only {len(own)} training rows: below {FEW} an adapter seldom learns more than a style")
     if unused := sum((r.unused for r in read), Counter()):
@@ -33,7 +40,6 @@ def manifest(
     for row in work.dropped:
         reasons.setdefault(row.step, Counter())[reason(row)] += 1
     order = [*(count.step for count in funnel), *OTHERS]
-    lost = [max(0, sum(row.tokens) + 1 - limit) for row in train]
     return {
         "files": [
             vars(r) | {"for": use, "unused": dict(r.unused)}
@@ -54,8 +60,6 @@ def manifest(
             "prompt": sum(row.tokens[0] for row in train),
             "answer": sum(row.tokens[1] for row in train),
             "max_length": limit,
-            "truncated_rows": sum(n > 0 for n in lost),
-            "lost": sum(lost),
         },
         "labels": labels,
         "conflicts": {"count": len(work.conflicts), "shown": work.conflicts[:50]},

@@ -58,10 +58,7 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
         found.append(f"  {step:<14}-{sum(why.values()):,}: {told}{', …' if len(why) > 3 else ''}")
     if rows["split"]:
         found.append(f"  {'split':<14}{rows['split']:,} rows set aside to grade on")
-    cut = f", {tokens['lost']:,} tokens of {tokens['truncated_rows']:,} rows cut off at {tokens['max_length']:,}"
-    found.append(
-        f"  tokens: {tokens['answer']:,} to learn, {tokens['prompt']:,} in prompts{cut if tokens['lost'] else ''}"
-    )
+    found.append(f"  tokens: {tokens['answer']:,} to learn, {tokens['prompt']:,} in prompts")
     if m["labels"]:
         counts = Counter(row.answer for row in built.train if not row.meta.get("replay"))
         thin = min(m["labels"], key=lambda label: counts[label])

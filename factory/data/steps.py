@@ -44,6 +44,7 @@ class Work:
     conflicts: list[dict[str, Any]] = field(default_factory=list)
     closest: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    longest: int = 0  # tokens of the longest row that did not fit into train.max_length
     questions: set[bytes] = field(default_factory=set)  # hashes of the questions of all training rows
     usage: dict[str, Any] = field(default_factory=dict)
 

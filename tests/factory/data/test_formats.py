@@ -102,7 +102,8 @@ def test_meta_keeps_what_the_checks_need() -> None:
     }
     assert read(FIXTURES / "label.csv")[0][0].meta == {"label": "card_arrival"}
     assert [row.meta["desirable"] for row in read(FIXTURES / "kto.jsonl")[0]] == [True, False]
-    assert read(FIXTURES / "preference.json")[0][0].meta == {"rejected": "Pity."}
+    pair = read(FIXTURES / "preference.json")[0][0]
+    assert pair.meta == {"rejected": [*pair.turns, {"role": "assistant", "content": "Pity."}]}
 
 
 def test_fields_with_line_breaks_and_quotes_stay_whole() -> None:
@@ -137,6 +138,28 @@ def test_an_empty_answer_list_is_a_fault() -> None:
     for row in ({"prompt": "a", "chosen": "b", "rejected": []}, {"prompt": "a", "chosen": [], "rejected": "b"}):
         with pytest.raises(Fault, match="is an empty list"):
             list(convert("preference", row))
+
+
+def said(*texts: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+
+
+def test_of_a_pair_both_sides_are_kept_whole_and_begin_alike() -> None:
+    """Both may go on for turns after they part; what parts them is an answer, never a question."""
+    chosen, rejected = said("Hi", "Hello!", "Bye", "Bye!"), said("Hi", "What?", "Sorry", "Go.")
+    [(messages, meta)] = convert("preference", {"chosen": chosen, "rejected": rejected})
+    assert messages == chosen and meta == {"rejected": rejected}
+    one = {"role": "assistant", "content": "No."}
+    [(messages, meta)] = convert("preference", {"chosen": chosen, "rejected": [one]})
+    assert meta == {"rejected": [*chosen[:-1], one]}
+    for other, why in (
+        (said("Hi there", "Hello!", "Bye", "Go."), "ask different questions .message 1."),
+        (said("Hi", "Hello!", "See you", "Go."), "ask different questions .message 3."),
+        (chosen, "are the same"),
+        (chosen[:2], "are the same"),
+    ):
+        with pytest.raises(Fault, match=f"chosen and rejected {why}"):
+            list(convert("preference", {"chosen": chosen, "rejected": other}))
 
 
 def test_two_label_columns_are_not_guessed_between() -> None:

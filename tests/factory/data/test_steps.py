@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -295,7 +296,7 @@ def test_decontamination_drops_equal_questions_and_shared_runs(run: Run) -> None
     assert work.closest[0]["overlap"] == 0.2 and work.closest[0]["places"] == ["train.jsonl:4", "eval.jsonl:9"]
 
 
-def test_the_split_is_stratified_and_keeps_copies_and_groups_together(run: Run) -> None:
+def test_the_split_keeps_copies_and_groups_together(run: Run) -> None:
     world = World(7)
     rows = []
     for i in range(300):
@@ -304,16 +305,15 @@ def test_the_split_is_stratified_and_keeps_copies_and_groups_together(run: Run) 
         for copy in range(1 + (i % 7 == 0)):
             tail = world.text(1) if copy else []
             rows.append(row(world.said([*text, *tail]), label, len(rows), label=label, thread=f"t{i // 3}", n=i))
-    kept, work = run(split, rows, group="thread", eval_share=0.2)
-    assert len(kept) + len(work.split) == len(rows)
-    assert {r.meta["n"] for r in kept}.isdisjoint(r.meta["n"] for r in work.split)
-    assert {r.meta["thread"] for r in kept}.isdisjoint(r.meta["thread"] for r in work.split)
-    for label in ("rare", "common"):
-        share = sum(r.answer == label for r in work.split) / sum(r.answer == label for r in rows)
-        assert 0.12 <= share <= 0.25
-    assert work.evals["trial"] == work.split
-    again, other = run(split, rows, group="thread", eval_share=0.2)
-    assert other.split == work.split and again == kept
+    for settings, together in (({"group": "thread"}, "thread"), ({}, "n")):
+        kept, work = run(split, rows, eval_share=0.2, **settings)
+        assert len(kept) + len(work.split) == len(rows) and 0.13 < len(work.split) / len(rows) < 0.27
+        assert {r.meta[together] for r in kept}.isdisjoint(r.meta[together] for r in work.split)
+        assert work.evals["trial"] == work.split
+        again, other = run(split, rows[:200], eval_share=0.2, **settings)
+        assert other.split == [r for r in rows[:200] if r in work.split] and again == [
+            r for r in rows[:200] if r in kept
+        ]
 
 
 def test_rows_that_are_all_alike_cannot_be_split(run: Run) -> None:
@@ -321,6 +321,30 @@ def test_rows_that_are_all_alike_cannot_be_split(run: Run) -> None:
         run(split, [row("A question", line=i, thread="a") for i in range(9)], group="thred")
     with pytest.raises(InputError, match="no eval rows can be split off"):
         run(split, [row("The very same question of all", line=i) for i in range(9)])
+    with pytest.raises(InputError, match="each label has one row"):
+        run(split, [row(f"Question {i}", f"l{i}", line=i, label=f"l{i}") for i in range(9)])
+
+
+@pytest.mark.parametrize("step", [exact, near])
+def test_two_pairs_with_one_chosen_answer_are_no_copies(run: Run, step: Step) -> None:
+    """What is rejected tells them apart, or makes them copies."""
+    question, answer = "Where did the green bus stop in the morning?", "It stopped at the old mill by the river bank."
+
+    def pair(no: str, line: int) -> Row:
+        made = row(question, answer, line)
+        return replace(made, meta={"rejected": [*made.turns, {"role": "assistant", "content": no}]})
+
+    rows = [pair("I would not know that.", 1), pair("Ask somebody else, please!", 2), pair("I would not know that", 3)]
+    kept, work = run(step, rows)
+    assert [r.line for r in kept] == [1, 2] and [r.line for r in work.dropped] == [3]
+    assert len(run(step, [replace(r, meta={"rejected": "text of another format"}) for r in rows])[0]) == 1
+
+
+def test_of_a_handful_of_rows_one_is_kept_to_grade_on(run: Run) -> None:
+    for n in (2, 3, 5):
+        rows = [row(f"Question number {i} about the {word}", line=i) for i, word in enumerate("abcde"[:n])]
+        kept, work = run(split, rows, eval_share=0.01)
+        assert len(work.split) == 1 and len(kept) == n - 1
 
 
 def test_weights_repeat_and_thin_out_sources(run: Run) -> None:
