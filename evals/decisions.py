@@ -14,7 +14,10 @@ from sqlalchemy.engine import Engine
 
 from evals import tables as t
 from evals.gate import Verdict
+from factory.data.exam import edited
 from factory.errors import GateRefused, InputError
+from factory.registry import store
+from factory.registry.store import Version
 
 
 def log(
@@ -73,6 +76,13 @@ def allow(engine: Engine, version: str, against: str, force: str = "") -> dict[s
         then, now = run["against"] or "nothing", against or "nothing"
         raise GateRefused("INCONCLUSIVE", f"{version} was graded against {then}, but {now} is in production: {again}")
     return run
+
+
+def same_rows(version: Version) -> None:
+    """GateRefused where the eval rows are others by now than those that the version was graded on."""
+    if other := edited(version.task, store.noted(version, "exam")):
+        again = f"factory grade version={version.name}"
+        raise GateRefused("INCONCLUSIVE", f"{version.name} was graded on other rows ({other}): grade again: {again}")
 
 
 def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:

@@ -9,6 +9,7 @@ and the eval rows of all tasks. If nothing changed, the data set is there alread
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections import Counter
@@ -218,7 +219,10 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
 def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str) -> str:
     data = recipe.data
     files = {
-        key: [[name, fingerprint(name)] for name in find(spec, recipe.folder, f"data.{key}")]
+        key: [
+            [os.path.relpath(name, recipe.folder), fingerprint(name)]  # the project may be moved
+            for name in find(spec, recipe.folder, f"data.{key}")
+        ]
         for key, spec in (("train", data.train), ("eval", eval_files(recipe)), ("replay.files", data.replay.files))
     }
     fast = getattr(tokenizer, "backend_tokenizer", None)

@@ -8,11 +8,12 @@ from rich.markup import escape
 
 from evals import decisions, tables
 from factory.base.build import label
-from factory.errors import InputError
+from factory.data.exam import edited
+from factory.errors import FactoryError, InputError
 from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.strict import nearest
-from factory.terminal import out, percent, table
+from factory.terminal import err, out, percent, table
 from factory.verbs import hub
 from serve import remote
 
@@ -25,10 +26,20 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
     wanted, here = arguments.get("task"), aliases.registered()
     if wanted and wanted not in {*here, *tasks()}:
         raise InputError(f"no task {wanted!r}{nearest(wanted, {*here, *tasks()})}")
+    faults = []
     for task in [wanted] if wanted else here:
-        registry = aliases.read(task)
+        try:
+            registry = aliases.read(task)
+        except FactoryError as error:
+            faults.append(str(error))
+            continue
         for entry in registry.versions:
-            card = store.noted(store.get(entry.sha), "scorecard") or {}
+            card = store.noted(entry.sha, "scorecard") or {}
+            fault = ""
+            try:
+                store.get(entry.sha)
+            except FactoryError as error:
+                faults.append(fault := str(error))
             names = sorted(name for name, sha in registry.aliases.items() if sha == entry.sha)
             found.append(
                 {
@@ -39,8 +50,12 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
                     "base": label(entry.base),
                     "created": entry.created,
                     "scorecard": {k: card[k] for k in ("n", "good", "average", "poor") if k in card},
+                    "fault": fault or None,
+                    "rows_edited": edited(task, store.noted(entry.sha, "exam")) or None,
                 }
             )
+    for text in faults:
+        err.print(text, style="yellow", markup=False, soft_wrap=True)
     console = out(quiet)
     if found:
         columns = ["version", "is", "good", "poor", "base", "created", "hash"]
@@ -98,9 +113,10 @@ def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
     share = _share(arguments.get("canary", "100%"))
     now = aliases.read(version.task).aliases.get("prod", "")
     if now != version.sha:
-        decisions.allow(
-            tables.open_database(), version.name, store.get(now).name if now else "", arguments.get("force", "")
-        )
+        against = store.name_of(version.task, now)
+        decisions.allow(tables.open_database(), version.name, against, force := arguments.get("force", ""))
+        if not force:
+            decisions.same_rows(version)
     served = remote.promote(version.name, share)
     if served is None:
         aliases.point(version, "prod" if share == 1 else "canary")
@@ -123,6 +139,16 @@ def rollback(arguments: dict[str, str], changes: dict[str, str], quiet: bool) ->
     version = aliases.resolve(task) if served else aliases.rollback(task)
     out(quiet).print(f"{task} is {aliases.label(version)} again")
     return {"task": task, "version": version.name, "generation": aliases.read(task).generation}
+
+
+def retire(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Take a task out of production, whether its folder is still there or not. Its versions stay."""
+    registry = aliases.retire(task := arguments["task"])
+    out(quiet).print(
+        f"{task} is out of production: a server tells its callers so from now on. Its versions can still be asked by "
+        f"their numbers; back with\n  factory rollback task={task}"
+    )
+    return {"task": task, "generation": registry.generation}
 
 
 def shadow(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -150,7 +176,7 @@ def _row(version: dict[str, Any]) -> list[str]:
     card = version["scorecard"]
     return [
         f"{version['task']}@v{version['ordinal']}",
-        " ".join(version["aliases"]),
+        " ".join([*version["aliases"], *(["damaged"] if version["fault"] else [])]),
         percent(card.get("good")),
         percent(card.get("poor")),
         version["base"],

@@ -22,7 +22,7 @@ from factory.terminal import err, out, progress_bar, table
 from factory.train.fused import Failed, board
 from factory.train.fused import sweep as halving
 from factory.verbs.answering import Loaded, loaded
-from factory.verbs.train import finish, prepare
+from factory.verbs.train import finish, one_at_a_time, prepare
 
 
 def sweep(wanted: Sequence[Recipe], grid: str, changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def sweep(wanted: Sequence[Recipe], grid: str, changes: dict[str, str], quiet: b
         replace(job, name=name, score=_Score(variant, built, on))
         for name, (variant, built, job) in zip(variants, prepared, strict=True)
     ]
-    with progress_bar() as bar:
+    with one_at_a_time(jobs), progress_bar() as bar:
         standings = halving.sweep(jobs, on.base, on.model, progress=board.lines(bar))
     folder = home("runs", f"{recipe.task}-sweep-{digest([str(job.run) for job in jobs])[:12]}")
     plot = halving.write(standings, folder)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from evals import rubric as rubrics
@@ -14,8 +15,8 @@ from factory import recipe as recipes
 from factory.data.build import Built
 from factory.data.report import lines as data_lines
 from factory.data.rows import Row
-from factory.errors import FactoryError
-from factory.home import digest, home, shown
+from factory.errors import FactoryError, InputError
+from factory.home import digest, home, locked, shown
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.registry import aliases, store
@@ -23,6 +24,7 @@ from factory.terminal import err, out, percent, progress_bar, table
 from factory.train import curves
 from factory.train.fused import Failed, Job, board, train_many
 from factory.train.fused.lora import alone
+from factory.train.lora import untrainable
 from factory.train.tokens import encode_all
 from factory.train.trained import Trained
 from factory.verbs.answering import Loaded, dataset, loaded, of_base
@@ -76,7 +78,7 @@ def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
 
     learn, held_out = (
         encode_all(on.tokenizer, [prompted(row) for row in rows], recipe.train.max_length, on.base.fingerprint)
-        for rows in (built.train, built.held_out)
+        for rows in (built.train, built.tune)
     )
     inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
     err.print(f"{data_lines(built)[0]} (factory data task={recipe.task} tells why)", markup=False, soft_wrap=True)
@@ -93,7 +95,9 @@ def _fit(on: Loaded, prepared: Sequence[tuple[Recipe, Built, Job]]) -> list[Trai
 
         for job in apart:
             sft.check(job.recipe, job.train)
-    with progress_bar() as bar:
+        if faults := [f"{job.name}: {fault}" for job in apart for fault in untrainable(on.model, job.recipe.lora)]:
+            raise InputError(*faults)
+    with one_at_a_time(jobs), progress_bar() as bar:
         show = board.lines(bar)
         results = train_many(together, on.base, on.model, progress=show) if together else []
         found = {job.name: result for job, result in zip(together, results, strict=True)}
@@ -106,6 +110,16 @@ def _fit(on: Loaded, prepared: Sequence[tuple[Recipe, Built, Job]]) -> list[Trai
             except FactoryError as error:
                 found[job.name] = Failed(job.name, str(error), curves.last_step(job.run), job.run)
     return [found[job.name] for job in jobs]
+
+
+@contextmanager
+def one_at_a_time(jobs: Sequence[Job]) -> Iterator[None]:
+    """The jobs' runs are this process's alone: a second, identical training waits and takes what the first made."""
+    with ExitStack() as held:
+        for run in sorted({job.run for job in jobs}):
+            said = f"{run.name} is being trained by another process: waiting for what it makes"
+            held.enter_context(locked(run, functools.partial(err.print, said, markup=False)))
+        yield
 
 
 def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bool) -> dict[str, Any]:
@@ -127,7 +141,7 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     store.note(version, "run", run)
     entry = aliases.register(version)
     rubric = rubrics.load(recipe.rubric)
-    before = grade_answers(rubric, built.eval, of_base(recipe, on.base.name)(built.eval))
+    before = grade_answers(rubric, built.eval, of_base(recipe, on.base)(built.eval))
     store.note(version, "base_scorecard", before.to_json())
     report = grade_version(recipe, version, built.eval)
     console = out(quiet)

@@ -150,6 +150,14 @@ def test_a_row_stays_on_its_side_for_ever(make: Make, folder: Path, part: str) -
     assert {row.source for row in getattr(other, part)} & rest
 
 
+def test_a_project_that_was_moved_has_its_data_sets_still(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(60))
+    recipe = make()
+    first = build(recipe, FakeTokenizer(), other_evals={})
+    moved = folder.rename(folder.parent / "elsewhere")
+    assert build(recipe.model_copy(update={"folder": moved}), FakeTokenizer(), other_evals={}).folder == first.folder
+
+
 def test_too_few_rows_to_spare_some_train_to_the_end_and_are_told_so(make: Make, folder: Path) -> None:
     write(folder / "train.jsonl", texts(30))
     write(folder / "eval.jsonl", texts(7, 9))

@@ -93,6 +93,20 @@ def test_a_base_is_loaded_once_whatever_it_is_called() -> None:
 
 def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
     """The first process dies, this one goes on; nothing of either is in the version, only the seed."""
+    process = started(home)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (home / "store").exists()
+    code, result, problem = factory(home, "task=summary")
+    assert code == 0, problem
+    made = result["versions"][0]
+    assert made["version"] == undisturbed["version"]
+    steps = [record["step"] for record in records(Path(made["run"])) if "loss" in record]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def started(home: Path) -> subprocess.Popen[bytes]:
+    """`factory train task=summary` in a process of its own that has made some steps."""
     environment = {**os.environ, "FACTORY_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with open(home / "said", "w") as said:
         process = subprocess.Popen(
@@ -103,15 +117,19 @@ def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undis
     while sum(path.read_text().count("\n") for path in home.glob("runs/*/metrics.jsonl")) < 4:
         assert process.poll() is None and time.monotonic() < deadline, (home / "said").read_text()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (home / "store").exists()
-    code, result, problem = factory(home, "task=summary")
-    assert code == 0, problem
-    made = result["versions"][0]
-    assert made["version"] == undisturbed["version"]
-    steps = [record["step"] for record in records(Path(made["run"])) if "loss" in record]
+    return process
+
+
+def test_the_same_training_twice_at_once_is_one_training(home: Path, undisturbed: dict[str, Any]) -> None:
+    """As two machines on one home may start it: the second waits and takes what the first one made."""
+    process = started(home)
+    code, result, said = factory(home, "task=summary")
+    assert process.wait(timeout=400) == 0, (home / "said").read_text()
+    assert code == 0 and "is being trained by another process: waiting for what it makes" in said
+    assert result["versions"][0]["version"] == undisturbed["version"]
+    steps = [record["step"] for record in records(Path(result["versions"][0]["run"])) if "loss" in record]
     assert steps == list(range(1, len(steps) + 1))
+    assert len(json.loads((home / "registry" / "summary.json").read_text())["versions"]) == 1
 
 
 def test_one_that_fails_is_named_and_the_others_are_registered(home: Path) -> None:
