@@ -25,6 +25,8 @@ LONG = ("adopt", "base", "bench", "data", "doctor", "export", "grade", "pull", "
 SERVERS = ("demo", "rate", "serve")  # what they load takes seconds; they tell themselves how they go on
 DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
 
+FULL = ("database or disk is full", "No space left on device")  # as SQLite and libraries in other languages say it
+
 
 def main(argv: list[str] | None = None) -> int:
     """The entry point of the `factory` command."""
@@ -68,11 +70,22 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if error.errno not in DISK:
+    except Exception as error:
+        if not (why := _of_the_disk(error)):
             raise
-        print(f"factory: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
+        print(f"factory: {why}", file=sys.stderr)
         return 1
+
+
+def _of_the_disk(error: BaseException | None) -> str:
+    """What a full or forbidden disk has to do with an error that some library made of it; empty if nothing."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK:
+            return f"{error.filename or 'the disk'}: {error.strerror}"
+        if any(said in str(error) for said in FULL):
+            return f"the disk is full ({str(error).splitlines()[0]})"
+        error = error.__cause__
+    return ""
 
 
 def _heard(words: list[str]) -> Any:
