@@ -17,6 +17,8 @@ from factory.terminal import err, out, percent, table
 from factory.verbs import hub
 from serve import remote
 
+REMARKS = {"fault": "damaged", "rows_edited": "graded on other rows"}  # in the list, for what is so
+
 
 def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """All tasks with their versions, newest last; of another registry with `registry=`."""
@@ -88,9 +90,13 @@ def show(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
             if (found := store.noted(version, name)) is not None
         },
     }
+    if other := edited(version.task, store.noted(version, "exam")):
+        result["rows_edited"] = other
     console = out(quiet)
     for key, value in result.items():
-        if key == "scorecard":
+        if key == "rows_edited":
+            value = f"{value}: its scores are of other rows than today's"
+        elif key == "scorecard":
             value = f"good {percent(value.get('good'))}, poor {percent(value.get('poor'))} of {value['n']} eval rows"
         elif key == "gate":
             value = f"{value['decision']}: {value.get('why', '')}"
@@ -176,7 +182,7 @@ def _row(version: dict[str, Any]) -> list[str]:
     card = version["scorecard"]
     return [
         f"{version['task']}@v{version['ordinal']}",
-        " ".join([*version["aliases"], *(["damaged"] if version["fault"] else [])]),
+        ", ".join([*version["aliases"], *(what for key, what in REMARKS.items() if version[key])]),
         percent(card.get("good")),
         percent(card.get("poor")),
         version["base"],

@@ -114,6 +114,10 @@ def test_rows_that_were_edited_after_a_grade_must_be_graded_again(
     code, _, err = run(capsys, "promote", "version=parcels@v2")
     assert code == 3 and "was graded on other rows (eval.jsonl changed since): grade again: factory grade" in err
     listed = json.loads(run(capsys, "list", "--json")[1])["versions"]
+    assert (
+        "graded on other rows" in run(capsys, "list")[1]
+        and "of other rows" in run(capsys, "show", "version=parcels@v2")[1]
+    )
     assert listed[1]["rows_edited"] == "eval.jsonl changed since" and listed[0]["rows_edited"] is None  # never graded
     report = json.loads(run(capsys, "grade", "version=parcels@v2", "--json")[1])
     assert report["gate"]["decision"] == "PROMOTE" and report["baseline"]["rows"] == report["scorecard"]["rows"] == 90

@@ -158,6 +158,19 @@ def test_a_project_that_was_moved_has_its_data_sets_still(make: Make, folder: Pa
     assert build(recipe.model_copy(update={"folder": moved}), FakeTokenizer(), other_evals={}).folder == first.folder
 
 
+def test_a_clock_that_jumps_back_makes_no_old_data_set_the_last(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for task in ("one", "two"):
+        scaffold.new(task, "general")
+    (project / "adapters/one/eval.jsonl").unlink()
+    made = []
+    for rows, clock in ((60, 2e9), (90, 1e9), (60, 0.5e9)):
+        monkeypatch.setattr(time, "time", lambda clock=clock: clock)
+        write(project / "adapters/one/train.jsonl", texts(rows))
+        made.append(build(recipes.load("one"), FakeTokenizer()))
+        assert evals_of_others(recipes.load("two"), [])["one"] == made[-1].eval
+    assert made[0] == made[2] and made[0].eval != made[1].eval
+
+
 def test_too_few_rows_to_spare_some_train_to_the_end_and_are_told_so(make: Make, folder: Path) -> None:
     write(folder / "train.jsonl", texts(30))
     write(folder / "eval.jsonl", texts(7, 9))
