@@ -63,8 +63,10 @@ def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
         )
         yield from held
         return
+    lines: dict[tuple[str, int], str] = {}  # rows of one line are turns of one conversation
     for row in held:
-        if _place(_group(row, data.group) or asked(row), f"tune:{data.salt}") < data.tune_share:
+        said = _group(row, data.group) or lines.setdefault((row.file, row.line), asked(row))
+        if _place(said, f"tune:{data.salt}") < data.tune_share:
             work.tune.append(row)
         else:
             yield row
@@ -123,17 +125,19 @@ def _group(row: Row, key: str) -> str:
 
 
 def _sides(rows: list[Row], key: str, threshold: float) -> list[str]:
-    """For each row the text whose hash decides: its group, else the question of the first row that it nearly copies."""
+    """For each row the text whose hash decides: its group, else the question that its conversation begins with, or that
+    of the first row which it nearly copies."""
     index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
     texts: list[str] = []
     said: list[str] = []
+    lines: dict[tuple[str, int], str] = {}  # rows of one line are turns of one conversation
     for i, row in enumerate(rows):
         texts.append(" ".join(words(asked(row))))
         own = shingles(texts[i].split())
         found = RMinHash.from_token_sets([own], PERMUTATIONS, SEED)[0]
         alike = (n for n in sorted(index.query(found)) if jaccard(own, shingles(texts[n].split())) >= threshold)
-        first = None if _group(row, key) else next(alike, None)
-        said.append(_group(row, key) or asked(row) if first is None else said[first])
+        first = lines.get((row.file, row.line)) or next((said[n] for n in alike), asked(row))
+        said.append(lines.setdefault((row.file, row.line), _group(row, key) or first))
         index.insert(i, found)
     return said
 

@@ -18,7 +18,7 @@ from factory.data.decontaminate import decontaminate
 from factory.data.dedup import exact, near, semantic
 from factory.data.filters import rules
 from factory.data.load import load
-from factory.data.mix import mix, split
+from factory.data.mix import mix, split, tune
 from factory.data.rows import Row
 from factory.data.steps import Replier, Step, Work
 from factory.data.words import normal, shingles, words
@@ -323,6 +323,15 @@ def test_rows_that_are_all_alike_cannot_be_split(run: Run) -> None:
         run(split, [row("The very same question of all", line=i) for i in range(9)])
     with pytest.raises(InputError, match="each label has one row"):
         run(split, [row(f"Question {i}", f"l{i}", line=i, label=f"l{i}") for i in range(9)])
+
+
+@pytest.mark.parametrize("step", [split, tune])
+def test_the_turns_of_one_conversation_stay_together(run: Run, step: Step) -> None:
+    world = World(3)
+    rows = [row(world.said(world.text(20)), line=i // 3) for i in range(150)]
+    kept, work = run(step, rows, tune_share=0.2, eval_share=0.2)
+    aside = work.split or work.tune
+    assert 10 < len(aside) < 60 and {r.line for r in aside}.isdisjoint(r.line for r in kept)
 
 
 @pytest.mark.parametrize("step", [exact, near])
