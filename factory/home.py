@@ -3,7 +3,7 @@
 The *project* is the folder that holds `adapters/` and `rubrics/`; the *home* is where the factory keeps what it makes
 (`.factory` in the project, or `FACTORY_HOME`):
 
-    bases/<fingerprint>/   quantised bases            store/<sha256>/   immutable versions
+    bases/<name>-<hash>/   quantised bases            store/<sha256>/   immutable versions
     data/<hash>/           built data sets            notes/<sha256>/   scorecards and reports of a version
     latest/<task>          the hash of its data set   answers/<hash>    what a base or a version answered
     runs/<name>/           training runs              registry/<task>.json   ordinals and aliases

@@ -20,7 +20,9 @@ import torch
 import yaml
 
 from factory.cli import main
+from factory.recipe import load
 from factory.verbs import answering
+from factory.verbs.train import prepare
 from tests.fakes.project import ROOT, write
 from tests.tiny_base import TINY
 
@@ -132,6 +134,26 @@ def test_the_same_training_twice_at_once_is_one_training(home: Path, undisturbed
     assert len(json.loads((home / "registry" / "summary.json").read_text())["versions"]) == 1
 
 
+def test_training_stops_by_tune_rows_and_never_sees_the_exam(
+    home: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another exam is another data set, and the same training: what is held out is the same, and so is the run."""
+    monkeypatch.setenv("FACTORY_HOME", str(home))
+    path = project / "adapters" / "summary" / "eval.jsonl"
+    before, made = path.read_text(), []
+    for exam in (before, "".join(before.splitlines(keepends=True)[:3])):
+        path.write_text(exam)
+        _, built, job = prepare(load("summary"), answering.loaded(TINY))
+        made.append((job.run, job.eval))
+        asked = {row.source for row in built.eval}
+        held_out = [answering.loaded(TINY).tokenizer.decode(example.input_ids) for example in job.eval]
+        assert len(held_out) == len(built.tune) > 0 and len(asked) == exam.count("\n")
+        assert all(any(row.source in text for row in built.tune) for text in held_out)
+        assert not any(source in text for source in asked for text in held_out)
+    assert made[0] == made[1]
+    path.write_text(before)
+
+
 def test_one_that_fails_is_named_and_the_others_are_registered(home: Path) -> None:
     code, result, said = factory(home, "task=broken,summary")
     assert code == 1 and "broken: the gradient is not finite at step 1: lower train.lr" in said
@@ -173,6 +195,7 @@ def _sha(home: Path, version: dict[str, Any]) -> str:
         (["task=summary", "sweep=data.near:0.5,0.6"], "only keys of lora and train"),
         (["task=summary", "sweep=lora.r:4,many lora.rank:1"], "lora.rank"),
         (["task=summary", "sweep=lora.r=4"], "is not key:value,value"),
+        (["task=summary", "sweep=lora.r:4,8", "data.tune_share=0"], "summary has no rows to tune on"),
     ],
 )
 def test_what_cannot_train_says_why(home: Path, words: list[str], said: str) -> None:
