@@ -22,6 +22,7 @@ from fakes.tokenizer import FakeTokenizer
 from factory import recipe as recipes
 from factory.data import bench, scaffold
 from factory.data.build import STEPS, Built, build, evals_of_others
+from factory.data.exam import edited, exam
 from factory.data.rows import Row
 from factory.data.steps import Count, Replier
 from factory.errors import FactoryError, InputError
@@ -169,6 +170,29 @@ def test_a_clock_that_jumps_back_makes_no_old_data_set_the_last(project: Path, m
         made.append(build(recipes.load("one"), FakeTokenizer()))
         assert evals_of_others(recipes.load("two"), [])["one"] == made[-1].eval
     assert made[0] == made[2] and made[0].eval != made[1].eval
+
+
+def test_what_an_exam_was_made_of_is_known_later(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaffold.new("one", "general")
+    train, own = (project / "adapters" / "one" / f"{part}.jsonl" for part in ("train", "eval"))
+    before, rows = train.read_text(), own.read_text()
+    noted = {"own": exam(recipes.load("one"))}
+    own.unlink()
+    noted["split off"] = exam(recipes.load("one"))
+    train.write_text(before + before.splitlines()[0] + "\n")
+    assert edited("one", noted["split off"]) == "train.jsonl changed since"
+    assert edited("one", noted["own"]) == "eval.jsonl changed since"
+    own.write_text(rows)
+    assert edited("one", noted["split off"]) == "eval.jsonl is new" and edited("one", noted["own"]) == ""
+    assert edited("one", None) == edited("gone", noted["own"]) == ""
+    (other := project / "elsewhere").mkdir()
+    write(other / "mine.jsonl", texts(3))
+    monkeypatch.chdir(other)
+    mine = exam(recipes.load("one", {"data.eval": "mine.jsonl"}))
+    monkeypatch.chdir(project)
+    assert edited("one", mine) == ""
+    write(other / "mine.jsonl", texts(4))
+    assert edited("one", mine) == "../../elsewhere/mine.jsonl changed since"
 
 
 def test_too_few_rows_to_spare_some_train_to_the_end_and_are_told_so(make: Make, folder: Path) -> None:

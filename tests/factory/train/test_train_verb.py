@@ -194,6 +194,7 @@ def _sha(home: Path, version: dict[str, Any]) -> str:
         (["task=summary,broken", "sweep=lora.r:4,8"], "sweep: varies one task at a time, not summary, broken"),
         (["task=summary", "sweep=data.near:0.5,0.6"], "only keys of lora and train"),
         (["task=summary", "sweep=lora.r:4,many lora.rank:1"], "lora.rank"),
+        (["task=summary", "lora.dropout=0.1", "lora.targets=[q_proj,embed_tokens]"], "embed_tokens is no linear layer"),
         (["task=summary", "sweep=lora.r=4"], "is not key:value,value"),
         (["task=summary", "sweep=lora.r:4,8", "data.tune_share=0"], "summary has no rows to tune on"),
     ],
