@@ -78,11 +78,15 @@ def _ready(folder: Path, name: str) -> Base:
                 f"base {label(name)} is not what it was when it was prepared ({earlier[:12]}, not "
                 f"{facts['fingerprint'][:12]}): remove {shown(folder)} to have it prepared anew"
             )
-        write_json(folder / "base.json", facts | {"also": now})
+        facts |= {"also": now}
+        write_json(folder / "base.json", facts)
+    if facts["name"] != name:  # its source was moved
+        facts |= {"name": name}
+        write_json(folder / "base.json", facts)
     base = read(folder, name)
     if facts.get("checked") != fit.CHECKED:
         _check_again(base)
-        write_json(folder / "base.json", json.loads((folder / "base.json").read_text()) | {"checked": fit.CHECKED})
+        write_json(folder / "base.json", facts | {"checked": fit.CHECKED})
     return base
 
 

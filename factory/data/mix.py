@@ -46,6 +46,11 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     if held and all(place < limit for place in places):
         raise InputError(Problem("no eval rows can be split off: the rows are too alike; name a file", key="data.eval"))
     work.split = [row for row, place in zip(held, places, strict=True) if place < limit]
+    if len(work.split) > 2 * data.eval_share * len(held) + 10:
+        work.notes.append(
+            f"{len(work.split)} of {len(held)} rows are set aside to grade on, for many of them are alike or of one "
+            "group and stay together: another data.salt draws anew, data.eval names a file of its own"
+        )
     work.evals = {**work.evals, work.recipe.task: work.split}
     yield from (row for row, place in zip(held, places, strict=True) if place >= limit)
 

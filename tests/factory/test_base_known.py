@@ -75,8 +75,8 @@ def test_a_folder_that_was_moved_is_the_same_base(own_home: Path, tmp_path: Path
     (tmp_path / "before").rename(tmp_path / "after")
     second = prepare(str(tmp_path / "after" / "mine"))
     assert (second.folder, second.fingerprint) == (first.folder, first.fingerprint)
-    assert base_of(first.name, first.fingerprint).folder == first.folder
     assert second.name == str(tmp_path / "after" / "mine")
+    assert base_of(first.name, first.fingerprint) == second, "versions name the old path and find the new one"
     changed(tmp_path / "after" / "mine" / "generation_config.json", eos_token_id=7)
     assert prepare(second.name).folder != first.folder, "another model is another base"
 

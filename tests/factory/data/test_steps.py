@@ -325,6 +325,13 @@ def test_rows_that_are_all_alike_cannot_be_split(run: Run) -> None:
         run(split, [row(f"Question {i}", f"l{i}", line=i, label=f"l{i}") for i in range(9)])
 
 
+def test_when_far_more_is_set_aside_than_was_asked_for_it_is_said(run: Run) -> None:
+    rows = [row(f"Question {i} of {i * 7}", line=i, thread=f"t{i % 3}") for i in range(90)]
+    _, work = run(split, rows, group="thread", eval_share=0.05)
+    assert len(work.split) >= 30 and [note for note in work.notes if note.startswith(f"{len(work.split)} of 90 rows")]
+    assert not run(split, rows, eval_share=0.3)[1].notes
+
+
 @pytest.mark.parametrize("step", [split, tune])
 def test_the_turns_of_one_conversation_stay_together(run: Run, step: Step) -> None:
     world = World(3)

@@ -152,6 +152,11 @@ def test_training_stops_by_tune_rows_and_never_sees_the_exam(
         assert not any(source in text for source in asked for text in held_out)
     assert made[0] == made[1]
     path.write_text(before)
+    prompt = project / "adapters" / "summary" / "prompt.md"
+    asked_before = prompt.read_text()
+    prompt.write_text("Say it in a line.")
+    assert prepare(load("summary"), answering.loaded(TINY))[2].run != made[0][0], "another prompt is another version"
+    prompt.write_text(asked_before)
 
 
 def test_one_that_fails_is_named_and_the_others_are_registered(home: Path) -> None:
