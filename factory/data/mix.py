@@ -17,7 +17,7 @@ from factory.data.filters import count_tokens, rules
 from factory.data.load import OWN_WORDS, load
 from factory.data.rows import Row
 from factory.data.steps import Replier, Work
-from factory.data.words import jaccard, shingles, words
+from factory.data.words import jaccard, normal, shingles, unshared
 from factory.errors import InputError, Problem
 from factory.strict import nearest
 
@@ -50,7 +50,10 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
             taken[name] += len(members)
             chosen.update(members)
     if held and not chosen:
-        raise InputError(Problem("no eval rows can be split off: the rows are too alike; name a file", key="data.eval"))
+        why = "the rows are too alike; name a file"
+        if not wanted:
+            why = "each label has one row; write more rows a label, or name a file of other rows with these labels"
+        raise InputError(Problem(f"no eval rows can be split off: {why}", key="data.eval"))
     work.split = [row for i, row in enumerate(held) if i in chosen]
     work.evals = {**work.evals, work.recipe.task: work.split}
     yield from (row for i, row in enumerate(held) if i not in chosen)
@@ -131,8 +134,9 @@ def _groups(rows: list[Row], key: str, threshold: float) -> list[int]:
 
     named: dict[str, int] = {}
     index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
-    texts = [" ".join(words(asked(row))) for row in rows]
+    texts = unshared([normal(asked(row)) for row in rows])
     for i, row in enumerate(rows):
+        parent[find(i)] = find(named.setdefault(f"{row.file}:{row.line}", i))  # turns of one conversation
         if key and row.meta.get(key) is not None:
             parent[find(i)] = find(named.setdefault(str(row.meta[key]), i))
         own = shingles(texts[i].split())

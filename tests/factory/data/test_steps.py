@@ -168,7 +168,7 @@ def copies_and_misses() -> tuple[list[Row], list[Row], list[Row]]:
             lambda: world.said([*tokens[:k], *tokens[k + 1 :]]),
             lambda: world.said([*tokens[:k], *world.text(2), *tokens[k:]]),
             lambda: world.said([*world.text(6), *tokens]),
-            lambda: world.said([*tokens, *world.text(12)]),
+            lambda: world.said([*tokens[:60], *world.text(12), *tokens[60:]]),
             lambda: world.said([*tokens[30:60], *tokens[:30], *tokens[60:]]),
         ]
         return ways[i % len(ways)]()
@@ -213,6 +213,7 @@ def test_planted_near_copies_are_found_and_near_misses_are_not(run: Run) -> None
 
 def test_near_leaves_other_labels_questions_and_answers_alone(run: Run) -> None:
     text = World(3).said(World(3).text(40))
+    asked = World(4).said(World(4).text(40))
     long = "I am a helper for all those who write letters and read them in this house, day and night, every week."
     rows = [
         row(text + " now", "a", 1, label="a"),
@@ -220,8 +221,8 @@ def test_near_leaves_other_labels_questions_and_answers_alone(run: Run) -> None:
         row(text + " soon", "a", 3, label="a"),
         row("Who are you?", long, 4),
         row("What are you called?", long, 5),
-        row(text, "It is at noon in the hall, come early.", 6),
-        row(text, "Nothing of this is of any interest to me.", 7),
+        row(asked, "It is at noon in the hall, come early.", 6),
+        row(asked, "Nothing of this is of any interest to me.", 7),
     ]
     kept, work = run(near, rows)
     assert [r.line for r in kept] == [1, 2, 4, 5, 6, 7]
@@ -377,7 +378,7 @@ def test_words() -> None:
         "文",
         "字",
     ]
-    assert normal("…") == "…" and normal(" A–b ") == "a b"
+    assert normal("…") == "…" and normal(" Ab–cd ") == "ab cd"
     assert shingles(["a", "b"]) == {"a b"} and len(shingles(list("abcdefg"))) == 3
 
 
