@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from factory.data.label import alike, visible
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
 from factory.strict import Layer, Strict, check, leaves, merge, nearest, overrides, read_yaml
@@ -214,6 +215,10 @@ class Recipe(Strict):
     def _distinct(cls, labels: list[str]) -> list[str]:
         if len(set(labels)) < len(labels):
             raise ValueError("a label is given twice")
+        if unclear := [g for g in alike(labels) if len({label.casefold() for label in g}) < len(g)]:
+            raise ValueError(f"these labels look the same: {', '.join(map(visible, unclear[0]))}")
+        if bad := [label for label in labels if label != label.strip()]:
+            raise ValueError(f"space around the label {visible(bad[0])}")
         return labels
 
     def system_prompt(self) -> str:

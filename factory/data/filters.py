@@ -9,10 +9,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from factory import control
 from factory.data.rows import Row, one_line
 from factory.data.steps import Work
-from factory.data.words import normal, words
+from factory.data.words import words
 from factory.errors import InputError, Problem
+from factory.train.tokens import prompt_text
 
 STEP = "rules"
 BATCH = 512
@@ -46,13 +48,13 @@ _REFUSAL = re.compile(
 
 def rules(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     """Drops rows that are empty, refuse, echo, repeat, lack the required form, or leave nothing to learn."""
-    required = _required(work.recipe.data.require)
+    required, tokens = _required(work.recipe.data.require), control.tokens(work.tokenizer)
     excluded = [word.casefold() for word in work.recipe.data.exclude]
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
         sound = []
         for row in batch:
-            if reason := _reason(row, work, required, excluded):
+            if reason := _reason(row, work, required, excluded) or _control(row, work, tokens):
                 work.drop(row, STEP, reason)
             else:
                 sound.append(row)
@@ -67,6 +69,11 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
     answer, data = row.answer, work.recipe.data
     if not answer.strip():
         return "the answer is empty"
+    if not row.turns and not work.prompt:
+        return (
+            "there is no question before it, and the task has no prompt (write one into prompt.md, such as "
+            f"'Go on.', or make questions: factory data task={work.recipe.task} synth=from-documents)"
+        )
     if any(m["role"] == "user" and not m["content"].strip() for m in row.messages):
         return "a question is empty"
     if row.meta.get("desirable") is False:
@@ -88,16 +95,29 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
     return _form(row, answer)
 
 
+def _control(row: Row, work: Work, tokens: frozenset[str]) -> str:
+    """An answer may not hold control tokens; in what others wrote they are counted, and read as plain text."""
+    if found := control.first_in(row.answer, tokens):
+        return f"the answer holds a control token of the base: {found}"
+    work.controlled += any(control.first_in(m["content"], tokens) for m in row.turns)
+    return ""
+
+
 def _form(row: Row, answer: str) -> str:
     """Echoes and loops. Short answers are spared: a greeting may answer a greeting."""
     said = words(answer)
-    if len(said) >= 4 and row.turns and normal(answer) == normal(row.turns[-1]["content"]):
+    if len(said) >= 4 and row.turns and _last_words(answer) == _last_words(row.turns[-1]["content"]):
         return "the answer echoes the question"
     if len(said) >= 30:
         runs = [tuple(said[i : i + 5]) for i in range(len(said) - 4)]
         if len(set(runs)) < 0.4 * len(runs):
             return "the answer repeats itself"
     return ""
+
+
+def _last_words(text: str) -> str:
+    """A text but for its layout. Case and punctuation count: to set them right may be the task."""
+    return " ".join(text.split())
 
 
 def _length(row: Row, work: Work) -> str:
@@ -115,11 +135,7 @@ def count_tokens(rows: list[Row], tokenizer: Any, prompt: str) -> Iterator[tuple
     rendered: list[tuple[Row, str]] = []
     for row in rows:
         try:
-            turns = list(row.with_system(prompt).turns)
-            text = tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=False, enable_thinking=False
-            )
-            rendered.append((row, text))
+            rendered.append((row, prompt_text(tokenizer, row.with_system(prompt).turns)))
         except Exception as error:  # templates are programs of others: they raise what they like
             yield row, f"the base's chat template refuses it: {str(error).splitlines()[0] if str(error) else 'error'}"
     if not rendered:

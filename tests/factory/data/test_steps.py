@@ -61,7 +61,7 @@ LOOP = "the same thing again and " * 20
         (row("a", "I must decline."), {}, "the answer refuses"),
         (row("a", "Es tut mir leid, aber dabei kann ich nicht helfen."), {}, "the answer refuses"),
         (row("a", "对不起，我无法回答您的问题。"), {}, "the answer refuses"),
-        (row("Say this word by word!", "say this, word by word"), {}, "the answer echoes the question"),
+        (row("Say this  word by word!", "Say this word by word!"), {}, "the answer echoes the question"),
         (row("a", LOOP), {}, "the answer repeats itself"),
         (row("a", "my SECRET is"), {"exclude": ["secret"]}, "contains the excluded 'secret'"),
         (row("a", "no json"), {"require": "json"}, "the answer is not JSON"),
@@ -69,15 +69,15 @@ LOOP = "the same thing again and " * 20
         (row("a", "maybe"), {"labels": ["yes", "no"]}, "the label is outside the set"),
         (row("a", "one two three"), {"answer_tokens": (1, 2)}, "the answer's length is outside 1–2 tokens"),
         (row("a " * 60, "b"), {"max_length": 60}, "no token to learn is left within train.max_length=60"),
-        (Row(({"role": "assistant", "content": "b"},), {}, "f", 1), {}, "the base's chat template refuses it"),
+        (Row(({"role": "assistant", "content": "b"},), {}, "f", 1), {}, "there is no question before it"),
     ],
 )
 def test_rules_drop_with_a_reason(run: Run, bad: Row, settings: dict[str, Any], reason: str) -> None:
     good = row("Is it so?", {"json": "{}", r"\d+": "12"}.get(settings.get("require", ""), "yes"))
-    if "template" in reason:
+    if "no question" in reason:
         settings = {"max_length": 500}
     kept, work = run(rules, [good, bad, good], **settings)
-    if "template" in reason:  # a task's prompt gives the template a message to begin with
+    if "no question" in reason:  # a task's prompt gives the template a message to begin with
         assert len(kept) == 3
         work.prompt = ""
         kept = list(rules([good, bad, good], work))
