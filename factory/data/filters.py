@@ -71,8 +71,8 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
         return "the answer is empty"
     if not row.turns and not work.prompt:
         return (
-            "there is no question before it, and the task has no prompt (write one into prompt.md, such as "
-            f"'Go on.', or make questions: factory data task={work.recipe.task} synth=from-documents)"
+            "there is no question before it, and the task has no prompt (write one into prompt.md, such as 'Go on.', "
+            "or make questions of the texts with synth=from-documents)"
         )
     if any(m["role"] == "user" and not m["content"].strip() for m in row.messages):
         return "a question is empty"

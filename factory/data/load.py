@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -172,9 +173,9 @@ def _unwrapped(rows: Iterator[Record], data: Data, info: Read) -> Iterator[Recor
     if alone and first.value is not None and not candidates(_understood(first.value, data)):
         [(key, found)] = lists.items()
         info.notes.append(f"{info.file} is one object: the {len(found):,} rows under its {key!r} are read")
-        for item in found:
+        for number, item in enumerate(found, 1):
             fault = "" if isinstance(item, dict) else f"is {named(item)}, not an object"
-            yield Record(first.file, first.line, None if fault else item, fault, printable(str(item)))
+            yield Record(first.file, number, None if fault else item, fault, printable(str(item)))
         return
     yield from itertools.chain([first] if second is None else [first, second], rows)
 
@@ -223,9 +224,11 @@ def _ways(value: dict[str, Any]) -> str:
         texts |= {key: len(item)} if isinstance(item, str) else {}
     labels = [key for key, item in value.items() if any(word in key.casefold() for word in ("label", "class", "categ"))]
     one, two = [*texts, "…", "…"][:2]
+    ways = {"prompt": one, "completion": two}
     if labels and (said := max((k for k in texts if k not in labels), key=texts.__getitem__, default="")):
-        return f"name them, as in data.columns.text={said} data.columns.label={labels[0]}"
-    return f"name them, as in data.columns.prompt={one} data.columns.completion={two} (or text and label)"
+        ways = {"text": said, "label": labels[0]}
+    told = " ".join(shlex.quote(f"data.columns.{ours}={theirs}") for ours, theirs in ways.items())
+    return f"name them, as in {told}{' (or text and label)' if 'prompt' in ways else ''}"
 
 
 def _unclear(record: Record, what: str, names: list[str]) -> Problem:
