@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from factory import control
+from factory.data.refusals import REFUSAL
 from factory.data.rows import Row, one_line
 from factory.data.steps import Work
 from factory.data.words import words
@@ -18,32 +19,6 @@ from factory.train.tokens import prompt_text
 
 STEP = "rules"
 BATCH = 512
-_CANNOT = r"\bi(?:['’]m| am|) (?:can['’]?t|can ?not|won['’]?t|will not|unable|not able|not capable|not allowed)\b"
-_DO_NOT = rf"(?:{_CANNOT}|\bi do(?:n['’]t| not)\b)"
-_AI = r"(?:(?:ai|artificial intelligence)(?: language)?|(?:large )?language)(?: model| assistant)?\b"
-_MADE = r"(?: (?:created|developed|trained|made) by [^.!?,]{1,30})?"
-_REFUSAL = re.compile(
-    r"\s*(?:"
-    + "|".join(
-        (
-            r"(?:i['’]?m|i am|we['’]?re)(?: very| so| really)? sorry\b.{0,60}?\b"
-            r"(?:can['’]?t|cannot|do(?:n['’]t| not)|unable|not able)\b",
-            rf"i(?:['’]m| am) afraid(?: that)? {_CANNOT}",
-            rf"(?:sorry|unfortunately|i apologi[sz]e|my apologies|i regret)\b.{{0,40}}?{_DO_NOT}",
-            rf"{_CANNOT}(?: to)?(?: be able to)? (?:help|assist|comply|fulfil|answer|do (?:that|this|so)|engage in|"
-            r"(?:provide|create|generate|write|discuss|share) (?:that|this|such|any|content|instructions|information))",
-            r"i (?:must|have to) (?:decline|refuse)|i do(?:n['’]t| not) have the (?:ability|capability)",
-            rf"as an? {_AI}{_MADE},? {_DO_NOT}",
-            rf"i(?:['’]m| am) (?:just|only) an? {_AI}[^.!?]{{0,30}}?{_CANNOT}",
-            r"(?:很?抱歉|对不起|不好意思).{0,12}?(?:无法|不能|不会)",
-            r"作为(?:一个|一名)?(?:ai|人工智能|大型)?(?:语言)?模型，?我(?:无法|不能|没有)",
-            r"es tut mir (?:sehr )?leid.{0,20}?\bkann\b.{0,40}?\bnicht\b|lo siento.{0,20}?\bno puedo\b",
-            r"(?:je suis )?désolée?\b.{0,20}?\bje ne peux pas\b",
-        )
-    )
-    + ")",
-    re.IGNORECASE,
-)
 
 
 def rules(rows: Iterable[Row], work: Work) -> Iterator[Row]:
@@ -90,7 +65,7 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
         return "the answer is not JSON"
     if required and not required.fullmatch(answer):
         return "the answer lacks the required form"
-    if not data.refusals and _REFUSAL.match(answer):
+    if not data.refusals and REFUSAL.match(answer):
         return "the answer refuses"
     return _form(row, answer)
 
