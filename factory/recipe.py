@@ -215,7 +215,7 @@ class Recipe(Strict):
     def _distinct(cls, labels: list[str]) -> list[str]:
         if len(set(labels)) < len(labels):
             raise ValueError("a label is given twice")
-        if unclear := [g for g in alike(labels) if len({label.casefold() for label in g}) < len(g)]:
+        if unclear := alike(labels, case=False):  # of two that differ in case, whoever lists both has said so
             raise ValueError(f"these labels look the same: {', '.join(map(visible, unclear[0]))}")
         if bad := [label for label in labels if label != label.strip()]:
             raise ValueError(f"space around the label {visible(bad[0])}")

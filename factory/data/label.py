@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 SHOWN = 10
 
 
-def folded(label: str) -> str:
-    """The one form of all labels that look alike."""
-    kept = (c for c in unicodedata.normalize("NFKC", label) if c == "\u200d" or not _unseen(c))
-    return " ".join("".join(kept).casefold().split())
+def folded(label: str, case: bool = True) -> str:
+    """The one form of all labels that look alike; without `case`, of those that look the same."""
+    kept = "".join(c for c in unicodedata.normalize("NFKC", label) if c == "\u200d" or not _unseen(c))
+    return " ".join((kept.casefold() if case else kept).split())
 
 
 def visible(label: str) -> str:
@@ -39,11 +39,11 @@ def visible(label: str) -> str:
     return f"'{''.join(shown)}'"
 
 
-def alike(labels: Iterable[str]) -> list[list[str]]:
-    """The groups of different labels that look alike."""
+def alike(labels: Iterable[str], case: bool = True) -> list[list[str]]:
+    """The groups of different labels that look alike; without `case`, that look the same."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for label in dict.fromkeys(labels):
-        groups[folded(label)].append(label)
+        groups[folded(label, case)].append(label)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -20,7 +20,7 @@ _MARKED = [  # ChatML, Llama 3, Gemma, Phi and Zephyr
     re.compile(r"<\|(system|user|assistant|tool)\|>\n?"),
 ]
 _WRITTEN = [  # in plain words, as people write a conversation too
-    re.compile(r"(?:^|\n)### ?(Human|User|Assistant|System|Bot): ?"),
+    re.compile(r"\s*### ?(Human|User|Assistant|System|Bot): ?"),
     re.compile(r"(?:^|\n\n)(Human|User|Assistant|System): ?"),
 ]
 _INST = re.compile(r"\[INST\](.*?)\[/INST\](.*?)(?=(?:<s>)?\s*\[INST\]|\s*$)", re.S)
