@@ -29,6 +29,7 @@ SHOWN = 20  # problems listed in one error
 OWN_WORDS = "{{base}}"  # as a row's whole answer: the base's own is put in later (mix.own_words)
 KNOWN = frozenset().union(*(form.known for form in FORMATS.values()))
 MISSING = object()
+_BESIDE = re.compile(r"label|class|categ|^role$", re.I)  # columns that a text alone has no use for
 _SLOT = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
 
@@ -208,6 +209,8 @@ def _format(record: Record, value: dict[str, Any], columns: dict[str, str], info
         raise InputError(_unclear(record, f"fits the formats {' and '.join(found)}", found))
     if not found:
         raise Fault(f"its keys ({', '.join(list(value)[:8]) or 'none'}) are of no known format: {_ways(value)}")
+    if found == ["text"] and not columns and (odd := [key for key in value if _BESIDE.search(key)]):
+        raise Fault(f"has a text and {', '.join(odd)}, which nothing reads: {_ways(value)}, or set data.format=text")
     if info.format and found[0] != info.format:
         raise InputError(
             _unclear(record, f"is {found[0]}, the rows before it are {info.format}", [info.format, *found])
