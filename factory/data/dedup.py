@@ -109,13 +109,14 @@ def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 
 def same_question(a: Row, b: Row) -> bool:
     """Whether two questions of one normal form are one. Their case counts where the answers differ in more than layout,
-    unless it is only that somebody writes without capitals, or begins with one."""
+    unless it is only that somebody writes without capitals, in capitals, or begins with one."""
     if words(a.answer, fold=False) == words(b.answer, fold=False):
         return True
     one, two = words(a.source, fold=False), words(b.source, fold=False)
     if "label" in a.meta and "label" in b.meta:
         return one == two
-    return one[1:] == two[1:] or [w.lower() for w in one] == two or one == [w.lower() for w in two]
+    plain = ([w.lower() for w in one], [w.upper() for w in one])
+    return one[1:] == two[1:] or two in plain or one in ([w.lower() for w in two], [w.upper() for w in two])
 
 
 def contradict(a: Row, b: Row) -> bool:
@@ -140,6 +141,8 @@ def differ(a: Row, one: Said, b: Row, two: Said) -> bool:
     short question another one)."""
     labelled = "label" in a.meta or "label" in b.meta
     if a.answer != b.answer if labelled else otherwise(one.answer, two.answer):
+        return True
+    if one.question == two.question and not same_question(a, b):
         return True
     asked, asked_too = one.question.split(), two.question.split()
     if _signs(asked) != _signs(asked_too):

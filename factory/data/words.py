@@ -28,7 +28,7 @@ _WORD = regex.compile(
     | [[\p{{L}}\p{{N}}]--[{SPACELESS}]][[\p{{L}}\p{{N}}\p{{M}}\u200c\u200d]--[{SPACELESS}]]*
     | \p{{M}}+
     | [[\p{{S}}*/%#@&\\()\[\]{{}}§‰]--[`´¨¸¯˚]](?:\u200d\p{{S}}|[\U000e0020-\U000e007f])*
-    | (?<=[\d)\]}}][ ]?)- | -(?=[ ]?[\d(\[{{.]) | (?<=(?<!\w)\w[ ]?)-(?=[ ]?\w(?!\w)) | (?<=\w)-- | --(?=\w)
+    | (?<=[\d)\]}}]\s*)- | -(?=\s*[\d(\[{{.]) | (?<=(?<!\w)\w\s*)-(?=\s*\w(?!\w)) | (?<=\w)-- | --(?=\w)
     | !(?=[\w=(\[]) | (?<=\d)! | (?<=[\[(]): | :(?=[\])]) | (?<![\w.,])[.,](?=\d) | (?<=\w)_(?=\w) | __
     """,
     regex.VERBOSE | regex.VERSION1,
@@ -78,7 +78,7 @@ def _beginnings(texts: list[str]) -> list[int]:
     order = sorted(range(len(texts)), key=texts.__getitem__)
     limit = max(3, COMMON * len(texts))
     found = [0] * len(texts)
-    ranges = [(0, len(order))] if texts else []
+    ranges = [(0, len(order))] if len(texts) > limit else []
     while ranges:
         low, high = ranges.pop()
         one, two = (f"{texts[order[i]]} " for i in (low, high - 1))
