@@ -91,21 +91,25 @@ def test_a_base_is_loaded_once_whatever_it_is_called() -> None:
     assert answering.loaded(os.path.relpath(TINY)) is answering.loaded(TINY)
 
 
-def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
-    """The first process dies, this one goes on; nothing of either is in the version, only the seed."""
+def test_stopped_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
+    """The first process is asked to end, the second dies, this one goes on; nothing of them is in the version, only the
+    seed."""
     environment = {**os.environ, "FACTORY_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with open(home / "said", "w") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "factory.cli", "train", "task=summary", *SMALL],
-            env=environment, stdout=said, stderr=said,
-        )  # fmt: skip
-    deadline = time.monotonic() + 400
-    while sum(path.read_text().count("\n") for path in home.glob("runs/*/metrics.jsonl")) < 4:
-        assert process.poll() is None and time.monotonic() < deadline, (home / "said").read_text()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (home / "store").exists()
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        with open(home / "said", "w") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "factory.cli", "train", "task=summary", *SMALL],
+                env=environment, stdout=said, stderr=said,
+            )  # fmt: skip
+        deadline = time.monotonic() + 400
+        while sum(path.read_text().count("\n") for path in home.glob("runs/*/metrics.jsonl")) < 4:
+            assert process.poll() is None and time.monotonic() < deadline, (home / "said").read_text()
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == code
+        told = (home / "said").read_text()
+        assert ("factory: interrupted" in told) == (number == signal.SIGTERM) and "Traceback" not in told
+        assert not (home / "store").exists()
     code, result, problem = factory(home, "task=summary")
     assert code == 0, problem
     made = result["versions"][0]
