@@ -1,8 +1,8 @@
 """`factory VERB key=value … [--json]`: reads the command line, runs one verb, turns errors into exit codes.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 the gate said no, 130 interrupted. Progress and messages go to
-stderr; `--json` prints one JSON object to stdout and nothing else, also when only some of the work failed. A verb's
-module is imported only when it runs.
+Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 the gate said no, 130 interrupted (143 by SIGTERM). Progress and
+messages go to stderr; `--json` prints one JSON object to stdout and nothing else, also when only some of the work
+failed. A verb's module is imported only when it runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -64,9 +65,9 @@ def main(argv: list[str] | None = None) -> int:
             _print(error.result)
         print(f"factory: {error}" if "\n" not in str(error) else f"factory: several problems\n{error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("factory: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return 128 + getattr(stopped, "number", signal.SIGINT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

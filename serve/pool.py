@@ -12,7 +12,9 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
+from factory import control
 from factory.base.build import Base
 from serve.engine import Engine, EngineError, Runs
 from serve.fair import Admission
@@ -47,12 +49,19 @@ class Pool:
         self.base, self.size = base, size
         self.name = base.label
         self.tools = bool(tool_parser(base))  # whether its engines know the tool calls that it writes
+        self.control = control.tokens_of(base.folder)
         self.wanted: dict[str, Path] = {}
         self.replicas = [
             Replica(Engine(launch(base, size, self.name, folder / f"engine-{self.name}-{number}.log")))
             for number in range(replicas)
         ]
         self._keepers: list[asyncio.Task[None]] = []
+
+    def harmless(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A request without control tokens in its messages: what users wrote is text, as in training."""
+        if not isinstance(messages := request.get("messages"), list):
+            return request
+        return {**request, "messages": control.harmless_turns(messages, self.control)}
 
     async def start(self, tell: Callable[[str], None]) -> None:
         """Start all replicas, then watch over them. EngineError if one does not start."""

@@ -21,6 +21,7 @@ from typing import Any
 from factory.data.decontaminate import decontaminate
 from factory.data.dedup import exact, near, semantic
 from factory.data.filters import count_tokens, rules
+from factory.data.label import labels, settled
 from factory.data.load import Read, load
 from factory.data.manifest import manifest
 from factory.data.mix import mix, own_words, split, tune
@@ -36,6 +37,7 @@ from factory.recipe import load as load_recipe
 VERSION = 4  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
+    "labels": labels,
     "rules": rules,
     "exact": exact,
     "near": near,
@@ -96,8 +98,8 @@ def build(
         for left in folder.parent.glob(f".{folder.name[:24]}.*"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
         if not folder.exists():
-            labels = frozenset(recipe.labels)
-            work = Work(recipe, tokenizer, recipe.system_prompt(), labels, progress, base, dict(others), notes=notes)
+            listed = frozenset(recipe.labels)
+            work = Work(recipe, tokenizer, recipe.system_prompt(), listed, progress, base, dict(others), notes=notes)
             train, evals, told = run(work)
             told = {"hash": key, "task": recipe.task, "version": VERSION, "made": time.time(), **told}
 
@@ -145,6 +147,7 @@ def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
     """The steps that the recipe asks for, in order."""
     data = recipe.data
     off = {
+        "labels": recipe.kind != "classification",
         "near": not data.near,
         "semantic": not data.encoder,
         "split": not split_off,
@@ -201,6 +204,8 @@ def latest(task: str) -> Path | None:
 
 def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
     """Eval rows stay as they are: only those without an answer, or with a label outside the set, cannot be graded."""
+    if work.recipe.kind == "classification":
+        rows = settled(rows, work, "data.eval")
     held = []
     for row in rows:
         if not row.answer.strip():

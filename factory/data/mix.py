@@ -17,7 +17,7 @@ from factory.data.filters import count_tokens, rules, too_long
 from factory.data.load import OWN_WORDS, load
 from factory.data.rows import Row
 from factory.data.steps import Replier, Work
-from factory.data.words import jaccard, shingles, words
+from factory.data.words import jaccard, normal, shingles, unshared
 from factory.errors import InputError, Problem
 from factory.strict import nearest
 
@@ -41,7 +41,7 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
         raise InputError(
             Problem("each label has one row, so none is left to grade on: add rows, or name a file", key="data.eval")
         )
-    places = [_place(said, f"eval:{data.salt}") for said in _sides(held, data.group, data.near or 0.7)]
+    places = [_place(said, f"eval:{data.salt}") for said in sides(held, data.group, data.near or 0.7)]
     limit = max(data.eval_share, min(places, default=0) + 2**-48)
     if held and all(place < limit for place in places):
         raise InputError(Problem("no eval rows can be split off: the rows are too alike; name a file", key="data.eval"))
@@ -129,15 +129,14 @@ def _group(row: Row, key: str) -> str:
     return str(row.meta[key]) if key and row.meta.get(key) is not None else ""
 
 
-def _sides(rows: list[Row], key: str, threshold: float) -> list[str]:
+def sides(rows: list[Row], key: str, threshold: float) -> list[str]:
     """For each row the text whose hash decides: its group, else the question that its conversation begins with, or that
     of the first row which it nearly copies."""
     index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
-    texts: list[str] = []
+    texts = unshared([normal(asked(row)) for row in rows])
     said: list[str] = []
     lines: dict[tuple[str, int], str] = {}  # rows of one line are turns of one conversation
     for i, row in enumerate(rows):
-        texts.append(" ".join(words(asked(row))))
         own = shingles(texts[i].split())
         found = RMinHash.from_token_sets([own], PERMUTATIONS, SEED)[0]
         alike = (n for n in sorted(index.query(found)) if jaccard(own, shingles(texts[n].split())) >= threshold)

@@ -59,6 +59,10 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
     if rows["split"]:
         found.append(f"  {'split':<14}{rows['split']:,} rows set aside to grade on")
     found.append(f"  tokens: {tokens['answer']:,} to learn, {tokens['prompt']:,} in prompts")
+    if (turns := m["turns"])["answers"] > turns["learned"]:
+        which = f"; {turns['marked']:,} are marked not to be" if turns["marked"] else ""
+        more = "" if turns["marked"] else " (the last of each; data.learn=all learns every one)"
+        found.append(f"  turns: {turns['learned']:,} of {turns['answers']:,} answers are learned{which}{more}")
     if m["labels"]:
         counts = Counter(row.answer for row in built.train if not row.meta.get("replay"))
         thin = min(m["labels"], key=lambda label: counts[label])
@@ -70,7 +74,9 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
     if m["conflicts"]["count"]:
         found.append(f"  same question, different answers: {m['conflicts']['count']:,}, kept; see the report")
     found += [f"  note: {note}" for note in m["notes"]]
-    return [*found, f"  report: {shown(path)}"] if path else found
+    if path:
+        found.append(f"  report: {shown(path)}")
+    return [*found, f"  next: {m['next']}"] if m["next"] else found
 
 
 def _share(part: float, whole: float) -> str:

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from factory import answers
 from factory.base.build import Base, base_of, load_model, load_tokenizer, prepare
 from factory.data.build import Built, build
 from factory.data.rows import Row
 from factory.data.steps import Replier
+from factory.errors import FactoryError, InputError
 from factory.home import digest, home, locked, write_json
 from factory.recipe import Recipe
 from factory.registry.store import Facts, Version
@@ -63,6 +64,27 @@ def forget() -> None:
     gc.collect()
     if sys.platform == "linux":  # glibc keeps what was freed, gigabytes after a training
         ctypes.CDLL(None).malloc_trim(0)
+
+
+T = TypeVar("T")
+
+
+def every(recipes: Sequence[Recipe], do: Callable[[Recipe], T]) -> tuple[list[T], FactoryError | None]:
+    """What `do` makes of each recipe, and one error that names every task that failed, each with its own reasons."""
+    found: list[T] = []
+    failed: list[tuple[str, FactoryError]] = []
+    for recipe in recipes:
+        try:
+            found.append(do(recipe))
+        except FactoryError as error:
+            failed.append((recipe.task, error))
+    if len(recipes) == 1 and failed:
+        return found, failed[0][1]
+    told = [f"{task}: {line}" for task, error in failed for line in str(error).splitlines()]
+    if not failed:
+        return found, None
+    wrong = all(isinstance(error, InputError) for _, error in failed)
+    return found, InputError(*told) if wrong else FactoryError("\n".join(told))
 
 
 def dataset(recipe: Recipe) -> Built:

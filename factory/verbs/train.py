@@ -27,7 +27,7 @@ from factory.train.fused.lora import alone
 from factory.train.lora import untrainable
 from factory.train.tokens import encode_all
 from factory.train.trained import Trained
-from factory.verbs.answering import Loaded, dataset, loaded, of_base
+from factory.verbs.answering import Loaded, dataset, every, loaded, of_base
 from factory.verbs.grade import gate_of, grade_version
 
 
@@ -49,13 +49,13 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         from factory.verbs.sweep import sweep
 
         return sweep(wanted, arguments["sweep"], changes, quiet)
-    for recipe in wanted:
-        rubrics.load(recipe.rubric)
+    ready, error = every(wanted, _ready)
+    if error:  # before anything is trained
+        raise error
     made: list[dict[str, Any]] = []
     failed: list[Failed] = []
-    names = {recipe.base: loaded(recipe.base).base.name for recipe in wanted}  # a folder may be written in many ways
-    for name in dict.fromkeys(names.values()):
-        prepared = [prepare(recipe, loaded(name)) for recipe in wanted if names[recipe.base] == name]
+    for name in dict.fromkeys(on.base.name for on, _ in ready):  # a base may be written in many ways
+        prepared = [one for on, one in ready if on.base.name == name]
         for (recipe, built, _), result in zip(prepared, _fit(loaded(name), prepared), strict=True):
             if isinstance(result, Failed):
                 failed.append(result)
@@ -64,6 +64,12 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     if failed:
         raise SomeFailed(made, failed)
     return {"versions": made}
+
+
+def _ready(recipe: Recipe) -> tuple[Loaded, tuple[Recipe, Built, Job]]:
+    rubrics.load(recipe.rubric)
+    on = loaded(recipe.base)
+    return on, prepare(recipe, on)
 
 
 def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:

@@ -41,6 +41,7 @@ def read(path: Path, **settings: Any) -> tuple[list[Row], list[Dropped], Read]:
         ("preference.json", "preference", 1, 0),
         ("kto.jsonl", "kto", 2, 0),
         ("seeds.jsonl", "seeds", 2, 0),
+        ("choice.jsonl", "choice", 2, 0),
     ],
 )
 def test_each_fixture_is_recognised(file: str, name: str, kept: int, dropped: int) -> None:
@@ -184,21 +185,21 @@ def test_ambiguous_and_mixed_files_are_errors_that_show_the_row(tmp_path: Path) 
 
 def test_columns_settle_it(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    path.write_text("frage,antwort,text\nWie geht es?,Gut.,x\n")
+    path.write_text("was,darauf,text\nWie geht es?,Gut.,x\n")
     with pytest.raises(InputError, match="keys"):
-        read(path, columns={"prompt": "frage"})
-    rows, _, info = read(path, columns={"prompt": "frage", "completion": "antwort"})
+        read(path, columns={"prompt": "was"})
+    rows, _, info = read(path, columns={"prompt": "was", "completion": "darauf"})
     assert (rows[0].source, rows[0].answer, info.format) == ("Wie geht es?", "Gut.", "completion")
-    path.write_text("sentence,label\nIt rains.,1\n")  # a label is not lost because only the text had to be named
-    rows, _, info = read(path, columns={"text": "sentence"})
+    path.write_text("said,label\nIt rains.,1\n")  # a label is not lost because only the text had to be named
+    rows, _, info = read(path, columns={"text": "said"})
     assert (rows[0].source, rows[0].answer, info.format) == ("It rains.", "1", "label")
-    path.write_text("instruction,context,response\nTurn it.,left,right\n")
-    rows, _, info = read(path, columns={"input": "context", "output": "response"})
+    path.write_text("instruction,where,done\nTurn it.,left,right\n")
+    rows, _, info = read(path, columns={"input": "where", "output": "done"})
     assert (rows[0].source, rows[0].answer, info.format) == ("Turn it.\n\nleft", "right", "alpaca")
     with pytest.raises(InputError, match=r"of no known format: name them, as in data.columns.prompt=instruction"):
         read(path)
     with pytest.raises(InputError, match=r"data.columns.promt: no format has the key 'promt'; did you mean prompt\?"):
-        read(path, columns={"promt": "frage"})
+        read(path, columns={"promt": "was"})
     with pytest.raises(InputError, match=r"no format 'alpacca'; did you mean alpaca\?"):
         read(path, format="alpacca")
 

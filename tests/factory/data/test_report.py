@@ -23,7 +23,7 @@ def built(make: Callable[..., Recipe], folder: Path) -> Built:
     things, colours = ["boats", "trees", "clocks", "birds", "lamps", "roads"], ["old", "new", "red"]
 
     def text(i: int) -> str:
-        return f"The {things[i % 6]} of number {i * i} are {colours[i % 3]} {HOSTILE if i % 50 == 3 else ''}"
+        return f"The {things[i % 6]} of number {i * i} are {colours[i % 3]} {HOSTILE if i % 5 == 3 else ''}"
 
     rows: list[dict[str, Any]] = [{"text": text(i), "label": things[i % 6]} for i in range(240)]
     rows += [
@@ -74,7 +74,8 @@ def test_the_lines_for_the_terminal(built: Built) -> None:
         "trial: {} rows to train on, {} to tune on, {} to grade on; {} dropped of 244 read".format(*n)
     )
     assert any("1 the answer is empty" in line or "1 a question is empty" in line for line in told)
-    assert told[-1] == "  report: report.html"
+    assert told[-2] == "  report: report.html"
+    assert told[-1].startswith("  next: mend ") and told[-1].endswith("train.jsonl:244: text is null, not text")
 
 
 def test_a_handful_of_rows_has_a_report_too(make: Callable[..., Recipe], folder: Path) -> None:

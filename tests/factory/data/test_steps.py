@@ -60,9 +60,18 @@ LOOP = "the same thing again and " * 20
         (row("a", "I’m not able to help with that."), {}, "the answer refuses"),
         (row("a", "I'm afraid I can't do that."), {}, "the answer refuses"),
         (row("a", "I must decline."), {}, "the answer refuses"),
+        (row("a", "I'm sorry, but I can't assist with that request."), {}, "the answer refuses"),
+        (row("a", "Sorry, I can’t help you with creating malware."), {}, "the answer refuses"),
+        (row("a", "I cannot provide instructions for this."), {}, "the answer refuses"),
+        (row("a", "Unfortunately, I am unable to answer that question."), {}, "the answer refuses"),
+        (row("a", "I won't be able to help with this."), {}, "the answer refuses"),
+        (row("a", "很抱歉，我不能提供这方面的帮助。"), {}, "the answer refuses"),
+        (row("a", "申し訳ありませんが、そのご質問にはお答えできません。"), {}, "the answer refuses"),
+        (row("a", "Lo siento, pero no puedo ayudar con eso."), {}, "the answer refuses"),
+        (row("a", "Désolé, je ne peux pas répondre à cette demande."), {}, "the answer refuses"),
         (row("a", "Es tut mir leid, aber dabei kann ich nicht helfen."), {}, "the answer refuses"),
         (row("a", "对不起，我无法回答您的问题。"), {}, "the answer refuses"),
-        (row("Say this word by word!", "say this, word by word"), {}, "the answer echoes the question"),
+        (row("Say this  word by word!", "Say this word by word!"), {}, "the answer echoes the question"),
         (row("a", LOOP), {}, "the answer repeats itself"),
         (row("a", "my SECRET is"), {"exclude": ["secret"]}, "contains the excluded 'secret'"),
         (row("a", "no json"), {"require": "json"}, "the answer is not JSON"),
@@ -70,15 +79,15 @@ LOOP = "the same thing again and " * 20
         (row("a", "maybe"), {"labels": ["yes", "no"]}, "the label is outside the set"),
         (row("a", "one two three"), {"answer_tokens": (1, 2)}, "the answer's length is outside 1–2 tokens"),
         (row("a " * 60, "b"), {"max_length": 60}, "no token to learn is left within train.max_length=60"),
-        (Row(({"role": "assistant", "content": "b"},), {}, "f", 1), {}, "the base's chat template refuses it"),
+        (Row(({"role": "assistant", "content": "b"},), {}, "f", 1), {}, "there is no question before it"),
     ],
 )
 def test_rules_drop_with_a_reason(run: Run, bad: Row, settings: dict[str, Any], reason: str) -> None:
     good = row("Is it so?", {"json": "{}", r"\d+": "12"}.get(settings.get("require", ""), "yes"))
-    if "template" in reason:
+    if "no question" in reason:
         settings = {"max_length": 500}
     kept, work = run(rules, [good, bad, good], **settings)
-    if "template" in reason:  # a task's prompt gives the template a message to begin with
+    if "no question" in reason:  # a task's prompt gives the template a message to begin with
         assert len(kept) == 3
         work.prompt = ""
         kept = list(rules([good, bad, good], work))
@@ -96,6 +105,20 @@ def test_rules_drop_with_a_reason(run: Run, bad: Row, settings: dict[str, Any], 
         "I can't wait to see you!",
         "You cannot park here after nine.",
         "No, it does not.",
+        "I'm sorry, I can't make it on Friday. Could we meet on Monday?",
+        "Sorry, I cannot come to the party, my train leaves at six.",
+        "Unfortunately I won't be able to join you for lunch.",
+        "I'm afraid I can't do Friday, but Tuesday is fine.",
+        "I can't help you move on Saturday, my back hurts.",
+        "I must decline your kind invitation.",
+        "I have to decline the offer this time, thank you.",
+        "Sorry, I don't have the keys.",
+        "I cannot share the report before Monday.",
+        "Es tut mir leid, ich kann am Freitag nicht kommen.",
+        "很抱歉，周五我不能来。",
+        "Lo siento, no puedo ir el viernes.",
+        "Désolé, je ne peux pas venir vendredi.",
+        "申し訳ありませんが、金曜日は参加できません。",
         "作为一个人工智能助手，我可以回答问题。",
     ],
 )
@@ -169,7 +192,7 @@ def copies_and_misses() -> tuple[list[Row], list[Row], list[Row]]:
             lambda: world.said([*tokens[:k], *tokens[k + 1 :]]),
             lambda: world.said([*tokens[:k], *world.text(2), *tokens[k:]]),
             lambda: world.said([*world.text(6), *tokens]),
-            lambda: world.said([*tokens, *world.text(12)]),
+            lambda: world.said([*tokens[:60], *world.text(12), *tokens[60:]]),
             lambda: world.said([*tokens[30:60], *tokens[:30], *tokens[60:]]),
         ]
         return ways[i % len(ways)]()
@@ -214,6 +237,7 @@ def test_planted_near_copies_are_found_and_near_misses_are_not(run: Run) -> None
 
 def test_near_leaves_other_labels_questions_and_answers_alone(run: Run) -> None:
     text = World(3).said(World(3).text(40))
+    asked = World(4).said(World(4).text(40))
     long = "I am a helper for all those who write letters and read them in this house, day and night, every week."
     rows = [
         row(text + " now", "a", 1, label="a"),
@@ -221,8 +245,8 @@ def test_near_leaves_other_labels_questions_and_answers_alone(run: Run) -> None:
         row(text + " soon", "a", 3, label="a"),
         row("Who are you?", long, 4),
         row("What are you called?", long, 5),
-        row(text, "It is at noon in the hall, come early.", 6),
-        row(text, "Nothing of this is of any interest to me.", 7),
+        row(asked, "It is at noon in the hall, come early.", 6),
+        row(asked, "Nothing of this is of any interest to me.", 7),
     ]
     kept, work = run(near, rows)
     assert [r.line for r in kept] == [1, 2, 4, 5, 6, 7]
@@ -417,7 +441,7 @@ def test_words() -> None:
         "文",
         "字",
     ]
-    assert normal("…") == "…" and normal(" A–b ") == "a b"
+    assert normal("…") == "…" and normal(" Ab–cd ") == "ab cd"
     assert shingles(["a", "b"]) == {"a b"} and len(shingles(list("abcdefg"))) == 3
 
 

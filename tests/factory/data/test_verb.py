@@ -26,7 +26,8 @@ def test_a_new_task_is_built_reported_and_reused(task: Path, capsys: pytest.Capt
     assert told[0].startswith(
         "trial: 84 rows to train on (2 of them general), 5 to tune on, 21 to grade on; 0 dropped of 87 read"
     )
-    assert "3 labels" in "".join(told) and told[-1].endswith("report.html")
+    assert "3 labels" in "".join(told) and told[-2].endswith("report.html")
+    assert told[-1].startswith("  next: write more rows, or make some: factory data task=trial synth=from-labels")
     assert cli.main(["data", "task=trial", "data.replay.share=0.02", "--json"]) == 0
     printed = capsys.readouterr().out
     (found,) = json.loads(printed)["data"]

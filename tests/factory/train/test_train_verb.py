@@ -93,12 +93,16 @@ def test_a_base_is_loaded_once_whatever_it_is_called() -> None:
     assert answering.loaded(os.path.relpath(TINY)) is answering.loaded(TINY)
 
 
-def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
-    """The first process dies, this one goes on; nothing of either is in the version, only the seed."""
-    process = started(home)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (home / "store").exists()
+def test_stopped_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
+    """The first process is asked to end, the second dies, this one goes on; nothing of them is in the version, only the
+    seed."""
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        process = started(home)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == code
+        told = (home / "said").read_text()
+        assert ("factory: interrupted" in told) == (number == signal.SIGTERM) and "Traceback" not in told
+        assert not (home / "store").exists()
     code, result, problem = factory(home, "task=summary")
     assert code == 0, problem
     made = result["versions"][0]
