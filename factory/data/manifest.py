@@ -8,7 +8,7 @@ from typing import Any
 from factory.data.dedup import question_hash
 from factory.data.label import visible
 from factory.data.load import Read
-from factory.data.rows import Dropped, Row
+from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Count, Work
 
 FEW = 100  # rows below which a task is warned (METHODS: 100 to 100,000 rows for one task)
@@ -26,9 +26,9 @@ def manifest(
         work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
     unseen = sorted({row.answer for row in evals} - {row.answer for row in own}) if labels else []
     if unseen:
-        work.notes.append(f"labels without a training row: {', '.join(unseen[:10])}")
+        work.notes.append(f"labels without a training row: {', '.join(one_line(label, 60) for label in unseen[:10])}")
     if labels and (unasked := sorted({row.answer for row in own} - {row.answer for row in evals})):
-        work.notes.append(f"labels without an eval row: {', '.join(unasked[:10])}")
+        work.notes.append(f"labels without an eval row: {', '.join(one_line(label, 60) for label in unasked[:10])}")
     if work.longest:
         work.notes.append(
             f"rows of more than train.max_length={limit} tokens are left out, for their answers would break off; "
@@ -44,7 +44,7 @@ def manifest(
             f"{work.controlled:,} rows hold control tokens of the base in what users wrote: they are read as plain text"
         )
     if labels and all(label.lstrip("-").isdigit() for label in labels):
-        work.notes.append(f"the labels are numbers ({', '.join(labels[:5])}, …), and numbers will be the answers")
+        work.notes.append(f"the labels are numbers ({', '.join(labels[:5])}), and numbers will be the answers")
     if unused := sum((r.unused for r in read), Counter()):
         work.notes.append("keys kept beside the rows, not trained on: " + ", ".join(sorted(unused)))
     reasons: dict[str, Counter[str]] = {}

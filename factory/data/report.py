@@ -8,6 +8,7 @@ from typing import Any
 
 from factory.data.analyse import facts
 from factory.data.build import Built
+from factory.data.rows import one_line
 from factory.home import shown, write_file
 
 HUES = ("#3b6fd4", "#d9822b", "#2f9e6e", "#b5487f", "#7a5fc4", "#c0a02c", "#3a9bb5", "#c2503f", "#6b8f3a", "#8a6a4f")
@@ -66,8 +67,8 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
     if m["labels"]:
         counts = Counter(row.answer for row in built.train if not row.meta.get("replay"))
         thin = min(m["labels"], key=lambda label: counts[label])
-        largest = max(counts.values())
-        found.append(f"  {len(m['labels'])} labels with up to {largest:,} rows; thinnest: {thin} ({counts[thin]:,})")
+        most, least = max(counts.values()), f"{one_line(thin, 60)} ({counts[thin]:,})"
+        found.append(f"  {len(m['labels'])} labels with up to {most:,} rows; thinnest: {least}")
     for task, n in m["leaks"].items():
         stood = "1 eval row" if n == 1 else f"{n:,} eval rows"
         found.append(f"  {stood} of {task} stood in train; none does now")
