@@ -41,7 +41,7 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
         raise InputError(
             Problem("each label has one row, so none is left to grade on: add rows, or name a file", key="data.eval")
         )
-    places = [_place(said, f"eval:{data.salt}") for said in _sides(held, data.group, data.near or 0.7)]
+    places = [_place(said, f"eval:{data.salt}") for said in sides(held, data.group, data.near or 0.7)]
     limit = max(data.eval_share, min(places, default=0) + 2**-48)
     if held and all(place < limit for place in places):
         raise InputError(Problem("no eval rows can be split off: the rows are too alike; name a file", key="data.eval"))
@@ -129,7 +129,7 @@ def _group(row: Row, key: str) -> str:
     return str(row.meta[key]) if key and row.meta.get(key) is not None else ""
 
 
-def _sides(rows: list[Row], key: str, threshold: float) -> list[str]:
+def sides(rows: list[Row], key: str, threshold: float) -> list[str]:
     """For each row the text whose hash decides: its group, else the question that its conversation begins with, or that
     of the first row which it nearly copies."""
     index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)

@@ -108,12 +108,12 @@ def test_rows_that_were_edited_after_a_grade_must_be_graded_again(
     folder = checkout() / "adapters" / "parcels"
     before = (folder / "eval.jsonl").read_text()
     run(capsys, "grade", "version=parcels@v2", "--json")
-    listed = json.loads(run(capsys, "list", "--json")[1])["versions"]
+    listed = json.loads(run(capsys, "list", "task=parcels", "--json")[1])["versions"]
     assert [version["rows_edited"] for version in listed] == [None] * 4
     (folder / "eval.jsonl").write_text(before.replace("letter 7:", "message 7:"))
     code, _, err = run(capsys, "promote", "version=parcels@v2")
     assert code == 3 and "was graded on other rows (eval.jsonl changed since): grade again: factory grade" in err
-    listed = json.loads(run(capsys, "list", "--json")[1])["versions"]
+    listed = json.loads(run(capsys, "list", "task=parcels", "--json")[1])["versions"]
     assert (
         "graded on other rows" in run(capsys, "list")[1]
         and "of other rows" in run(capsys, "show", "version=parcels@v2")[1]
