@@ -1,8 +1,8 @@
 """The deterministic checks: what can be known about an output without asking anybody.
 
 A check is `(row, output, limits) -> Grade | None` and one line in CHECKS; a rubric names the checks that feed
-a dimension, and the worst of their verdicts counts. None means *cannot be measured on this row* (it carries no gold):
-absent, never poor.
+a dimension, and the worst of their verdicts counts. None means *cannot be measured on this row* (it carries no gold, or
+is in a language that the check does not read): absent, never poor.
 
     row      of a summary: user turn = the message, meta {"required": [["room 214"], ["Friday", "Fri"]], "kind": "mail"}
              of identity:  meta {"expect": ["Nova", ["Acme", "Acme Labs"]], "avoid": [], "topic": "maker"}
@@ -18,8 +18,9 @@ from typing import Any
 
 from pydantic import Field
 
-from evals import text
+from evals import faults, text
 from evals.grades import BANDS, Grade, missing_band
+from evals.languages import language as language_of
 from factory.data.rows import Row
 from factory.strict import Strict
 
@@ -31,22 +32,30 @@ class Limits(Strict):
     max_sentences: int = Field(default=0, ge=0)
 
 
+READ = ("en", "de", "zh", "ja", "th", "hi", "ar", "")  # "": no letters at all
 Check = Callable[[Row, str, Limits], Grade | None]
 GOOD = Grade("good")
 
 
 def numbers(row: Row, output: str, limits: Limits) -> Grade | None:
-    """Every number, amount, code and time of the output stands in the source."""
+    """Every number, amount, code and time of the output stands in the source. Digits are read in every script, numbers
+    in words in English and German; clock times also in Chinese, Japanese, Hindi, Thai and Arabic."""
     return _all_known(text.unknown_numbers(output, row.source), "not in the source")
 
 
 def dates(row: Row, output: str, limits: Limits) -> Grade | None:
-    """Every weekday, month and relative day of the output stands in the source."""
+    """Every weekday, month and relative day of the output stands in the source. Reads English, German, Chinese,
+    Japanese, Thai, Hindi and Arabic, also one against another; abstains on others."""
+    if language_of(output) not in READ or language_of(row.source) not in READ:
+        return None
     return _all_known(text.unknown_dates(output, row.source), "this day is not in the source")
 
 
 def names(row: Row, output: str, limits: Limits) -> Grade | None:
-    """Every capitalised name of the output stands in the source."""
+    """Every capitalised name of the output stands in the source. Reads English, and of German the names of two words or
+    more; abstains where capitals do not tell names."""
+    if language_of(output) not in ("en", "de"):
+        return None
     return _all_known(text.unknown_names(output, row.source), "this name is not in the source")
 
 
@@ -81,12 +90,14 @@ def length(row: Row, output: str, limits: Limits) -> Grade | None:
 
 def form(row: Row, output: str, limits: Limits) -> Grade | None:
     """Plain text as a phone would show it: no greeting, no markup, no header lines, no talk about itself."""
-    return text.fault(output, text.FORM_FAULTS) or GOOD
+    return faults.fault(output, faults.FORM_FAULTS) or GOOD
 
 
 def language(row: Row, output: str, limits: Limits) -> Grade | None:
-    """Whole sentences: begun with a capital, ended, brackets and quotes closed, nothing said twice."""
-    return text.fault(output, text.LANGUAGE_FAULTS) or text.repetition(output) or GOOD
+    """Whole sentences: begun with a capital where there are any, ended, nothing said twice. Which words cannot end a
+    sentence is known of English alone."""
+    table = faults.LANGUAGE_FAULTS + faults.ENGLISH_FAULTS * (language_of(output) == "en")
+    return faults.fault(output, table) or text.repetition(output) or GOOD
 
 
 def copied(row: Row, output: str, limits: Limits) -> Grade | None:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 
 from evals import tables as t
 from evals.gate import Verdict
+from factory.data.exam import edited
 from factory.errors import GateRefused, InputError
 from factory.registry import aliases, store
 from factory.registry.store import Version
@@ -81,7 +82,16 @@ def admit(version: Version, force: str = "") -> None:
     """Ask the gate before an alias moves to `version`, whoever moves it: GateRefused with why it may not."""
     now = aliases.read(version.task).aliases.get("prod", "")
     if now != version.sha:
-        allow(t.open_database(), version.name, store.get(now).name if now else "", force)
+        allow(t.open_database(), version.name, store.name_of(version.task, now), force)
+        if not force:
+            same_rows(version)
+
+
+def same_rows(version: Version) -> None:
+    """GateRefused where the eval rows are others by now than those that the version was graded on."""
+    if other := edited(version.task, store.noted(version, "exam")):
+        again = f"factory grade version={version.name}"
+        raise GateRefused("INCONCLUSIVE", f"{version.name} was graded on other rows ({other}): grade again: {again}")
 
 
 def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:

@@ -22,6 +22,7 @@ from evals import text
 from evals.checks import Limits, required
 from evals.compact import NOTHING
 from evals.details import details, says
+from evals.faults import DANGLING
 from factory.data.rows import Row
 
 ALL_GOOD = {
@@ -130,7 +131,7 @@ def broken_form(row: Row, rows: Sequence[Row], rng: Rng) -> Planted | None:
     words = row.answer.split()
     kind = rng.choice(["cut", "cut", "doubled", "no stop", "twice"])
     if kind == "cut":
-        places = [i for i, w in enumerate(words) if i > 2 and w.lower() in text.DANGLING]
+        places = [i for i, w in enumerate(words) if i > 2 and w.lower() in DANGLING]
         if not places:
             return None
         output, level = " ".join(words[: rng.choice(places) + 1]), "poor"

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from evals import text
+from evals.languages import CLOCK, NUMBER_WORDS, clock_times
 
 _MONTH = "(?:" + "|".join(m.capitalize() for m in text.MONTHS) + ")"
 _DAY = re.compile(
@@ -27,7 +28,8 @@ def details(output: str, source: str) -> list[Detail]:
     """The details of an output, in order; the source helps to tell names from first words."""
     found = [Detail(m.start(), m.start() + len(m.group().rstrip(" .")), "time") for m in text.TIME.finditer(output)]
     found += [Detail(m.start(), m.end(), "day") for m in _DAY.finditer(output)]
-    found += [Detail(m.start(), m.end(), "day") for m in text.dates(output)]
+    found += [Detail(m.start(), m.end(), "time") for m, *_ in clock_times(output)]
+    found += [Detail(m.start(), m.end(), "day") for m, _ in text.days(output)]
     for m in _NUMBER.finditer(output):
         found.append(Detail(m.start(), m.end(), "code" if any(c.isalpha() for c in m.group()) else "number"))
     found += _names(output, source)
@@ -44,9 +46,9 @@ def says(source: str, detail: str) -> bool:
         return False
     if text.holds(source, detail):
         return True
-    rest = text.DATE.sub(" ", text.CODE.sub(" ", text.TIME.sub(" ", detail)))
+    rest = text.DATE.sub(" ", text.CODE.sub(" ", text.TIME.sub(" ", CLOCK.sub(" ", detail))))
     known = set(text.words(source))
-    plain = [w for w in text.words(rest) if w not in known and w not in text.NUMBER_WORDS]
+    plain = [w for w in text.words(rest) if w not in known and w not in NUMBER_WORDS["en"]]
     return bool(text.words(detail)) and not (
         plain or text.unknown_numbers(detail, source) or text.unknown_dates(detail, source)
     )

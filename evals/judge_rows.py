@@ -16,6 +16,7 @@ from evals import rubric as rubrics
 from evals import text
 from evals.compact import Unreadable
 from evals.defects import DEFECTS, Planted, plant
+from evals.faults import DANGLING
 from evals.prompt import ask
 from evals.rubric import Dimension, Rubric
 from factory.data.rows import Row
@@ -40,7 +41,7 @@ def _composition(p: Planted, row: Row) -> list[str]:
     sentences = text.sentences(p.output)
     lines += [f"{_head(s)}: twice" for i, s in enumerate(sentences) if s in sentences[:i]]
     last = " ".join(words[-2:])
-    if words[-1].lower() in text.DANGLING:
+    if words[-1].lower() in DANGLING:
         lines.append(f"{last}: cut")
     else:
         lines.append(f"{last}: {'ends' if p.output.endswith('.') else 'no stop'}")

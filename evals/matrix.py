@@ -42,14 +42,13 @@ class Cell(BaseModel):
 
 def matrix(own: str, version: Answer, base: Answer, tasks: Mapping[str, tuple[Rubric, Sequence[Row]]]) -> list[Cell]:
     """Score a version of the task `own` on every task's rows. On `general` the base's answers are the reference."""
+    checked = {task: set_ for task, set_ in tasks.items() if set_[0].decided_by("checks") and set_[1]}
+    said, before = _answers(own, version, checked), _answers(own, base, checked)
     cells = []
-    for task, (rubric, rows) in tasks.items():
-        if not rubric.decided_by("checks") or not rows:
-            continue
-        said, before = version(rows), base(rows)
+    for task, (rubric, rows) in checked.items():
         if task == GENERAL:
-            rows = [_referenced(row, text) for row, text in zip(rows, before, strict=True)]
-        graded = [by_checks(rubric, rows, outputs) for outputs in (said, before)]
+            rows = [_referenced(row, text) for row, text in zip(rows, before[task], strict=True)]
+        graded = [by_checks(rubric, rows, outputs) for outputs in (said[task], before[task])]
         measured = {d for set_ in graded for g in set_ for d in g.grades}
         pairs = [[composite(rubric, g.grades, measured) for g in set_] for set_ in graded]
         both = [(a, b) for a, b in zip(*pairs, strict=True) if a and b]
@@ -66,6 +65,16 @@ def matrix(own: str, version: Answer, base: Answer, tasks: Mapping[str, tuple[Ru
             )
         )
     return cells
+
+
+def _answers(own: str, answer: Answer, tasks: Mapping[str, tuple[Rubric, Sequence[Row]]]) -> dict[str, list[str]]:
+    """Answers by task. Those to its own rows are known as a rule; all others are asked for at once, which is faster."""
+    found: dict[str, list[str]] = {}
+    for group in ([own], [task for task in tasks if task != own]):
+        sets = {task: tasks[task][1] for task in group if task in tasks}
+        said = iter(answer([row for rows in sets.values() for row in rows]) if sets else [])
+        found |= {task: [next(said) for _ in rows] for task, rows in sets.items()}
+    return found
 
 
 def general() -> tuple[Rubric, list[Row]]:

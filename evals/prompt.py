@@ -12,7 +12,6 @@ templates are broken up, and the tags around them carry a hash of both texts, so
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from evals import compact
 from evals.compact import Texts, Unreadable, quoted
 from evals.grades import Grade
 from evals.rubric import Dimension, Item, Rubric
+from factory.control import harmless
 from factory.home import digest
 
 Messages = list[dict[str, str]]
@@ -92,11 +92,6 @@ def compare(rubric: Rubric, source: str, first: str, second: str) -> Asked:
         return Grade(found["level"], found["reason"], found["evidence"])
 
     return Asked(_chat(system, user), read, _schema(choices))
-
-
-def harmless(text: str) -> str:
-    """The text with the marks of chat templates broken up; everything else stays, so quotes still match."""
-    return re.sub(r"<(?=\|)|(?<=\|)>|\[(?=/?INST\])|<(?=/?s>)", lambda m: m.group() + "\u200b", text)
 
 
 def _chat(system: str, user: str) -> Messages:

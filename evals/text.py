@@ -8,24 +8,36 @@ that was worked out ("three parcels" for a list of three) counts as not in the s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 
-from evals.grades import Band, Grade
+import regex
 
-WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
-CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+from evals.faults import DANGLING
+from evals.grades import Grade
+from evals.languages import (
+    CJK,
+    CLOCK,
+    DAY,
+    DAY_KEYS,
+    NUMBER_WORDS,
+    SPACELESS,
+    UNSPACED,
+    ascii_digits,
+    clock_times,
+    language,
+    spelt,
+    unvowelled,
+)
+
+_L = rf"(?![{SPACELESS}])[\p{{L}}\p{{N}}\p{{M}}]"
+WORD = regex.compile(rf"[{SPACELESS}]\p{{M}}*|(?:{_L})+(?:['’](?:{_L})+)*")
+NO_SPACES = re.compile(f"[{SPACELESS}]")
+_CJK, _UNSPACED = re.compile(f"[{CJK}]"), re.compile(f"[{UNSPACED}]")
 SLOT = re.compile(r"\{\{[^{}]*\}\}|\{[a-z_]+\}|<(?:name|author)>|\[(?:name|author|NAME|AUTHOR)\]")
 TIME = re.compile(r"(?<![\w:.])(\d{1,2})(?:[:.h](\d{2}))?\s?([ap])\.?m\b\.?|(?<![\w:])(\d{1,2}):(\d{2})(?![\w:])", re.I)
-CODE = re.compile(r"(?:[^\W_]+[-/])*[^\W_]*\d(?:[\w.,/:%-]*\w)?")
-NUMBER_WORDS = dict(
-    zip(
-        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-        " eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand".split(),
-        [*map(str, [*range(2, 21), *range(30, 100, 10), 100, 1000])],
-        strict=True,
-    )
-)
+_C = rf"[^\W_{SPACELESS}]"
+CODE = re.compile(rf"(?:{_C}+[-/])*{_C}*\d(?:(?:{_C}|[_.,/:%-])*{_C})?")
 DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 MONTHS = "january february march april may june july august september october november december".split()
 DATE = re.compile(
@@ -48,65 +60,26 @@ ORDERS = frozenset(
 ROLES = frozenset(
     "agent customer director doctor driver guest manager mr mrs ms owner passenger patient sender".split()
 )
-DANGLING = frozenset("the a an to by of in on at for with and or but from because that is are was will".split())
-ENDING = frozenset("on in that are".split())  # of these, what ends a sentence too: "Please go on."
 OTHERS = (
     "ChatGPT,GPT-3,GPT-4,GPT-5,OpenAI,Claude,Anthropic,Gemini,Bard,Google,DeepMind,Llama,Meta AI,Copilot,"
     "Microsoft,Qwen,Tongyi,Alibaba,"
     "DeepSeek,Mistral,Grok,xAI,Siri,Apple,Alexa,Amazon,ChatGLM,Zhipu,Ernie Bot,Baidu,Kimi,Moonshot,Cohere,Gemma"
 ).split(",")
-_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+(?=\S)|(?<=[。！？])|\n+")
+_SENTENCE = re.compile(r"(?<=[.!?…؟۔])[\"'”’)]*\s+(?=\S)|(?<=[。！？।॥])|\n+")
 _ABBREVIATED = re.compile(r"\b(?:[ap]\.m|Mr|Mrs|Ms|Dr|St|No|vs|e\.g|i\.e|approx|etc)\.$", re.I)
 _DENIED = re.compile(r"\b(?:not|no|nor|never|neither|unlike)\b|n['’]t\b", re.I)
 _STATED = re.compile(r"\b(?:am|is|are|was|were|made|built|developed|created)\b|['’]m\b", re.I)
 
-FORM_FAULTS: list[tuple[str, re.Pattern[str], Band]] = [
-    (
-        "begins with a greeting",
-        re.compile(r"^\W*(?:hi|hello|hey|dear|good (?:morning|afternoon|evening))\b", re.I),
-        "poor",
-    ),
-    (
-        "talks about itself",
-        re.compile(r"\b(?:here(?:'s| is) (?:a|the|your) (?:short )?summary|as an ai|summary:)", re.I),
-        "poor",
-    ),
-    ("header lines", re.compile(r"(?:^|\n)\s*(?:from|to|subject|date|cc)\s*:", re.I), "poor"),
-    ("markup", re.compile(r"\*\*|__|```|^#{1,6} |^\s*[-*•] |</?[a-z]+>|\[[^\]]+\]\([^)]+\)", re.M), "poor"),
-    ("template marks", re.compile(r"<\|[^|]*\|>|\{\{[^{}]*\}\}"), "poor"),
-    ("signs off", re.compile(r"\b(?:best|kind|warm) regards\b|\bcheers,|\bthanks,\s*$|\byours\b", re.I), "poor"),
-    ("several lines", re.compile(r"\S\s*\n\s*\S"), "average"),
-    ("quoted as a whole", re.compile(r"^\s*[\"“].*[\"”]\s*$", re.S), "average"),
-]
-LANGUAGE_FAULTS: list[tuple[str, re.Pattern[str], Band]] = [
-    ("not a text", re.compile(r"^\W*$|�"), "poor"),
-    ("breaks off", re.compile(r"\b(?:" + "|".join(sorted(DANGLING - ENDING)) + r")\W*$", re.I), "poor"),
-    ("breaks off", re.compile(r"\b(?:" + "|".join(sorted(ENDING)) + r")[^\w.!?]*$", re.I), "poor"),
-    ("breaks off", re.compile(r"[,;:(\-–—]\s*$"), "poor"),
-    ("a word doubled", re.compile(r"\b([^\W\d_]{2,})\s+\1\b", re.I), "average"),
-    ("no full stop at the end", re.compile(r"[^.!?…。！？)\"'”’\s]\s*$"), "average"),
-    ("doubled punctuation", re.compile(r",,|;;|(?<!\.)\.\.(?!\.)|,\.|\.,|\s[,;.!?](?:\s|$)"), "average"),
-    ("begins in lower case", re.compile(r"^\s*[a-z]+\b(?![A-Z\d])"), "average"),
-]
-
-
-def fault(output: str, faults: list[tuple[str, re.Pattern[str], Band]]) -> Grade | None:
-    """The worst fault of a table that the output has, or None."""
-    found = [(level, why, match) for why, pattern, level in faults if (match := pattern.search(output))]
-    if not found:
-        return None
-    level, why, match = min(found, key=lambda f: f[0] != "poor")
-    return Grade(level, why, [e for e in [match.group().strip()[:60]] if e])
-
 
 def words(text: str) -> list[str]:
     """The words, lower case; in scripts without spaces every character counts as one."""
-    return [w for token in WORD.findall(text.lower()) for w in (CJK.findall(token) if CJK.search(token) else [token])]
+    return list(WORD.findall(text.lower()))
 
 
 def count(text: str) -> int:
-    """How many words a reader would count: runs between white space; in scripts without spaces, characters."""
-    return sum(len(CJK.findall(token)) or 1 for token in text.split())
+    """How many words a reader would count: runs between white space; in Chinese and Japanese, characters; in Thai and
+    its neighbours a fourth of the letters."""
+    return sum(len(_CJK.findall(token)) + -(-len(_UNSPACED.findall(token)) // 4) or 1 for token in text.split())
 
 
 def sentences(text: str) -> list[str]:
@@ -120,18 +93,24 @@ def sentences(text: str) -> list[str]:
 
 
 def holds(text: str, phrase: str) -> bool:
-    """Whether the phrase stands in the text as whole words, whatever the case and the white space."""
-    pattern = r"\s+".join(map(re.escape, phrase.split()))
-    left, right = (r"(?<![^\W_])" if phrase[:1].isalnum() else ""), (r"(?![^\W_])" if phrase[-1:].isalnum() else "")
-    if CJK.search(phrase):
-        left = right = ""
-    return re.search(left + pattern + right, text, re.I) is not None
+    """Whether the phrase stands in the text as whole words, whatever the case and the white space. Scripts without
+    spaces have no words to be whole; Arabic joins small ones to the front, and may leave its vowel marks out."""
+    text, phrase = unvowelled(text), unvowelled(phrase)
+    pattern = r"\s+".join(map(regex.escape, phrase.split()))
+    left = r"(?<![\p{L}\p{N}\p{M}])" if phrase[:1].isalnum() else ""
+    right = r"(?![\p{L}\p{N}\p{M}])" if phrase[-1:].isalnum() or regex.search(r"\p{M}$", phrase) else ""
+    if "\u0600" <= phrase[:1] <= "\u06ff":
+        left = r"(?<=(?<![\p{L}\p{M}])[وفبلك]{0,2})"
+    if NO_SPACES.search(phrase):
+        left, right = r"(?<!\d)" if phrase[0].isdigit() else "", r"(?!\d)" if phrase[-1].isdigit() else ""
+    return regex.search(left + pattern + right, text, regex.I) is not None
 
 
 def times(text: str) -> list[tuple[str, int, int, str]]:
     """Clock times as (as written, hour, minute, "a", "p" or "")."""
-    found = []
-    for m in TIME.finditer(text):
+    others = clock_times(text)
+    found = [(m.group().strip(), hour, minute, half) for m, hour, minute, half in others]
+    for m in TIME.finditer(CLOCK.sub(" ", text)):
         hour, minute, half = m.group(1) or m.group(4), m.group(2) or m.group(5) or "0", (m.group(3) or "").lower()
         found.append((m.group().strip(" ."), int(hour), int(minute), half))
     return found
@@ -141,35 +120,42 @@ def unknown_numbers(output: str, source: str) -> list[str]:
     """Times, numbers, amounts and codes of the output that are not in the source, as written."""
     source_times = times(source)
     missing = [t[0] for t in times(output) if not any(_same_time(t, s) for s in source_times)]
-    rest = TIME.sub(" ", output)
-    known = {c for token in CODE.findall(source) for c in _codes(token)}
-    known |= {NUMBER_WORDS[w] for w in words(source) if w in NUMBER_WORDS}
+    rest = TIME.sub(" ", CLOCK.sub(" ", output))
+    known = {c for token in CODE.findall(source) for c in _codes(token)} | spelt(source)
     known |= {str(hour) for _, hour, _, _ in source_times} | {"12" for w in words(source) if w in ("noon", "midday")}
-    missing += [token for token in CODE.findall(rest) if _codes(token)[0] not in known]
-    spelt = set(words(source))
-    missing += [w for w in words(rest) if w in NUMBER_WORDS and w not in spelt and NUMBER_WORDS[w] not in known]
+    missing += [token for token in CODE.findall(rest) if not known.intersection(_readings(token))]
+    values = NUMBER_WORDS.get(language(output), {}) if language(output) in ("en", "de") else {}
+    said = set(words(source))
+    missing += [w for w in words(rest) if w in values and w not in said and values[w] not in known]
     return list(dict.fromkeys(missing))
 
 
 def unknown_dates(output: str, source: str) -> list[str]:
     """Weekdays, months and relative days of the output that are not in the source, as written."""
-    known = {_date(m) for m in DATE.finditer(source)}
+    known = {key for _, key in days(source, DATE.finditer(source))}  # whatever their case
     months = {
         str(int(m)) for m in re.findall(r"\b\d{4}-(\d{2})-\d{2}\b|\b\d{1,2}[./](\d{1,2})[./]", source) for m in m if m
     }
     known |= {MONTHS[int(m) - 1][:3] for m in months if 1 <= int(m) <= 12}
-    twelve = any(t[1:3] == (12, 0) or t[1:3] == (0, 0) for t in times(source))
-    found = []
-    for m in dates(output):
-        if _date(m) not in known and not (twelve and _date(m) in ("noon", "midnight", "midday")):
-            found.append(m.group())
-    return list(dict.fromkeys(found))
+    if any(t[1:3] == (12, 0) or t[1:3] == (0, 0) for t in times(source)):
+        known |= {"noon", "midnight", "midday"}
+    return list(dict.fromkeys(m.group() for m, key in days(output) if key not in known))
 
 
 def unknown_names(output: str, source: str) -> list[str]:
-    """Capitalised names of the output, word by word, that the source does not have in any case."""
+    """Capitalised names of the output, word by word, that the source does not have in any case. In German, where every
+    noun has a capital, only words of a run of two capitals or more are names."""
     known = set(words(source)) | {part for w in words(source) for part in re.split(r"['’]", w)}
-    return list(dict.fromkeys(word for _, word in name_words(output, source) if word.lower() not in known))
+    found = list(name_words(output, source))
+    if language(f"{source} {output}") == "de":
+        ends = {start + len(word): i for i, (start, word) in enumerate(found)}
+        runs = {
+            (ends[start - 1], i)
+            for i, (start, _) in enumerate(found)
+            if output[start - 1 : start] == " " and start - 1 in ends
+        }
+        found = [found[i] for i in sorted({i for run in runs for i in run})]
+    return list(dict.fromkeys(word for _, word in found if word.lower() not in known))
 
 
 def name_words(output: str, source: str) -> Iterator[tuple[int, str]]:
@@ -183,7 +169,7 @@ def name_words(output: str, source: str) -> Iterator[tuple[int, str]]:
             word = re.sub(r"['’]s$", "", match.group())
             if not word[0].isupper() or any(c.isdigit() for c in word) or len(word) < 2 or word in ("OK", "AM", "PM"):
                 continue
-            if DATE.fullmatch(word) or CJK.search(word):
+            if DATE.fullmatch(word) or NO_SPACES.search(word):
                 continue
             head = i == 0 or sentence[: match.start()].rstrip().endswith((":", "“", '"', "("))
             if not head or _is_name(sentence, tokens, i, source):
@@ -204,7 +190,7 @@ def claimed(output: str, others: list[str]) -> list[str]:
 
 
 def repetition(output: str) -> Grade | None:
-    """A sentence said twice, or four words running said twice."""
+    """A sentence said twice, or four words running said twice (in scripts without spaces, twelve letters)."""
     seen: set[str] = set()
     for sentence in sentences(output):
         key = " ".join(words(sentence))
@@ -212,9 +198,10 @@ def repetition(output: str) -> Grade | None:
             return Grade("poor", "a sentence said twice", [sentence])
         seen.add(key)
     tokens = words(output)
+    size = 12 if NO_SPACES.search(output) else 4  # of letters, or of words
     grams: set[tuple[str, ...]] = set()
-    for i in range(len(tokens) - 3):
-        gram = tuple(tokens[i : i + 4])
+    for i in range(len(tokens) - size + 1):
+        gram = tuple(tokens[i : i + size])
         if gram in grams:
             return Grade("poor", "said twice", [" ".join(gram)])
         grams.add(gram)
@@ -238,16 +225,33 @@ def _same_time(a: tuple[str, int, int, str], b: tuple[str, int, int, str]) -> bo
     return not half_a or not half_b or half_a == half_b
 
 
-def _codes(token: str) -> list[str]:
-    """A token with digits in one spelling, then its parts: `1,250.00` is 1250, `B-204` also B and 204."""
-    token = token.strip(".,:/-%").lower()
-    if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\d+", token):
-        plain = token.replace(",", "")
-        return [plain.rstrip("0").rstrip(".") if "." in plain else plain.lstrip("0") or "0"]
+def _codes(token: str) -> set[str]:
+    """A token with digits in every spelling, and its parts if it is no number: 1,250.00 is 1250, B-204 B and 204."""
+    said = ascii_digits(token).strip(".,:/-%").lower()
+    if re.fullmatch(r"[\d.,]+", said):
+        return _readings(token)
+    return {*_readings(token), said, *(p.lstrip("0") or "0" for p in re.split(r"[-/:.,]", said) if p)}
+
+
+def _readings(token: str) -> set[str]:
+    """What a token says: a number with English or German separators in one spelling, an ordinal its number."""
+    token = ascii_digits(token).strip(".,:/-%").lower()
+    plain = {token.replace(",", "")} if re.fullmatch(r"\d{1,3}(?:,\d{2,3})+(?:\.\d+)?|\d+(?:\.\d+)?", token) else set()
+    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d+,\d+", token):
+        plain.add(token.replace(".", "").replace(",", "."))
     if ordinal := re.fullmatch(r"(\d+)(?:st|nd|rd|th)", token):
-        return [ordinal.group(1)]
-    parts = [p.lstrip("0") or "0" for p in re.split(r"[-/:.,]", token) if p]
-    return [token, *parts]
+        return {ordinal.group(1)}
+    return {n.rstrip("0").rstrip(".") if "." in n else n.lstrip("0") or "0" for n in plain} or {token}
+
+
+def days(text: str, english: Iterable[re.Match[str]] | None = None) -> list[tuple[re.Match[str], str]]:
+    """Days and months in the text with what they are in every language that is read: `mon`, `jan`, `today` …"""
+    plain = dates(text) if english is None else english
+    found = [(m, m.group(3).lower() if m.group(3) else (m.group(1) or m.group(2)).lower()[:3]) for m in plain]
+    for m in DAY.finditer(text):
+        if not any(m.start() < other.end() and other.start() < m.end() for other, _ in found):
+            found.append((m, next(key for form, key in DAY_KEYS.items() if m.group().startswith(form))))
+    return sorted(found, key=lambda day: day[0].start())
 
 
 def dates(text: str) -> list[re.Match[str]]:
@@ -258,10 +262,6 @@ def dates(text: str) -> list[re.Match[str]]:
         if m.group(3) or m.group()[0].isupper() or m.group().lower() in DAYS
         if not (m.group() == "May" and not text[: m.start()].strip())
     ]
-
-
-def _date(match: re.Match[str]) -> str:
-    return match.group(3).lower() if match.group(3) else (match.group(1) or match.group(2)).lower()[:3]
 
 
 def _is_name(sentence: str, tokens: list[re.Match[str]], i: int, source: str) -> bool:

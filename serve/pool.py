@@ -13,7 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from factory import control
 from factory.base.build import Base
 from factory.probe import Messages
 from factory.registry.preflight import Refused
@@ -63,6 +65,7 @@ class Pool:
         self.base, self.size = base, size
         self.name = base.label
         self.tools = bool(tool_parser(base))  # whether its engines know the tool calls that it writes
+        self.control = control.tokens_of(base.folder)
         self.wanted: dict[str, Path] = {}
         self._loading = asyncio.Lock()
         self.replicas = [
@@ -70,6 +73,12 @@ class Pool:
             for number in range(replicas)
         ]
         self._keepers: list[asyncio.Task[None]] = []
+
+    def harmless(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A request without control tokens in its messages: what users wrote is text, as in training."""
+        if not isinstance(messages := request.get("messages"), list):
+            return request
+        return {**request, "messages": control.harmless_turns(messages, self.control)}
 
     async def start(self, tell: Callable[[str], None]) -> None:
         """Start all replicas, then watch over them. EngineError if one does not start."""

@@ -59,7 +59,7 @@ class Shadow:
             replica = pool.pick(other.model)
             async with (
                 replica.admission.turn(f"{other.task} (shadow)", other.adapter),
-                replica.engine.session.post(path, json=request) as reply,
+                replica.engine.session.post(path, json=pool.harmless(request)) as reply,
             ):
                 answer = await reply.json() if reply.status == 200 else None
             if answer:

@@ -11,62 +11,79 @@ import json
 import os
 import re
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from factory.base import fit
 from factory.base.catalog import CATALOG, Wheel, default, entry
+from factory.base.fingerprint import fingerprints
+from factory.base.known import Base, find, label, moved, pinned, read
 from factory.base.wheel import gguf_file, unpack
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown, write_folder, write_json
 from factory.precision import precision
 from factory.strict import nearest
+from factory.terminal import err
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # what the API can call a base
+SUFFIXES = (".json", ".jinja", ".safetensors", ".bin", ".model")  # of the files that make a model
 SYSTEM = {False: "a turn of its own", True: "the first user turn"}  # where the template puts the system prompt
 
 
-@dataclass(frozen=True)
-class Base:
-    """A quantised base on this machine. `fingerprint` names the weights, their quantisation, tokenizer and template.
-
-    `name` is what `prepare` takes and versions record: a short name, a Hub id, or the whole path of a folder.
-    """
-
-    name: str
-    source: str
-    revision: str
-    fingerprint: str
-    folder: Path
-    lr: float
-    license: str = ""
-
-    @property
-    def label(self) -> str:
-        """What people and the API call it: the short name, or the last part of a Hub id or path."""
-        return label(self.name)
-
-
-def label(name: str) -> str:
-    """What people and the API call the base `name`."""
-    return Path(name).name
-
-
-def prepare(name: str = "auto") -> Base:
+def prepare(name: str = "auto", revision: str = "") -> Base:
     """The NF4 checkpoint of a base, quantised now if it is not in the home yet.
 
-    Errors: a base that cannot be had, in one line that says which, why and what to do.
+    A base of the Hub stays at the commit that it was first prepared at: if its maker changes it, adapters go on to fit.
+    `revision` asks for a commit. Errors: a base that cannot be had, in one line that says which, why and what to do.
     """
     known = entry(default() if name == "auto" else name)
-    source, revision, name = _locate(known.name, known.source)
+    if (there := pinned(known.name, revision)) is not None:
+        return _ready(there, known.name)
+    source, revision, name = locate(known.name, known.source, revision)
     short = name in CATALOG
     slug = name.strip("/").replace("/", "--")[-60:]
     folder = home("bases", f"{slug}-{revision[:12] if short else digest([str(source), revision])[:12]}")
+    if not folder.exists():
+        folder = moved(name, revision) or folder
+    if not folder.exists() and source.is_dir() and name != str(source):
+        err.print(
+            f"base {name}: its commit {revision[:12]} is what adapters are trained on from now on; for a newer one "
+            f"remove {shown(folder)} and train them again",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
     origin = name if name == str(source) else known.source
     write_folder(folder, lambda temporary: _quantise(source, revision, name, origin, temporary))
+    return _ready(folder, name)
+
+
+def base_of(name: str, fingerprint: str, revision: str = "") -> Base:
+    """The base that an adapter was trained on, prepared now if need be. FactoryError if it is not to be had here."""
+    base = find(fingerprint) or prepare(name, revision)
+    if not base.owns(fingerprint):
+        raise FactoryError(
+            f"it was trained on another build of {base.label} ({fingerprint[:12]}) than the one here "
+            f"({base.fingerprint[:12]}): train it again, or get that base"
+        )
+    return base
+
+
+def _ready(folder: Path, name: str) -> Base:
+    """The base in a folder, brought up to what this release asks and notes of one."""
     facts = json.loads((folder / "base.json").read_text())
-    base = Base(name, facts["source"], revision, facts["fingerprint"], folder, known.lr, known.license)
+    if "also" not in facts:  # an earlier release's: it keeps its name, and what it would be called now is noted
+        now, earlier = fingerprints(folder)
+        if earlier != facts["fingerprint"]:
+            raise FactoryError(
+                f"base {label(name)} is not what it was when it was prepared ({earlier[:12]}, not "
+                f"{facts['fingerprint'][:12]}): remove {shown(folder)} to have it prepared anew"
+            )
+        facts |= {"also": now}
+        write_json(folder / "base.json", facts)
+    if facts["name"] != name:  # its source was moved
+        facts |= {"name": name}
+        write_json(folder / "base.json", facts)
+    base = read(folder, name)
     if facts.get("checked") != fit.CHECKED:
         _check_again(base)
         write_json(folder / "base.json", facts | {"checked": fit.CHECKED})
@@ -124,7 +141,7 @@ def _plain(model: Any, dtype: Any) -> None:
         layer.weight.quant_state.dtype = layer.compute_dtype = dtype
 
 
-def _locate(name: str, source: str | Wheel) -> tuple[Path, str, str]:
+def locate(name: str, source: str | Wheel, revision: str) -> tuple[Path, str, str]:
     """(the folder or GGUF file with the full-precision model, its revision, the base's name).
 
     The revision is a commit of the Hub, or a hash of the local files; a folder's name is its whole path, however it was
@@ -141,7 +158,7 @@ def _locate(name: str, source: str | Wheel) -> tuple[Path, str, str]:
                 f"base={name}: the folder's name is what the API calls the base, so {called!r} must begin with a "
                 "letter or digit and hold letters, digits and ._- only: rename it"
             )
-        files = sorted(p for p in path.iterdir() if p.suffix in (".json", ".jinja", ".safetensors", ".model"))
+        files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES or p.name in ("vocab.txt", "merges.txt"))
         hasher = hashlib.sha256()
         for file in files:
             hasher.update(file.name.encode())
@@ -152,17 +169,17 @@ def _locate(name: str, source: str | Wheel) -> tuple[Path, str, str]:
         raise InputError(
             f"base={name}: neither a known base{nearest(name, CATALOG)} nor a folder nor a Hub id (owner/name)"
         )
-    return *_download(name, source), name
+    return *_download(name, source, revision), name
 
 
-def _download(name: str, source: str) -> tuple[Path, str]:
+def _download(name: str, source: str, revision: str) -> tuple[Path, str]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer*", "*.model"]
     instead = "give a local folder, or use base=smollm2-135m, which comes with the set-up"
     try:
-        folder = Path(snapshot_download(source, allow_patterns=wanted))
+        folder = Path(snapshot_download(source, revision=revision or None, allow_patterns=wanted))
     except GatedRepoError:
         why, todo = "it is gated", f"ask for access on its Hub page and set HF_TOKEN, or take another base ({name=})"
     except RepositoryNotFoundError:
@@ -208,7 +225,8 @@ def _quantise(source: Path, revision: str, name: str, known: str | Wheel, folder
     tokenizer.save_pretrained(folder)
     for file in folder.iterdir():
         os.chmod(file, 0o644)
-    facts = {"name": name, "source": known, "revision": revision, "fingerprint": fingerprint(folder)}
+    now, earlier = fingerprints(folder)
+    facts = {"name": name, "source": known, "revision": revision, "fingerprint": now, "also": earlier}
     _plain(model, torch.bfloat16)
     fit.check_layers(called, model, tokenizer)  # after saving: what is tried may repack the layers
     write_json(folder / "base.json", facts | {"system_prompt": SYSTEM[merged], "checked": fit.CHECKED})
@@ -226,28 +244,6 @@ def _quiet() -> None:
 
     library_logging.set_verbosity_error()
     library_logging.disable_progress_bar()
-
-
-def fingerprint(folder: Path) -> str:
-    """sha256 over everything of a checkpoint that changes its answers: tensors, quantisation, tokenizer, template."""
-    import torch
-    from safetensors import safe_open
-
-    hasher = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            for key in sorted(tensors.keys()):
-                tensor = tensors.get_tensor(key).contiguous()
-                hasher.update(f"{key} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-                hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    config = json.loads((folder / "config.json").read_text())
-    config.pop("transformers_version", None)
-    config.pop("_name_or_path", None)
-    hasher.update(digest(config).encode())
-    for name in ("tokenizer.json", "chat_template.jinja"):
-        if (folder / name).is_file():
-            hasher.update((folder / name).read_bytes())
-    return hasher.hexdigest()
 
 
 def summary(base: Base) -> dict[str, Any]:

@@ -9,6 +9,7 @@ and the eval rows of all tasks. If nothing changed, the data set is there alread
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from typing import Any
 from factory.data.decontaminate import decontaminate
 from factory.data.dedup import exact, near, semantic
 from factory.data.filters import count_tokens, rules
+from factory.data.label import labels, settled
 from factory.data.load import Read, load
 from factory.data.manifest import manifest
 from factory.data.mix import mix, own_words, split, tune
@@ -28,13 +30,14 @@ from factory.data.read import find, fingerprint, records
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Progress, Replier, Step, Work, chain, quiet
 from factory.errors import FactoryError, InputError, Problem
-from factory.home import digest, home, locked, project, write_folder
+from factory.home import digest, home, locked, project, write_file, write_folder
 from factory.recipe import Recipe, tasks
 from factory.recipe import load as load_recipe
 
-VERSION = 3  # of the steps: raise it when the same input gives another result
+VERSION = 4  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
+    "labels": labels,
     "rules": rules,
     "exact": exact,
     "near": near,
@@ -68,11 +71,6 @@ class Built:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FactoryError(f"the data set {folder} is damaged ({error}): delete the folder and run again") from None
 
-    @property
-    def held_out(self) -> list[Row]:
-        """What training and sweeps may look at: the tune rows, or the eval rows of a task too small to have any."""
-        return self.tune or self.eval
-
     def dropped(self) -> list[Dropped]:
         with open(self.folder / "dropped.jsonl", encoding="utf-8") as lines:
             return [Dropped(**json.loads(line)) for line in lines]
@@ -100,8 +98,8 @@ def build(
         for left in folder.parent.glob(f".{folder.name[:24]}.*"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
         if not folder.exists():
-            labels = frozenset(recipe.labels)
-            work = Work(recipe, tokenizer, recipe.system_prompt(), labels, progress, base, dict(others), notes=notes)
+            listed = frozenset(recipe.labels)
+            work = Work(recipe, tokenizer, recipe.system_prompt(), listed, progress, base, dict(others), notes=notes)
             train, evals, told = run(work)
             told = {"hash": key, "task": recipe.task, "version": VERSION, "made": time.time(), **told}
 
@@ -113,6 +111,8 @@ def build(
                 (to / "manifest.json").write_text(_line(told), encoding="utf-8")
 
             write_folder(folder, fill)
+    if latest(recipe.task) != folder:
+        write_file(home("latest", recipe.task), key)
     return Built.read(folder)
 
 
@@ -147,6 +147,7 @@ def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
     """The steps that the recipe asks for, in order."""
     data = recipe.data
     off = {
+        "labels": recipe.kind != "classification",
         "near": not data.near,
         "semantic": not data.encoder,
         "split": not split_off,
@@ -193,20 +194,18 @@ def evals_of_others(recipe: Recipe, notes: list[str]) -> dict[str, list[Row]]:
 
 
 def latest(task: str) -> Path | None:
-    """The folder of the data set that was last built for `task`."""
-    made = []
-    for path in home("data", "*").parent.glob("[!.]*/manifest.json"):
-        try:
-            manifest = json.loads(path.read_text())
-            if manifest["task"] == task:
-                made.append((manifest["made"], path.parent))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a damaged one says so when it is asked for by its hash
-    return max(made)[1] if made else None
+    """The folder of the data set that was last asked for of `task`."""
+    try:
+        folder = home("data", home("latest", task).read_text())
+    except FileNotFoundError:
+        return None
+    return folder if folder.is_dir() else None
 
 
 def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
     """Eval rows stay as they are: only those without an answer, or with a label outside the set, cannot be graded."""
+    if work.recipe.kind == "classification":
+        rows = settled(rows, work, "data.eval")
     held = []
     for row in rows:
         if not row.answer.strip():
@@ -225,7 +224,10 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
 def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str) -> str:
     data = recipe.data
     files = {
-        key: [[name, fingerprint(name)] for name in find(spec, recipe.folder, f"data.{key}")]
+        key: [
+            [os.path.relpath(name, recipe.folder), fingerprint(name)]  # the project may be moved
+            for name in find(spec, recipe.folder, f"data.{key}")
+        ]
         for key, spec in (("train", data.train), ("eval", eval_files(recipe)), ("replay.files", data.replay.files))
     }
     fast = getattr(tokenizer, "backend_tokenizer", None)

@@ -9,50 +9,27 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from factory import control
+from factory.data.refusals import REFUSAL
 from factory.data.rows import Row, one_line
 from factory.data.steps import Work
-from factory.data.words import normal, words
+from factory.data.words import words
 from factory.errors import InputError, Problem
+from factory.train.tokens import prompt_text
 
 STEP = "rules"
 BATCH = 512
-_CANNOT = r"\bi(?:['’]m| am|) (?:can['’]?t|can ?not|won['’]?t|will not|unable|not able|not capable|not allowed)\b"
-_DO_NOT = rf"(?:{_CANNOT}|\bi do(?:n['’]t| not)\b)"
-_AI = r"(?:(?:ai|artificial intelligence)(?: language)?|(?:large )?language)(?: model| assistant)?\b"
-_MADE = r"(?: (?:created|developed|trained|made) by [^.!?,]{1,30})?"
-_REFUSAL = re.compile(
-    r"\s*(?:"
-    + "|".join(
-        (
-            r"(?:i['’]?m|i am|we['’]?re)(?: very| so| really)? sorry\b.{0,60}?\b"
-            r"(?:can['’]?t|cannot|do(?:n['’]t| not)|unable|not able)\b",
-            rf"i(?:['’]m| am) afraid(?: that)? {_CANNOT}",
-            rf"(?:sorry|unfortunately|i apologi[sz]e|my apologies|i regret)\b.{{0,40}}?{_DO_NOT}",
-            rf"{_CANNOT}(?: to)?(?: be able to)? (?:help|assist|comply|fulfil|answer|do (?:that|this|so)|engage in|"
-            r"(?:provide|create|generate|write|discuss|share) (?:that|this|such|any|content|instructions|information))",
-            r"i (?:must|have to) (?:decline|refuse)|i do(?:n['’]t| not) have the (?:ability|capability)",
-            rf"as an? {_AI}{_MADE},? {_DO_NOT}",
-            rf"i(?:['’]m| am) (?:just|only) an? {_AI}[^.!?]{{0,30}}?{_CANNOT}",
-            r"(?:很?抱歉|对不起|不好意思).{0,12}?(?:无法|不能|不会)",
-            r"作为(?:一个|一名)?(?:ai|人工智能|大型)?(?:语言)?模型，?我(?:无法|不能|没有)",
-            r"es tut mir (?:sehr )?leid.{0,20}?\bkann\b.{0,40}?\bnicht\b|lo siento.{0,20}?\bno puedo\b",
-            r"(?:je suis )?désolée?\b.{0,20}?\bje ne peux pas\b",
-        )
-    )
-    + ")",
-    re.IGNORECASE,
-)
 
 
 def rules(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     """Drops rows that are empty, refuse, echo, repeat, lack the required form, or leave nothing to learn."""
-    required = _required(work.recipe.data.require)
+    required, tokens = _required(work.recipe.data.require), control.tokens(work.tokenizer)
     excluded = [word.casefold() for word in work.recipe.data.exclude]
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
         sound = []
         for row in batch:
-            if reason := _reason(row, work, required, excluded):
+            if reason := _reason(row, work, required, excluded) or _control(row, work, tokens):
                 work.drop(row, STEP, reason)
             else:
                 sound.append(row)
@@ -67,6 +44,11 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
     answer, data = row.answer, work.recipe.data
     if not answer.strip():
         return "the answer is empty"
+    if not row.turns and not work.prompt:
+        return (
+            "there is no question before it, and the task has no prompt (write one into prompt.md, such as 'Go on.', "
+            "or make questions of the texts with synth=from-documents)"
+        )
     if any(m["role"] == "user" and not m["content"].strip() for m in row.messages):
         return "a question is empty"
     if row.meta.get("desirable") is False:
@@ -83,15 +65,23 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
         return "the answer is not JSON"
     if required and not required.fullmatch(answer):
         return "the answer lacks the required form"
-    if not data.refusals and _REFUSAL.match(answer):
+    if not data.refusals and REFUSAL.match(answer):
         return "the answer refuses"
     return _form(row, answer)
+
+
+def _control(row: Row, work: Work, tokens: frozenset[str]) -> str:
+    """An answer may not hold control tokens; in what others wrote they are counted, and read as plain text."""
+    if found := control.first_in(row.answer, tokens):
+        return f"the answer holds a control token of the base: {found}"
+    work.controlled += any(control.first_in(m["content"], tokens) for m in row.turns)
+    return ""
 
 
 def _form(row: Row, answer: str) -> str:
     """Echoes and loops. Short answers are spared: a greeting may answer a greeting."""
     said = words(answer)
-    if len(said) >= 4 and row.turns and normal(answer) == normal(row.turns[-1]["content"]):
+    if len(said) >= 4 and row.turns and _last_words(answer) == _last_words(row.turns[-1]["content"]):
         return "the answer echoes the question"
     if len(said) >= 30:
         runs = [tuple(said[i : i + 5]) for i in range(len(said) - 4)]
@@ -100,14 +90,27 @@ def _form(row: Row, answer: str) -> str:
     return ""
 
 
+def _last_words(text: str) -> str:
+    """A text but for its layout. Case and punctuation count: to set them right may be the task."""
+    return " ".join(text.split())
+
+
 def _length(row: Row, work: Work) -> str:
-    prompt, answer = row.tokens
+    answer = row.tokens[1]
     least, most = work.recipe.data.answer_tokens
     if not least <= answer <= most:
         return f"the answer's length is outside {least}–{most} tokens"
-    if prompt >= work.recipe.train.max_length:
-        return f"no token to learn is left within train.max_length={work.recipe.train.max_length}"
-    return ""
+    return too_long(row, work)
+
+
+def too_long(row: Row, work: Work) -> str:
+    """A reason where the answer and its end do not fit into one sequence: cut off, it would teach to break off."""
+    (prompt, answer), most = row.tokens, work.recipe.train.max_length
+    if prompt + answer + 1 <= most:
+        return ""
+    work.longest = max(work.longest, prompt + answer + 1)
+    what = "no token to learn is left" if prompt >= most else "the answer does not end"
+    return f"{what} within train.max_length={most}"
 
 
 def count_tokens(rows: list[Row], tokenizer: Any, prompt: str) -> Iterator[tuple[Row, str]]:
@@ -115,11 +118,7 @@ def count_tokens(rows: list[Row], tokenizer: Any, prompt: str) -> Iterator[tuple
     rendered: list[tuple[Row, str]] = []
     for row in rows:
         try:
-            turns = list(row.with_system(prompt).turns)
-            text = tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=False, enable_thinking=False
-            )
-            rendered.append((row, text))
+            rendered.append((row, prompt_text(tokenizer, row.with_system(prompt).turns)))
         except Exception as error:  # templates are programs of others: they raise what they like
             yield row, f"the base's chat template refuses it: {str(error).splitlines()[0] if str(error) else 'error'}"
     if not rendered:

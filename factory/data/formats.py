@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from factory.data.templated import parsed, without_end
 from factory.data.values import (
     Fault,
     Messages,
@@ -129,7 +130,13 @@ def prompted(value: Value) -> Messages:
 
 def completed(value: Value) -> Iterator[Converted]:
     key = "completion" if "completion" in value else "response"
-    yield [*prompted(value), *answer(value.get(key), key)], {}
+    prompt, said = value.get("prompt"), value.get(key)
+    if isinstance(prompt, str) and isinstance(said, str):
+        if turns := parsed(prompt + said, written=prompt.rstrip().endswith("Assistant:")):
+            yield turns, RENDERED
+            return
+        said = without_end(said)
+    yield [*prompted(value), *answer(said, key)], {}
 
 
 def oasst(value: Value) -> Iterator[Converted]:
@@ -138,11 +145,34 @@ def oasst(value: Value) -> Iterator[Converted]:
 
 
 def labelled(value: Value) -> Iterator[Converted]:
+    """A text and its label. `label_text` says what a number under `label` means; several labels are one answer."""
     columns = [key for key in LABELS if key in value]
+    if value.get("label_text") is not None and "label" in columns:
+        columns = ["label_text"]
     if len(columns) > 1:
         raise Fault(f"has both {' and '.join(columns)}: name the one meant by data.columns.label")
-    label = word(value, columns[0])
-    yield [{"role": "user", "content": text(value, "text")}, {"role": "assistant", "content": label}], {"label": label}
+    found, several = value[columns[0]], {}
+    if isinstance(found, list):
+        if not found:
+            raise Fault(f"{columns[0]} is an empty list")
+        label, several = ", ".join(word({"label": one}, "label") for one in found), {"labels": len(found)}
+    else:
+        label = word(value, columns[0])
+    asked = {"role": "user", "content": text(value, "text")}
+    yield [asked, {"role": "assistant", "content": label}], {"label": label, **several}
+
+
+def chosen_from(value: Value) -> Iterator[Converted]:
+    """A question with lettered choices; the answer is the letter of the right one."""
+    choices, right = value["choices"], value.get("answerKey", value.get("answer"))
+    texts = items(choices.get("text") if isinstance(choices, dict) else choices, "choices")
+    letters = items(choices["label"], "choices") if isinstance(choices, dict) and "label" in choices else LETTERS
+    letter = letters[right] if isinstance(right, int) and 0 <= right < len(texts) else right
+    if not isinstance(letter, str) or letter not in letters[: len(texts)]:
+        raise Fault(f"the answer {right!r} is none of the choices")
+    lines = [f"{name}. {said}" for name, said in zip(letters, texts, strict=False)]
+    asked = "\n".join([text(value, "question"), *lines])
+    yield [{"role": "user", "content": asked}, {"role": "assistant", "content": letter}], {}
 
 
 def summarised(value: Value) -> Iterator[Converted]:
@@ -151,8 +181,9 @@ def summarised(value: Value) -> Iterator[Converted]:
 
 
 def raw(value: Value) -> Iterator[Converted]:
-    """Text alone: an answer without a question."""
-    yield [{"role": "assistant", "content": text(value, "text")}], {}
+    """Text alone: an answer without a question, or a conversation that somebody has rendered."""
+    turns = parsed(text(value, "text"))
+    yield (turns, RENDERED) if turns else ([{"role": "assistant", "content": text(value, "text")}], {})
 
 
 def context(value: Value) -> Messages:
@@ -165,14 +196,23 @@ def context(value: Value) -> Messages:
 
 
 def preferred(value: Value) -> Iterator[Converted]:
-    """A pair: the row answers with `chosen`; `rejected` is in the meta for preference training."""
+    """A pair: the row is the conversation that ends with `chosen`; the meta has that which ends with `rejected`, whole,
+    for preference training. Both must be the same up to an answer, from which on they differ."""
     chosen, rejected = (answer(value.get(key), key) for key in ("chosen", "rejected"))
+    chosen, rejected = (parsed(side[0]["content"]) or side if len(side) == 1 else side for side in (chosen, rejected))
     before = [] if len(chosen) > 1 else context(value)  # a list of messages is the whole conversation
     if not before and len(chosen) == 1:
         raise Fault("has chosen and rejected answers, but no question")
     if rejected[-1]["role"] != "assistant":
         raise Fault("rejected does not end with an answer")
-    yield [*before, *chosen], {"rejected": rejected[-1]["content"]}
+    kept = [*before, *chosen]
+    other = rejected if len(rejected) > 1 else [*kept[:-1], *rejected]
+    shared = next((n for n, (a, b) in enumerate(zip(kept, other, strict=False)) if a != b), min(len(kept), len(other)))
+    if shared == len(other):
+        raise Fault("chosen and rejected are the same")
+    if other[shared]["role"] != "assistant" or not any(m["role"] == "user" for m in other[:shared]):
+        raise Fault(f"chosen and rejected ask different questions (message {shared + 1})")
+    yield kept, {"rejected": other}
 
 
 def judged(value: Value) -> Iterator[Converted]:
@@ -203,6 +243,10 @@ def has_from(value: Value) -> bool:
     return not has_roles(value)
 
 
+def has_choices(value: Value) -> bool:
+    return isinstance(value["choices"], list | dict)
+
+
 def voted(value: Value) -> bool:
     return truth(value.get("kto_tag", value.get("label"))) is not None
 
@@ -214,6 +258,8 @@ def sets(*names: str) -> tuple[frozenset[str], ...]:
 LABELS = ("label", "category", "intent")
 ALPACA = frozenset({"input", "history", "system"})
 CHAT = frozenset({"system", "tools"})
+RENDERED: Value = {"rendered": True}  # in what a converter knows: the row was rendered by a chat template
+LETTERS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 ASKED = ("prompt", "instruction", "messages", "conversations")
 FORMATS: dict[str, Format] = {
     "alpaca": Format(alpaca, sets("instruction output"), ALPACA),
@@ -222,7 +268,8 @@ FORMATS: dict[str, Format] = {
     "messages": Format(turns_under("messages"), sets("messages"), CHAT),
     "oasst": Format(oasst, sets("INSTRUCTION RESPONSE")),
     "completion": Format(completed, sets("prompt completion", "prompt response"), frozenset({"system"})),
-    "label": Format(labelled, sets(*(f"text {key}" for key in LABELS))),
+    "label": Format(labelled, sets(*(f"text {key}" for key in LABELS)), frozenset({"label_text"})),
+    "choice": Format(chosen_from, sets("question choices answer", "question choices answerKey"), fits=has_choices),
     "summary": Format(summarised, sets("document summary")),
     "text": Format(raw, sets("text")),
     "preference": Format(

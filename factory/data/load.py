@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.data.decode import Record
+from factory.data.columns import laid_out, plain_keys
+from factory.data.decode import Record, printable
 from factory.data.formats import FORMATS, candidates, convert
-from factory.data.read import find, records
+from factory.data.read import encoding_of, find, records
 from factory.data.rows import Dropped, Row, one_line
-from factory.data.values import Fault
+from factory.data.values import Fault, named
 from factory.errors import InputError, Problem
 from factory.home import shown
 from factory.recipe import Data
@@ -24,13 +27,19 @@ from factory.strict import nearest
 STEP = "read"
 SHOWN = 20  # problems listed in one error
 OWN_WORDS = "{{base}}"  # as a row's whole answer: the base's own is put in later (mix.own_words)
+KNOWN = frozenset().union(*(form.known for form in FORMATS.values()))
+MISSING = object()
+_BESIDE = re.compile(r"label|class|categ|^role$", re.I)  # columns that a text alone has no use for
 _SLOT = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
 
 @dataclass
 class Read:
     """What is known of one file once its rows were taken: its format, how many rows it holds, how many of them could be
-    used, how many repeat an earlier one to the letter, and which of their keys nothing used."""
+    used, how many repeat an earlier one to the letter, which of their keys nothing used, and what is odd about it.
+
+    `rendered` rows were texts of a chat template; `answers` are the answers in all conversations, `learned` those to be
+    learned, `marked` those that are marked not to be."""
 
     file: str
     format: str = ""
@@ -38,6 +47,11 @@ class Read:
     kept: int = 0
     duplicates: int = 0
     unused: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    rendered: int = 0
+    answers: int = 0
+    learned: int = 0
+    marked: int = 0
 
 
 def load(
@@ -57,11 +71,10 @@ def _settings(data: Data) -> None:
     problems = []
     if data.format and data.format not in FORMATS:
         problems.append(Problem(f"no format {data.format!r}{nearest(data.format, FORMATS)}", key="data.format"))
-    known = {key for form in FORMATS.values() for key in form.known}
     for column in data.columns:
-        if column not in known:
+        if column not in KNOWN:
             problems.append(
-                Problem(f"no format has the key {column!r}{nearest(column, known)}", key=f"data.columns.{column}")
+                Problem(f"no format has the key {column!r}{nearest(column, KNOWN)}", key=f"data.columns.{column}")
             )
     if problems:
         raise InputError(*problems)
@@ -74,7 +87,8 @@ def _file(name: str, data: Data, dropped: list[Dropped], read: list[Read]) -> It
     unfilled: dict[str, Record] = {}
     first = ""
     seen: set[bytes] = set()
-    for record in records(name, data.encoding):
+    undecoded = 0
+    for record in _unwrapped(records(name, data.encoding, info.notes), data, info):
         kept = 0
         try:
             for row in _rows(record, data, info, unfilled):
@@ -92,9 +106,13 @@ def _file(name: str, data: Data, dropped: list[Dropped], read: list[Read]) -> It
             info.rows += 1
             why = one_line(str(fault)) if isinstance(fault, Fault) else "is nested too deeply to be a row"
             first = first or f"the first, line {record.line}: {why}"
+            undecoded += why.startswith("byte 0x")
             dropped.append(Dropped(record.file, record.line, STEP, why, record.text))
             if data.strict:
                 faults.append(Problem(why, record.file, record.line))
+    if undecoded and (fits := encoding_of(name)):
+        info.notes.append(f"{info.file} is not UTF-8 in {undecoded} rows: data.encoding={fits} reads it")
+        first += f"; data.encoding={fits} reads it"
     if unfilled:
         raise InputError(*(_unfilled(slot, at) for slot, at in list(unfilled.items())[:SHOWN]))
     if faults:
@@ -109,27 +127,75 @@ def _file(name: str, data: Data, dropped: list[Dropped], read: list[Read]) -> It
 def _rows(record: Record, data: Data, info: Read, unfilled: dict[str, Record]) -> Iterator[Row]:
     if record.value is None:
         raise Fault(record.fault)
-    value = _renamed(record.value, data.columns)
+    value = _understood(record.value, data)
     name = data.format or _format(record, value, data.columns, info)
     for messages, meta in convert(name, value):
         if not data.format:
             info.format = info.format or name
-        messages = [_filled(m, data.fill, record, unfilled) for m in messages]
+        info.rendered += bool(meta.pop("rendered", False))
         meta = _filled(_plain(meta), data.fill, record, unfilled)
         info.unused.update(meta.keys() & value.keys() - FORMATS[name].known)
-        yield Row(tuple(messages), meta, record.file, record.line)
+        for turn in messages:
+            info.unused.update(f"{key} of a turn" for key in turn.get("unused", ()))
+        for end in _learned(messages, data.learn, info):
+            turns = ({"role": m["role"], "content": m["content"]} for m in messages[:end])
+            yield Row(tuple(_filled(m, data.fill, record, unfilled) for m in turns), meta, record.file, record.line)
+
+
+def _learned(messages: list[dict[str, Any]], learn: str, info: Read) -> list[int]:
+    """Where the conversations end that a row makes: after each answer to be learned, so that every one is learned as it
+    is asked for. Turns that say so themselves win over `data.learn`. Fault: none is left."""
+    answers = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
+    wanted = [i for i in answers if messages[i].get("learn", learn == "all" or i == answers[-1])]
+    info.answers += len(answers)
+    info.learned += len(wanted)
+    info.marked += sum(messages[i].get("learn") is False for i in answers)
+    if not wanted:
+        raise Fault("no answer is to be learned: they are marked so (weight 0, loss false)")
+    return [i + 1 for i in wanted]
+
+
+def _understood(value: dict[str, Any], data: Data) -> dict[str, Any]:
+    """The row under our keys: columns as `data.columns` names them, else as the table of column names has them."""
+    value = _renamed(value, data.columns) if data.columns else plain_keys(value, KNOWN)
+    if data.format or candidates(value) not in ([], ["text"]):
+        return value
+    return laid_out(value) or value
+
+
+def _unwrapped(rows: Iterator[Record], data: Data, info: Read) -> Iterator[Record]:
+    """The records; where a JSON file is one object around a list of them, those of the list."""
+    first = next(rows, None)
+    if first is None:
+        return
+    second = next(rows, None)
+    lists = {k: v for k, v in (first.value or {}).items() if isinstance(v, list) and v and isinstance(v[0], dict)}
+    alone = second is None and ".json" in info.file and len(lists) == 1 and not data.format and not data.columns
+    if alone and first.value is not None and not candidates(_understood(first.value, data)):
+        [(key, found)] = lists.items()
+        info.notes.append(f"{info.file} is one object: the {len(found):,} rows under its {key!r} are read")
+        for number, item in enumerate(found, 1):
+            fault = "" if isinstance(item, dict) else f"is {named(item)}, not an object"
+            yield Record(first.file, number, None if fault else item, fault, printable(str(item)))
+        return
+    yield from itertools.chain([first] if second is None else [first, second], rows)
 
 
 def _renamed(value: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
-    if not columns:
-        return value
-    if lacking := [column for column in columns.values() if column not in value]:
+    """The row with the columns that are named under our keys; a dot leads into an object (`translation.en`)."""
+    found = {ours: _at(value, theirs) for ours, theirs in columns.items()}
+    if lacking := [theirs for ours, theirs in columns.items() if found[ours] is MISSING]:
         raise Fault(f"lacks the column {', '.join(lacking)} that data.columns names")
-    back = {theirs: ours for ours, theirs in columns.items()}
-    kept = {key: item for key, item in value.items() if key not in columns}
-    return {back.get(key, key): item for key, item in kept.items()} | {
-        ours: value[theirs] for ours, theirs in columns.items()
-    }
+    taken = {*columns, *columns.values()}
+    return {key: item for key, item in value.items() if key not in taken} | found
+
+
+def _at(value: dict[str, Any], column: str) -> Any:
+    if column in value or "." not in column:
+        return value.get(column, MISSING)
+    first, _, rest = column.partition(".")
+    inner = value.get(first)
+    return _at(inner, rest) if isinstance(inner, dict) else MISSING
 
 
 def _format(record: Record, value: dict[str, Any], columns: dict[str, str], info: Read) -> str:
@@ -142,15 +208,30 @@ def _format(record: Record, value: dict[str, Any], columns: dict[str, str], info
     if len(found) > 1:
         raise InputError(_unclear(record, f"fits the formats {' and '.join(found)}", found))
     if not found:
-        has = ", ".join(list(value)[:8]) or "none"
-        raise Fault(
-            f"its keys ({has}) are of no known format: name them, as in data.columns.prompt={next(iter(value), '…')}"
-        )
+        raise Fault(f"its keys ({', '.join(list(value)[:8]) or 'none'}) are of no known format: {_ways(value)}")
+    if found == ["text"] and not columns and (odd := [key for key in value if _BESIDE.search(key)]):
+        raise Fault(f"has a text and {', '.join(odd)}, which nothing reads: {_ways(value)}, or set data.format=text")
     if info.format and found[0] != info.format:
         raise InputError(
             _unclear(record, f"is {found[0]}, the rows before it are {info.format}", [info.format, *found])
         )
     return found[0]
+
+
+def _ways(value: dict[str, Any]) -> str:
+    """How to name the columns of a row that no format knows: by its own names, guessed from what they hold."""
+    texts: dict[str, int] = {}
+    for key, item in value.items():
+        inner = item if isinstance(item, dict) else {}
+        texts |= {f"{key}.{k}": len(v) for k, v in inner.items() if isinstance(v, str)}
+        texts |= {key: len(item)} if isinstance(item, str) else {}
+    labels = [key for key, item in value.items() if any(word in key.casefold() for word in ("label", "class", "categ"))]
+    one, two = [*texts, "…", "…"][:2]
+    ways = {"prompt": one, "completion": two}
+    if labels and (said := max((k for k in texts if k not in labels), key=texts.__getitem__, default="")):
+        ways = {"text": said, "label": labels[0]}
+    told = " ".join(shlex.quote(f"data.columns.{ours}={theirs}") for ours, theirs in ways.items())
+    return f"name them, as in {told}{' (or text and label)' if 'prompt' in ways else ''}"
 
 
 def _unclear(record: Record, what: str, names: list[str]) -> Problem:

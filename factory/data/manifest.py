@@ -6,8 +6,9 @@ from collections import Counter
 from typing import Any
 
 from factory.data.dedup import question_hash
+from factory.data.label import visible
 from factory.data.load import Read
-from factory.data.rows import Dropped, Row
+from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Count, Work
 
 FEW = 100  # rows below which a task is warned (METHODS: 100 to 100,000 rows for one task)
@@ -23,18 +24,34 @@ def manifest(
     if recipe.kind == "classification" and not labels:
         labels = sorted({row.answer for row in [*own, *evals]})
         work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
-    if labels and (unseen := sorted({row.answer for row in evals} - {row.answer for row in own})):
-        work.notes.append(f"labels without a training row: {', '.join(unseen[:10])}")
+    unseen = sorted({row.answer for row in evals} - {row.answer for row in own}) if labels else []
+    if unseen:
+        work.notes.append(f"labels without a training row: {', '.join(one_line(label, 60) for label in unseen[:10])}")
+    if labels and (unasked := sorted({row.answer for row in own} - {row.answer for row in evals})):
+        work.notes.append(f"labels without an eval row: {', '.join(one_line(label, 60) for label in unasked[:10])}")
+    if work.longest:
+        work.notes.append(
+            f"rows of more than train.max_length={limit} tokens are left out, for their answers would break off; "
+            f"train.max_length={work.longest} takes them all"
+        )
     if len(own) < FEW:
         work.notes.append(f"only {len(own)} training rows: below {FEW} an adapter seldom learns more than a style")
+    work.notes += [note for r in (*read, *eval_read) for note in r.notes]
+    if n := sum(r.rendered for r in read):
+        work.notes.append(f"{n:,} rows were rendered by a chat template already: they are read back into turns")
+    if work.controlled:
+        work.notes.append(
+            f"{work.controlled:,} rows hold control tokens of the base in what users wrote: they are read as plain text"
+        )
+    if labels and all(label.lstrip("-").isdigit() for label in labels):
+        work.notes.append(f"the labels are numbers ({', '.join(labels[:5])}), and numbers will be the answers")
     if unused := sum((r.unused for r in read), Counter()):
         work.notes.append("keys kept beside the rows, not trained on: " + ", ".join(sorted(unused)))
     reasons: dict[str, Counter[str]] = {}
     for row in work.dropped:
         reasons.setdefault(row.step, Counter())[reason(row)] += 1
     order = [*(count.step for count in funnel), *OTHERS]
-    lost = [max(0, sum(row.tokens) + 1 - limit) for row in train]
-    return {
+    found = {
         "files": [
             vars(r) | {"for": use, "unused": dict(r.unused)}
             for use, group in (("train", read), ("eval", eval_read))
@@ -54,9 +71,8 @@ def manifest(
             "prompt": sum(row.tokens[0] for row in train),
             "answer": sum(row.tokens[1] for row in train),
             "max_length": limit,
-            "truncated_rows": sum(n > 0 for n in lost),
-            "lost": sum(lost),
         },
+        "turns": {name: sum(getattr(r, name) for r in read) for name in ("answers", "learned", "marked")},
         "labels": labels,
         "conflicts": {"count": len(work.conflicts), "shown": work.conflicts[:50]},
         "leaks": _leaks(work),
@@ -64,6 +80,40 @@ def manifest(
         "notes": work.notes,
         "usage": work.usage,
     }
+    return found | {"next": _remedy(found, work, unseen)}
+
+
+def _remedy(found: dict[str, Any], work: Work, unseen: list[str]) -> str:
+    """The one setting or edit that settles what is oddest about a data set; empty if nothing is."""
+    reasons, task = found["reasons"], work.recipe.task
+    many = 0.2 * found["funnel"][0]["in"]
+    recipe = f"(on the command line, or in adapters/{task}/recipe.yaml)"
+    for note in found["notes"]:
+        if "data.encoding=" in note:
+            return f"data.encoding={note.rpartition('data.encoding=')[2].split()[0]} {recipe}"
+    if lost := [row for row in work.dropped if row.step == "read"]:
+        return f"mend {lost[0].file}:{lost[0].line}: {lost[0].reason}"
+    if outside := [row for row in work.dropped if row.reason.startswith("the label is outside the set")]:
+        return (
+            f"add the label to the labels in adapters/{task}/recipe.yaml, or mend {outside[0].file}:{outside[0].line}"
+        )
+    if work.longest:
+        whole = -(-work.longest // 64) * 64
+        return f"train.max_length={whole} keeps every answer whole {recipe}"
+    for step, setting in (("near", "data.near=0"), ("semantic", "data.semantic=1")):
+        if sum(reasons.get(step, {}).values()) > many:
+            return f"{setting} keeps what is nearly the same {recipe}"
+    if reasons.get("rules", {}).get("the answer refuses", 0) > many / 4:
+        return f"data.refusals=true keeps answers that refuse {recipe}"
+    if unseen:
+        return f"write rows with the label {visible(unseen[0])} into the training file"
+    if found["conflicts"]["count"]:
+        one, two = found["conflicts"]["shown"][0]["places"]
+        return f"keep one of {one} and {two}: the same question, answered differently"
+    if found["rows"]["train"] - found["rows"]["replay"] < FEW:
+        ways = "from-labels" if found["labels"] else "evolve"
+        return f"write more rows, or make some: factory data task={task} synth={ways} (needs data.synth.endpoint)"
+    return ""
 
 
 def _leaks(work: Work) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,47 +13,46 @@ from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
 
 from factory.data.decontaminate import asked, decontaminate
 from factory.data.dedup import BANDS, PERMUTATIONS, SEED
-from factory.data.filters import count_tokens, rules
+from factory.data.filters import count_tokens, rules, too_long
 from factory.data.load import OWN_WORDS, load
 from factory.data.rows import Row
 from factory.data.steps import Replier, Work
-from factory.data.words import jaccard, shingles, words
+from factory.data.words import jaccard, normal, shingles, unshared
 from factory.errors import InputError, Problem
 from factory.strict import nearest
 
-FEW_TO_TUNE = 100  # rows below which no part of them is spared for tuning
+FEW_TO_TUNE = 40  # rows below which no part of them is spared for tuning
+ENOUGH_TO_TUNE = 30  # tune rows below which a choice by them is told to be uncertain
 
 
 def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
-    """Sets `data.eval_share` of the rows aside as eval rows: the same share of each label or kind, and rows that are
-    near-duplicates or of one `data.group` on one side."""
+    """Sets about `data.eval_share` of the rows aside as eval rows: those whose hash lies below it. Rows of one
+    `data.group` share its hash, near-copies that of the first of them.
+
+    Neither the seed of training nor rows that are added move a row from one side to the other; of rows so few that
+    none lies below, the lowest is taken.
+    """
     held = list(rows)
-    data, seed = work.recipe.data, work.recipe.train.seed
+    data = work.recipe.data
     if data.group and not any(data.group in row.meta for row in held):
         keys = sorted({key for row in held for key in row.meta})
         raise InputError(Problem(f"no row has the key {data.group!r}{nearest(data.group, keys)}", key="data.group"))
-    groups: defaultdict[int, list[int]] = defaultdict(list)
-    for i, root in enumerate(_groups(held, data.group, data.near or 0.7)):
-        groups[root].append(i)
-    strata = [stratum(row) for row in held]
-    wanted = {name: max(1, round(n * data.eval_share)) for name, n in Counter(strata).items() if n >= 2}
-    chosen: set[int] = set()
-    taken: Counter[str] = Counter()
-
-    def order(root: int) -> bytes:
-        return hashlib.blake2b(f"{seed}:{asked(held[root])}".encode(), digest_size=8).digest()
-
-    for root in sorted(groups, key=order):
-        members = groups[root]
-        name = Counter(strata[i] for i in members).most_common(1)[0][0]
-        if taken[name] + len(members) <= wanted.get(name, 0):
-            taken[name] += len(members)
-            chosen.update(members)
-    if held and not chosen:
+    if len(held) > 1 and all("label" in row.meta for row in held) and len({row.answer for row in held}) == len(held):
+        raise InputError(
+            Problem("each label has one row, so none is left to grade on: add rows, or name a file", key="data.eval")
+        )
+    places = [_place(said, f"eval:{data.salt}") for said in sides(held, data.group, data.near or 0.7)]
+    limit = max(data.eval_share, min(places, default=0) + 2**-48)
+    if held and all(place < limit for place in places):
         raise InputError(Problem("no eval rows can be split off: the rows are too alike; name a file", key="data.eval"))
-    work.split = [row for i, row in enumerate(held) if i in chosen]
+    work.split = [row for row, place in zip(held, places, strict=True) if place < limit]
+    if len(work.split) > 2 * data.eval_share * len(held) + 10:
+        work.notes.append(
+            f"{len(work.split)} of {len(held)} rows are set aside to grade on, for many of them are alike or of one "
+            "group and stay together: another data.salt draws anew, data.eval names a file of its own"
+        )
     work.evals = {**work.evals, work.recipe.task: work.split}
-    yield from (row for i, row in enumerate(held) if i not in chosen)
+    yield from (row for row, place in zip(held, places, strict=True) if place >= limit)
 
 
 def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
@@ -62,24 +61,25 @@ def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 
     A row's own hash decides, so it stays on its side whatever the seed and whatever rows are added.
     """
-    held = list(rows)
-    share = work.recipe.data.tune_share
-    if len(held) < FEW_TO_TUNE or not share:
-        if share:
-            work.notes.append(
-                f"below {FEW_TO_TUNE} rows none are kept to tune on: early stopping and sweeps look at the eval rows"
-            )
+    held, data = list(rows), work.recipe.data
+    if len(held) < FEW_TO_TUNE:
+        work.notes.append(
+            f"below {FEW_TO_TUNE} rows none are kept to tune on: training goes to its end, and a sweep cannot choose"
+        )
         yield from held
         return
-    key = work.recipe.data.group
+    lines: dict[tuple[str, int], str] = {}  # rows of one line are turns of one conversation
     for row in held:
-        said = str(row.meta[key]) if key and row.meta.get(key) is not None else asked(row)
-        number = int.from_bytes(hashlib.blake2b(f"tune:{said}".encode(), digest_size=8).digest())
-        if number < share * 2**64:
+        said = _group(row, data.group) or lines.setdefault((row.file, row.line), asked(row))
+        if _place(said, f"tune:{data.salt}") < data.tune_share:
             work.tune.append(row)
         else:
             yield row
     work.tune = list(own_words(work.tune, work))
+    if len(work.tune) < ENOUGH_TO_TUNE:
+        work.notes.append(
+            f"only {len(work.tune)} rows to tune on: what early stopping or a sweep chooses by them is partly luck"
+        )
 
 
 def own_words(rows: Iterable[Row], work: Work) -> Iterator[Row]:
@@ -107,6 +107,7 @@ def _said(rows: list[Row], base: Replier, limit: int, step: str, work: Work) -> 
     for row, reply in zip(rows, replies, strict=True):
         answer = {"role": "assistant", "content": (reply or "").strip()}
         [(counted, fault)] = count_tokens([replace(row, messages=(*row.turns, answer))], work.tokenizer, work.prompt)
+        fault = fault or too_long(counted, work)
         if not answer["content"]:
             fault = f"the base has no answer to it within {limit} tokens"
         if fault:
@@ -119,29 +120,30 @@ def stratum(row: Row) -> str:
     return str(row.meta.get("label") or row.meta.get("kind") or "")
 
 
-def _groups(rows: list[Row], key: str, threshold: float) -> list[int]:
-    """For each row the number of the first row of its group: equal `key`, or questions that are near-duplicates."""
-    parent = list(range(len(rows)))
+def _place(said: str, salt: str) -> float:
+    """A number in [0, 1) that is a text's for ever."""
+    return int.from_bytes(hashlib.blake2b(f"{salt}{said}".encode(), digest_size=8).digest()[:6]) / 2**48
 
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
 
-    named: dict[str, int] = {}
+def _group(row: Row, key: str) -> str:
+    return str(row.meta[key]) if key and row.meta.get(key) is not None else ""
+
+
+def sides(rows: list[Row], key: str, threshold: float) -> list[str]:
+    """For each row the text whose hash decides: its group, else the question that its conversation begins with, or that
+    of the first row which it nearly copies."""
     index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
-    texts = [" ".join(words(asked(row))) for row in rows]
+    texts = unshared([normal(asked(row)) for row in rows])
+    said: list[str] = []
+    lines: dict[tuple[str, int], str] = {}  # rows of one line are turns of one conversation
     for i, row in enumerate(rows):
-        if key and row.meta.get(key) is not None:
-            parent[find(i)] = find(named.setdefault(str(row.meta[key]), i))
         own = shingles(texts[i].split())
         found = RMinHash.from_token_sets([own], PERMUTATIONS, SEED)[0]
-        for other in sorted(index.query(found)):
-            if find(other) != find(i) and jaccard(own, shingles(texts[other].split())) >= threshold:
-                parent[find(i)] = find(other)
+        alike = (n for n in sorted(index.query(found)) if jaccard(own, shingles(texts[n].split())) >= threshold)
+        first = lines.get((row.file, row.line)) or next((said[n] for n in alike), asked(row))
+        said.append(lines.setdefault((row.file, row.line), _group(row, key) or first))
         index.insert(i, found)
-    return [find(i) for i in range(len(rows))]
+    return said
 
 
 def mix(rows: Iterable[Row], work: Work) -> Iterator[Row]:

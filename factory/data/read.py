@@ -23,12 +23,12 @@ from factory.data.decode import Record, printable
 from factory.errors import InputError, Problem
 from factory.home import project, shown
 
-READERS: dict[str, Callable[[str, Any, str], Iterator[Record]]] = {
+READERS: dict[str, Callable[[str, Any, str, list[str]], Iterator[Record]]] = {
     ".json": read_json.documents,
     ".jsonl": read_json.lines,
     ".ndjson": read_json.lines,
-    ".csv": read_table.comma_separated,
-    ".tsv": read_table.tab_separated,
+    ".csv": read_table.separated,
+    ".tsv": read_table.separated,
     ".parquet": read_table.parquet,
     ".txt": read_table.blocks,
     ".md": read_table.blocks,
@@ -58,8 +58,9 @@ def find(spec: str | list[str], folder: Path, key: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def records(name: str, encoding: str = "") -> Iterator[Record]:
-    """The records of one file or Hub data set. Errors that concern the whole of it are InputErrors."""
+def records(name: str, encoding: str = "", notes: list[str] | None = None) -> Iterator[Record]:
+    """The records of one file or Hub data set. Errors that concern the whole of it are InputErrors; what is odd about
+    it but does no harm goes into `notes`."""
     if name.startswith("hub:"):
         yield from _hub(name)
         return
@@ -67,13 +68,24 @@ def records(name: str, encoding: str = "") -> Iterator[Record]:
     file = shown(Path(name))
     try:
         with open(name, "rb") as raw:
-            yield from reader(file, gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw, encoding)
+            unpacked = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw
+            yield from reader(file, unpacked, encoding, [] if notes is None else notes)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise InputError(Problem("the gzip file is cut off or damaged: make it again", file)) from None
     except OSError as error:
         raise InputError(Problem(f"cannot be read: {error.strerror or error}", file)) from None
     except UnicodeError as error:  # of codecs that take no error handler
         raise InputError(Problem(f"cannot be decoded as {encoding}: {error}", file, key="data.encoding")) from None
+
+
+def encoding_of(name: str) -> str:
+    """The encoding that the first 256 KB of a file fit best; empty if none does."""
+    from charset_normalizer import from_bytes
+
+    with open(name, "rb") as raw:
+        head = (gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw).read(2**18)
+    best = from_bytes(head).best()
+    return best.encoding if best and best.encoding not in ("ascii", "utf_8") else ""
 
 
 def fingerprint(name: str) -> str:

@@ -79,7 +79,7 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def documents(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+def documents(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:
     """One document, an array or an object; or, where more follows a first object, one row per line."""
     text = open_text(raw, file, encoding, "\n").read()
     start = _skip(text, 0)
@@ -121,7 +121,7 @@ def documents(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
     yield from array
 
 
-def lines(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+def lines(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:
     yield from _lines_of_json(file, open_text(raw, file, encoding, "\n"))
 
 

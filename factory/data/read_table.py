@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import IO
@@ -13,21 +14,17 @@ from factory.data.decode import MAX_LINE, Record, open_text, printable, undecoda
 from factory.errors import InputError, Problem
 
 
-def comma_separated(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
-    yield from _table(file, open_text(raw, file, encoding, "").readlines(), ",")
-
-
-def tab_separated(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
-    yield from _table(file, open_text(raw, file, encoding, "").readlines(), "\t")
-
-
-def _table(file: str, lines: list[str], delimiter: str) -> Iterator[Record]:
-    """Rows under a header. Where a quote goes wrong, that one line is dropped and reading goes on with the next."""
+def separated(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:
+    """Rows under a header, whatever separates them. Where a quote goes wrong, that one line is dropped and reading goes
+    on with the next."""
     csv.field_size_limit(MAX_LINE)
-    if delimiter == "," and lines and "," not in lines[0] and ";" in lines[0]:
-        delimiter = ";"  # what spreadsheets write where the comma is the decimal point
-    header: list[str] = []
+    lines = open_text(raw, file, encoding, "").readlines()
     at = restarts = 0
+    if lines and (told := re.fullmatch(r"\"?sep=(.)\"?[\r\n]*", lines[0])):  # a spreadsheet's own remark
+        delimiter, at = told[1], 1
+    else:
+        delimiter = _delimiter(lines, "\t" if file.removesuffix(".gz").endswith(".tsv") else ",")
+    header: list[str] = []
     while at < len(lines):
         reader = csv.reader(islice(lines, at, None), delimiter=delimiter, strict=True)
         start = at
@@ -38,8 +35,10 @@ def _table(file: str, lines: list[str], delimiter: str) -> Iterator[Record]:
                 if not fields:
                     continue
                 if not header:
-                    header = _header(file, first + 1, fields)
+                    header = _header(file, first + 1, fields, notes)
                     continue
+                while len(fields) > len(header) and not fields[-1].strip():
+                    fields.pop()
                 fault = undecodable(text)
                 if not fault and len(fields) != len(header):
                     fault = f"{len(fields)} fields where the header has {len(header)}"
@@ -59,14 +58,38 @@ def _table(file: str, lines: list[str], delimiter: str) -> Iterator[Record]:
             at = end
 
 
-def _header(file: str, line: int, fields: list[str]) -> list[str]:
+def _delimiter(lines: list[str], usual: str) -> str:
+    """What separates the fields: of `, ; tab |` the one under which most of the first rows have as many fields as the
+    header, two at least; the usual one where none does better."""
+    head = lines[:200]
+
+    def fit(delimiter: str) -> tuple[int, bool]:
+        try:
+            counts = [len(fields) for fields in csv.reader(head, delimiter=delimiter) if fields]
+        except csv.Error:
+            return 0, False
+        return (counts.count(counts[0]) if counts and counts[0] > 1 else 0), delimiter == usual
+
+    return max(",;\t|", key=fit) if any(fit(d)[0] for d in ",;\t|") else usual
+
+
+def _header(file: str, line: int, fields: list[str], notes: list[str]) -> list[str]:
     names = [name.strip() for name in fields]
+    while len(names) > 1 and not names[-1]:
+        names.pop()
+    if len(names) < len(fields):
+        notes.append(f"{file}: columns without a name at the end of the header are left out")
+    if nameless := [i for i, name in enumerate(names) if not name]:
+        names = [name or f"column {i + 1}" for i, name in enumerate(names)]
+        notes.append(
+            f"{file}: {len(nameless)} columns have no name; they are called 'column {nameless[0] + 1}' and so on"
+        )
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise InputError(Problem(f"the header names {', '.join(map(repr, twice))} twice", file, line))
     return names
 
 
-def parquet(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+def parquet(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -88,7 +111,7 @@ def parquet(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
         ) from None
 
 
-def blocks(file: str, raw: IO[bytes], encoding: str) -> Iterator[Record]:
+def blocks(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:
     """Plain text: one row per block between blank lines, under the key `text`."""
     block: list[str] = []
     number = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from factory.data.analyse import facts
 from factory.data.build import Built
+from factory.data.rows import one_line
 from factory.home import shown, write_file
 
 HUES = ("#3b6fd4", "#d9822b", "#2f9e6e", "#b5487f", "#7a5fc4", "#c0a02c", "#3a9bb5", "#c2503f", "#6b8f3a", "#8a6a4f")
@@ -58,22 +59,25 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
         found.append(f"  {step:<14}-{sum(why.values()):,}: {told}{', …' if len(why) > 3 else ''}")
     if rows["split"]:
         found.append(f"  {'split':<14}{rows['split']:,} rows set aside to grade on")
-    cut = f", {tokens['lost']:,} tokens of {tokens['truncated_rows']:,} rows cut off at {tokens['max_length']:,}"
-    found.append(
-        f"  tokens: {tokens['answer']:,} to learn, {tokens['prompt']:,} in prompts{cut if tokens['lost'] else ''}"
-    )
+    found.append(f"  tokens: {tokens['answer']:,} to learn, {tokens['prompt']:,} in prompts")
+    if (turns := m["turns"])["answers"] > turns["learned"]:
+        which = f"; {turns['marked']:,} are marked not to be" if turns["marked"] else ""
+        more = "" if turns["marked"] else " (the last of each; data.learn=all learns every one)"
+        found.append(f"  turns: {turns['learned']:,} of {turns['answers']:,} answers are learned{which}{more}")
     if m["labels"]:
         counts = Counter(row.answer for row in built.train if not row.meta.get("replay"))
         thin = min(m["labels"], key=lambda label: counts[label])
-        largest = max(counts.values())
-        found.append(f"  {len(m['labels'])} labels with up to {largest:,} rows; thinnest: {thin} ({counts[thin]:,})")
+        most, least = max(counts.values()), f"{one_line(thin, 60)} ({counts[thin]:,})"
+        found.append(f"  {len(m['labels'])} labels with up to {most:,} rows; thinnest: {least}")
     for task, n in m["leaks"].items():
         stood = "1 eval row" if n == 1 else f"{n:,} eval rows"
         found.append(f"  {stood} of {task} stood in train; none does now")
     if m["conflicts"]["count"]:
         found.append(f"  same question, different answers: {m['conflicts']['count']:,}, kept; see the report")
     found += [f"  note: {note}" for note in m["notes"]]
-    return [*found, f"  report: {shown(path)}"] if path else found
+    if path:
+        found.append(f"  report: {shown(path)}")
+    return [*found, f"  next: {m['next']}"] if m["next"] else found
 
 
 def _share(part: float, whole: float) -> str:

@@ -44,8 +44,10 @@ class Work:
     conflicts: list[dict[str, Any]] = field(default_factory=list)
     closest: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    longest: int = 0  # tokens of the longest row that did not fit into train.max_length
     questions: set[bytes] = field(default_factory=set)  # hashes of the questions of all training rows
     usage: dict[str, Any] = field(default_factory=dict)
+    controlled: int = 0  # rows with control tokens in what users wrote
 
     def drop(self, row: Row, step: str, reason: str) -> None:
         self.dropped.append(Dropped.row(row, step, reason))

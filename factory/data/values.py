@@ -6,15 +6,19 @@ import json
 from typing import Any
 
 Value = dict[str, Any]
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
 
 ROLES = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bard": "assistant", "model": "assistant",
-    "function_call": "assistant",
+    "bot": "assistant", "function_call": "assistant", "tool_call": "assistant",
     "tool": "tool", "observation": "tool", "function": "tool", "function_response": "tool", "ipython": "tool",
+    "tool_response": "tool", "tool_result": "tool",
 }  # fmt: skip
+CALLS = ("function_call", "tool_call")  # roles whose text is a call's JSON
+MARKS = ("weight", "loss", "train")  # of a turn: whether it is to be learned (OpenAI, ms-swift, axolotl)
+USED = {*MARKS, "role", "content", "from", "value", "tool_calls", "name", "tool_call_id", "id"}
 TOOLS = """You can call these functions. To call one, answer with its name and arguments as JSON:
 <tool_call>
 {{"name": "…", "arguments": {{…}}}}
@@ -46,9 +50,13 @@ def optional(value: Value, key: str) -> str:
 
 
 def word(value: Value, key: str) -> str:
-    """A label: text, or a number that stands for one."""
+    """A label: text, or a whole number, true or false that stands for one."""
     found = value.get(key)
-    return str(found) if isinstance(found, int) and not isinstance(found, bool) else text(value, key).strip()
+    if isinstance(found, bool):
+        return str(found).lower()
+    if isinstance(found, float) and not found.is_integer():
+        raise Fault(f"{key} is {found}: a score, not a class")
+    return str(int(found)) if isinstance(found, int | float) else text(value, key).strip()
 
 
 def items(found: Any, key: str) -> list[Any]:
@@ -65,13 +73,17 @@ def items(found: Any, key: str) -> list[Any]:
 
 def truth(found: Any) -> bool | None:
     """A yes or no, as JSON or as a CSV cell has it (true, 1, false, 0); None if it is neither."""
-    if isinstance(found, bool | int | str):
-        return {"true": True, "1": True, "false": False, "0": False}.get(str(found).strip().lower())
+    if isinstance(found, bool | int | float | str):
+        said = str(found).strip().lower().removesuffix(".0")
+        return {"true": True, "1": True, "false": False, "0": False}.get(said)
     return None
 
 
-def turn(value: Any, key: str) -> dict[str, str]:
-    """One message from `{role, content}` or `{from, value}`, its tool calls written out as text."""
+def turn(value: Any, key: str) -> dict[str, Any]:
+    """One message from `{role, content}` or `{from, value}`, its tool calls written out as text.
+
+    `learn` is there where the turn says whether it is to be learned, `unused` where it has keys that nothing reads.
+    """
     if not isinstance(value, dict):
         raise Fault(f"{key} has {named(value)} where a message belongs")
     who, said = ("from", "value") if "from" in value and "role" not in value else ("role", "content")
@@ -83,9 +95,17 @@ def turn(value: Any, key: str) -> dict[str, str]:
     content = "" if value.get(said) is None and calls else parts(value.get(said), said)
     if calls:
         content = "\n".join(filter(None, [content, *(call(c) for c in items(calls, "tool_calls"))]))
-    elif name.strip().lower() == "function_call":
+    elif name.strip().lower() in CALLS:
         content = call(content)
-    return {"role": role, "content": content}
+    message: dict[str, Any] = {"role": role, "content": content}
+    for mark in MARKS:
+        if value.get(mark) is not None:
+            message["learn"] = truth(value[mark])
+            if message["learn"] is None:
+                raise Fault(f"{mark} is {value[mark]!r}: a turn is learned (1) or not (0)")
+    if unused := [name for name, item in value.items() if name not in USED and item not in (None, "", [], {})]:
+        message["unused"] = unused
+    return message
 
 
 def parts(found: Any, key: str) -> str:
@@ -120,7 +140,7 @@ def call(found: Any) -> str:
 
 def conversation(value: Value, key: str) -> Messages:
     """The list of messages under `key`, under the row's own system text and tools."""
-    messages = [turn(item, key) for item in items(value.get(key), key)]
+    messages = _turns(items(value.get(key), key), key)
     system = [optional(value, "system")]
     if messages and messages[0]["role"] == "system":
         system.append(messages.pop(0)["content"])
@@ -129,6 +149,16 @@ def conversation(value: Value, key: str) -> Messages:
     if said := "\n\n".join(filter(str.strip, system)):
         messages.insert(0, {"role": "system", "content": said})
     return messages
+
+
+def _turns(found: list[Any], key: str) -> Messages:
+    """Turns one after the other; also as texts in turn, or as objects that hold a question and its answer."""
+    if found and all(isinstance(item, str) for item in found):
+        return [{"role": "assistant" if i % 2 else "user", "content": item} for i, item in enumerate(found)]
+    if found and all(isinstance(item, dict) and {"input", "output"} <= item.keys() for item in found):
+        pairs = [(text(item, "input"), text(item, "output")) for item in found]
+        return _turns([said for pair in pairs for said in pair], key)
+    return [turn(item, key) for item in found]
 
 
 def answer(found: Any, key: str) -> Messages:

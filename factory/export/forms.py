@@ -1,4 +1,4 @@
-"""The forms a version can be exported in: one function each, `(version, base, texts, folder) → Exported`."""
+"""The forms a version can be exported in: one function each, `(version, base, rows, folder) → Exported`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from factory.base.build import Base
+from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.export.gguf_lora import write as gguf_lora
-from factory.export.gptq import needs, quantise
+from factory.export.gptq import conversations, needs, quantise
 from factory.export.merge import Parity, merge, parity
 from factory.registry.store import Version
 
@@ -24,28 +25,28 @@ class Exported:
     model: Any = None
 
 
-Form = Callable[[Version, Base, Sequence[str], Path], Exported]
+Form = Callable[[Version, Base, Sequence[Row], Path], Exported]
 
 
-def merged_bf16(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Exported:
+def merged_bf16(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> Exported:
     """A plain bf16 model folder. FactoryError if it does not answer as the adapter does; then nothing is written."""
-    model, found = _merged(version, base, texts)
+    model, found = _merged(version, base, rows)
     model.save_pretrained(folder)
     _tokenizer(base).save_pretrained(folder)
     return Exported(_files(folder), {"parity": vars(found)}, model)
 
 
-def gguf(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Exported:
+def gguf(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> Exported:
     """The adapter alone, for llama.cpp's `--lora` over a GGUF of the same base."""
     facts = gguf_lora(version, base, folder / f"{version.task}-lora.gguf")
     return Exported(_files(folder), facts)
 
 
-def gptq(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Exported:
-    """The merged model in 4 bits by GPTQ, calibrated on the task's own texts."""
+def gptq(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> Exported:
+    """The merged model in 4 bits by GPTQ, calibrated on rows that the adapter was trained on."""
     needs()
-    model, found = _merged(version, base, texts)
-    quantised = quantise(model, _tokenizer(base), texts, folder)
+    model, found = _merged(version, base, rows)
+    quantised = quantise(model, _tokenizer(base), conversations(_tokenizer(base), version, rows), folder)
     _tokenizer(base).save_pretrained(folder)
     return Exported(_files(folder), {"parity": vars(found), "bits": 4}, quantised)
 
@@ -53,9 +54,9 @@ def gptq(version: Version, base: Base, texts: Sequence[str], folder: Path) -> Ex
 FORMS: dict[str, Form] = {"merged-bf16": merged_bf16, "gguf-lora": gguf, "gptq": gptq}
 
 
-def _merged(version: Version, base: Base, texts: Sequence[str]) -> tuple[Any, Parity]:
+def _merged(version: Version, base: Base, rows: Sequence[Row]) -> tuple[Any, Parity]:
     model = merge(version, base)
-    found = parity(model, version, base, texts)
+    found = parity(model, version, base, rows)
     if not found.holds():
         raise FactoryError(f"{version.name} merged does not answer as it does over the 4-bit base: {found.says()}")
     return model, found

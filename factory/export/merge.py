@@ -14,7 +14,9 @@ from typing import Any
 
 from factory.answers import adapted
 from factory.base.build import Base, load_model, load_tokenizer
+from factory.data.rows import Row
 from factory.registry.store import Version
+from factory.train.tokens import prompt_ids
 
 MIN_AGREEMENT = 0.97  # share of positions where both find the same token most likely
 MAX_KL = 0.01  # nats: the mean over all positions
@@ -76,21 +78,17 @@ def merge(version: Version, base: Base) -> Any:
     return merged.eval()
 
 
-def parity(merged: Any, version: Version, base: Base, texts: Sequence[str]) -> Parity:
-    """Compare with the adapter over the 4-bit base, token by token, on `texts` behind the version's prompt."""
+def parity(merged: Any, version: Version, base: Base, rows: Sequence[Row]) -> Parity:
+    """Compare with the adapter over the 4-bit base, token by token, at the prompts of `rows`."""
     import torch
 
     tokenizer, model = load_tokenizer(base), load_model(base)
     divergences, same = [], []
     with adapted(model, version.folder) as peft, torch.inference_mode():
-        for text in texts:
-            system = [{"role": "system", "content": version.facts.prompt}] if version.facts.prompt else []
-            turns = [*system, {"role": "user", "content": text}]
-            ids = tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )
-            here = peft(ids["input_ids"].to(peft.device)).logits[0].float().log_softmax(-1).cpu()
-            there = merged(ids["input_ids"].to(merged.device)).logits[0].float().log_softmax(-1).cpu()
+        for row in rows:
+            ids = torch.tensor([prompt_ids(tokenizer, row.with_system(version.facts.prompt).turns)])
+            here = peft(ids.to(peft.device)).logits[0].float().log_softmax(-1).cpu()
+            there = merged(ids.to(merged.device)).logits[0].float().log_softmax(-1).cpu()
             divergences.append((here.exp() * (here - there)).sum(-1))
             same.append(here.argmax(-1) == there.argmax(-1))
             if sum(map(len, same)) >= POSITIONS:

@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from factory.base.build import Base
+from factory.base.build import Base, locate
+from factory.base.same import difference
 from factory.errors import InputError
 from factory.home import home, shown
 from factory.recipe import Recipe
@@ -39,8 +40,9 @@ class Adopted:
 
 
 @contextmanager
-def adopted(place: Place, recipe: Recipe, base: Base) -> Iterator[Adopted]:
+def adopted(place: Place, recipe: Recipe, base: Base, weights: str = "") -> Iterator[Adopted]:
     """The adapter at `place` as a version of the recipe's task, staged while the block runs; `store.keep` keeps it.
+    `weights` is the folder or Hub id of the base that it names, where that is this one under another name.
 
     Errors: RemoteError; InputError if there is no such adapter; Refused for another base or an unsound adapter.
     """
@@ -49,7 +51,7 @@ def adopted(place: Place, recipe: Recipe, base: Base) -> Iterator[Adopted]:
         fetched.mkdir()
         staged.mkdir()
         commit = _fetch_hub(place, fetched) if place.scheme == "hub" else _fetch_folder(place, fetched)
-        claimed, doubt = _claimed_base(json.loads((fetched / CONFIG).read_text()), base, place)
+        claimed, doubt = _claimed_base(json.loads((fetched / CONFIG).read_text()), base, place, weights)
         version = store.stage(fetched, store.facts_of(recipe, base), staged)
         try:
             preflight(version, base, MAX_RANK)
@@ -94,20 +96,25 @@ def _complete(place: Place, sizes: dict[str, int]) -> None:
             raise Refused(f"{name} of {place} is larger than {limit} bytes")
 
 
-def _claimed_base(config: Any, base: Base, place: Place) -> tuple[str, str]:
+def _claimed_base(config: Any, base: Base, place: Place, weights: str) -> tuple[str, str]:
     """The base that the adapter's config names, and what of it cannot be checked. Refused if it is another one.
 
-    A path of the machine where it was trained says nothing here: then only the shapes can speak.
+    A path of the machine where it was trained says nothing here: then only the shapes can speak, or the `weights`.
     """
     named = str(config.get("base_model_name_or_path") or "") if isinstance(config, dict) else ""
     mine = {base.name, base.source, str(base.folder)}
     here = bool(named) and Path(named).is_dir()
     if named in mine or (here and Path(named).resolve() in {Path(m).resolve() for m in mine if m}):
         return named, ""
+    if weights:
+        if other := difference(base, locate(weights, weights, "")[0]):
+            raise Refused(f"{weights} is another model than {base.label}: {other}")
+        return named, ""
     if here or (named.count("/") == 1 and not named.startswith((".", "/", "~"))):
         raise Refused(
             f"the adapter at {place} was trained on {shown(Path(named)) if here else named}, "
-            f"not on {base.label}: train it again, or take the recipe's base that it needs (base=…)"
+            f"not on {base.label}: train it again, or take the recipe's base that it needs (base=…). If that is this "
+            "base under another name, weights=<its folder or Hub id> has the weights of the two compared"
         )
     doubt = f"its config names the base {Path(named).name or 'not at all'!r}, which tells nothing here: only shapes fit"
     return Path(named).name, doubt

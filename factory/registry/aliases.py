@@ -13,7 +13,7 @@ from typing import Literal
 
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked, write_file
-from factory.registry.store import SHORT, Version, get
+from factory.registry.store import SHORT, Version, get, verify
 from factory.strict import Strict, nearest
 
 Alias = Literal["prod", "canary"]
@@ -108,17 +108,34 @@ def point(
 
 
 def rollback(task: str) -> Version:
-    """Let `prod` mean again what it meant before the last promotion. InputError if there was none."""
+    """Let `prod` mean again what it meant before the last promotion, or before the task was retired. InputError if
+    there was nothing, FactoryError if that version is damaged or gone: then nothing has changed."""
 
     def change(now: Registry) -> Registry:
         if not now.versions:
             raise _no_version(task)
         if not now.history:
             raise InputError(f"{task} has no earlier version to go back to")
+        verify(get(now.history[-1]))
         aliases = {**now.aliases, "prod": now.history[-1]}
         return now.model_copy(update={"aliases": aliases, "history": now.history[:-1]})
 
     return get(_change(task, change).aliases["prod"])
+
+
+def retire(task: str) -> Registry:
+    """Let no name mean a version of the task any more: callers are told that it is not promoted. `rollback` brings
+    `prod` back. InputError if nothing of it is promoted."""
+
+    def change(now: Registry) -> Registry:
+        if not now.versions:
+            raise _no_version(task)
+        if not now.aliases:
+            raise InputError(f"no version of {task} is promoted, so there is nothing to retire")
+        before = now.aliases.get("prod")
+        return now.model_copy(update={"aliases": {}, "history": (*now.history, before) if before else now.history})
+
+    return _change(task, change)
 
 
 def resolve(name: str) -> Version:

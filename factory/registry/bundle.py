@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from factory.base.build import label
+from factory.base.known import find, label
 from factory.errors import FactoryError, InputError, Problem
 from factory.home import home, project, write_file, write_json
 from factory.recipe import Card, load, tasks
@@ -142,11 +142,9 @@ def base_of(version: Version) -> tuple[str, str]:
 
     FactoryError if that base is not on this machine: then nothing is known of where it came from.
     """
-    for path in sorted(home("bases", "x").parent.glob("*/base.json")):
-        facts = json.loads(path.read_text())
-        if facts["fingerprint"] == version.facts.fingerprint:
-            commit = len(facts["revision"]) == 40  # the revision of local files is a sha256
-            return (facts["source"] if commit else label(facts["name"])), facts["revision"]
+    if base := find(version.facts.fingerprint):
+        commit = len(base.revision) == 40  # the revision of local files is a sha256
+        return (base.source if commit else base.label), base.revision
     raise FactoryError(
         f"the base of {version.name} ({label(version.facts.base)}, {version.facts.fingerprint[:12]}) is not on this "
         f"machine: factory base base={version.facts.base}"

@@ -135,7 +135,7 @@ def _at_a_glance(dossier: Dossier) -> str:
     rows = [
         ("Version", f"`{dossier.version.name}`, v{dossier.ordinal} here"),
         ("Base", f"{base}, in 4 bits (NF4, double quantisation)"),
-        ("Base fingerprint", f"`{facts.fingerprint[:16]}…` over quantised weights, tokenizer and chat template"),
+        ("Base fingerprint", f"`{facts.fingerprint[:16]}…` over weights, tokenizer, chat template, settings"),
         ("Adapter", f"LoRA, rank {config.get('r')}, alpha {config.get('lora_alpha'):g}, in {_size(dossier.version)}"),
         ("Answers", _decoding(dossier)),
         ("Licence", dossier.license or "not stated"),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.base.build import Base, prepare
+from factory.base.build import Base, base_of
 from factory.base.catalog import CATALOG
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked
@@ -118,12 +118,12 @@ def pull(remote: Remote, place: Place, tell: Tell = lambda text: None) -> Pulled
     release = catalogue.find(which)
     pointer = catalogue.aliases.get(which)
     gate = pointer.gate if pointer and pointer.sha == release.sha else None
-    version, new = _have(release.sha), False
-    if version is None:
-        base = _base(release, catalogue.task)
+    if new := bool(store.fault(release.sha)):
         quarantine = home("quarantine", release.sha)
         with locked(quarantine):
-            version, new = _fetch(remote, catalogue, release, base, quarantine, tell), True
+            version = _fetch(remote, catalogue, release, quarantine, tell)
+    else:
+        version = store.get(release.sha)
     aliases.register(version)
     if gate and store.noted(version, "gate") is None:
         store.note(version, "gate", gate)
@@ -158,37 +158,23 @@ def _state(remote: Remote) -> State:
     return remote.read()
 
 
-def _have(sha: str) -> Version | None:
-    """The version in the store, if it is there and whole."""
+def _base(release: Release, task: str, revision: str) -> Base:
+    """The local base of a version, prepared at the commit of the Hub that it was trained on. FactoryError if this
+    machine has another one, or can have none."""
+    name = next((e.name for e in CATALOG.values() if e.source == release.base), release.base)
     try:
-        version = store.get(sha)
-        store.verify(version)
-    except FactoryError:
-        return None
-    return version
+        return base_of(name, release.fingerprint, revision if len(revision) == 40 else "")
+    except FactoryError as error:
+        raise FactoryError(f"{task}@{release.tag} of {release.base}: {error}") from None
 
 
-def _base(release: Release, task: str) -> Base:
-    """The local base with the version's fingerprint. FactoryError if this machine has another one or none."""
-    for path in sorted(home("bases", "x").parent.glob("*/base.json")):
-        facts = json.loads(path.read_text())
-        if facts["fingerprint"] == release.fingerprint:
-            return Base(facts["name"], facts["source"], facts["revision"], facts["fingerprint"], path.parent, 0.0)
-    base = prepare(next((e.name for e in CATALOG.values() if e.source == release.base), release.base))
-    if base.fingerprint != release.fingerprint:
-        raise FactoryError(
-            f"{task}@{release.tag} was trained on another base ({release.base}, {release.fingerprint[:SHORT]}) than "
-            f"the one here ({base.label}, {base.fingerprint[:SHORT]}): train it again, or get that base"
-        )
-    return base
-
-
-def _fetch(remote: Remote, catalogue: Catalogue, release: Release, base: Base, quarantine: Path, tell: Tell) -> Version:
+def _fetch(remote: Remote, catalogue: Catalogue, release: Release, quarantine: Path, tell: Tell) -> Version:
     """Download into the quarantine, check, only then keep. What fails a check is deleted, what was cut off stays."""
     tell(f"downloading {catalogue.task}@{release.tag} ({release.sha[:SHORT]}) from {remote.place}")
     try:
         remote.fetch(release, [bundle.MANIFEST], quarantine)
-        names = _listed(quarantine / bundle.MANIFEST, release)
+        names, revision = _listed(quarantine / bundle.MANIFEST, release)
+        base = _base(release, catalogue.task, revision)
         remote.fetch(release, list(names), quarantine)
         for name, hash_ in names.items():
             plain_file(quarantine / name, MAX_WEIGHTS)
@@ -211,8 +197,9 @@ def _fetch(remote: Remote, catalogue: Catalogue, release: Release, base: Base, q
     return version
 
 
-def _listed(path: Path, release: Release) -> dict[str, str]:
-    """The files of a version with their sha256, from its manifest, whose own hash the catalogue holds."""
+def _listed(path: Path, release: Release) -> tuple[dict[str, str], str]:
+    """The files of a version with their sha256, and its base's revision, from its manifest, whose own hash the
+    catalogue holds."""
     plain_file(path, MAX_BESIDE)
     if sha256(path) != release.manifest:
         raise RemoteError(
@@ -220,8 +207,10 @@ def _listed(path: Path, release: Release) -> dict[str, str]:
             f"{release.tag}: the manifest there is not the one that was pushed; nothing was kept: pull again later",
         )
     try:
-        sizes = {name: int(entry["size"]) for name, entry in json.loads(path.read_text())["files"].items()}
-        hashes = {name: str(entry["sha256"]) for name, entry in json.loads(path.read_text())["files"].items()}
+        told = json.loads(path.read_text())
+        sizes = {name: int(entry["size"]) for name, entry in told["files"].items()}
+        hashes = {name: str(entry["sha256"]) for name, entry in told["files"].items()}
+        revision = str((told.get("base") or {}).get("revision") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Refused("its manifest is not understood") from None
     for name in sizes:
@@ -231,7 +220,7 @@ def _listed(path: Path, release: Release) -> dict[str, str]:
         raise Refused(f"it lacks {', '.join(sorted(missing))}")
     if sizes[WEIGHTS] > MAX_WEIGHTS or sum(sizes.values()) - sizes[WEIGHTS] > MAX_BESIDE:
         raise Refused("its files are too large")
-    return hashes
+    return hashes, revision
 
 
 def _restored(remote: Remote, release: Release, quarantine: Path, staged: Path) -> Version:

@@ -85,7 +85,9 @@ class Folder:
             return
         with _beside(Path(path)) as temporary:
             shutil.copyfile(source, temporary)
+            sync(temporary)
             os.replace(temporary, path)
+            sync(Path(path).parent)
 
     def _create(self, path: str, data: bytes) -> None:
         try:
@@ -96,6 +98,7 @@ class Folder:
                 temporary.write_bytes(data)
                 sync(temporary)
                 os.link(temporary, path)
+                sync(Path(path).parent)
         except FileExistsError:
             raise Lost(f"{self.place} was changed by someone else meanwhile: look at it again and repeat") from None
 

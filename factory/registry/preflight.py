@@ -38,6 +38,13 @@ UNSET = """
     layers_pattern layers_to_transform lora_bias loftq_config megatron_config modules_to_save monteclora_config
     target_parameters trainable_token_indices use_bdlora use_dora use_qalora velora_config
 """.split()
+KNOWN = {*UNSET} | set(
+    """
+    alpha_pattern auto_mapping base_model_name_or_path bias ensure_weight_tying eva_config inference_mode
+    init_lora_weights lora_alpha lora_dropout lora_ga_config megatron_core peft_type peft_version qalora_group_size r
+    rank_pattern revision runtime_config target_modules task_type use_rslora
+""".split()
+)  # and those that it knows, or that change nothing once an adapter is trained
 INITS = (True, False, "gaussian", "orthogonal", "eva", "lora_ga")  # those that leave the base's weights alone
 
 Header = dict[str, dict[str, Any]]
@@ -51,7 +58,7 @@ def preflight(version: Version, base: Base, rank: int) -> None:
     """Refused with the reason unless `version` is a sound adapter of `base` with at most `rank`."""
     if not TASK.fullmatch(version.task):
         raise Refused(f"its task's name {version.task[:80]!r} is not lower-case letters, digits, - and _")
-    if version.facts.fingerprint != base.fingerprint:
+    if not base.owns(version.facts.fingerprint):
         raise Refused(
             f"it was trained on another base ({label(version.facts.base)}, {version.facts.fingerprint[:12]}) "
             f"than this engine runs ({base.label}, {base.fingerprint[:12]}): train it again"
@@ -160,6 +167,11 @@ def _config(path: Path, limit: int) -> dict[str, Any]:
         raise Refused(f"{path.name} is not an adapter's config: {type(error).__name__} {error}") from None
     if unsupported := [name for name in UNSET if config.get(name)]:
         raise Refused(f"vLLM cannot serve {', '.join(unsupported)}")
+    if unknown := sorted(key for key, value in config.items() if value and key not in KNOWN):
+        raise Refused(
+            f"its config sets {', '.join(unknown)[:200]}, which this release does not know: it may change what the "
+            "weights mean"
+        )
     if config.get("init_lora_weights", True) not in INITS:
         raise Refused(f"init_lora_weights={config['init_lora_weights']!r} changes the base's weights")
     return dict(config)

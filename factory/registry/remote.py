@@ -158,6 +158,9 @@ def parse(text: str) -> Place:
             "with @prod, @v3 or @<hash> for one version"
         )
     scheme, path, which = match.groups()
+    if "://" in path or (scheme == "s3" and not re.match("//[^/]", path)):
+        meant = f"; did you mean s3://{path.strip('/')}?" if scheme == "s3" and "://" not in path else ""
+        raise InputError(f"{text!r} is no place: a bucket is s3://<bucket>/<folder>, a folder file:<folder>{meant}")
     if scheme == "hub" and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
         raise InputError(f"{text!r}: a place on the Hub is hub:<namespace> or hub:<namespace>/<repo>")
     return Place(scheme, path.rstrip("/") or "/", which or "")

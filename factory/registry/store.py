@@ -20,7 +20,7 @@ from typing import Any
 
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
-from factory.home import digest, home, write_folder, write_json
+from factory.home import digest, home, locked, write_folder, write_json
 from factory.recipe import Decoding, Kind, Recipe
 from factory.strict import Strict
 
@@ -58,11 +58,16 @@ class Version:
     @property
     def name(self) -> str:
         """`summary@1a2b3c4d5e6f`: how vLLM and reports call it."""
-        return f"{self.task}@{self.sha[:SHORT]}"
+        return name_of(self.task, self.sha)
 
     def notes(self, *parts: str) -> Path:
         """Where scorecards, reports and the recipe of this version lie, beside the store."""
         return home("notes", self.sha, *parts)
+
+
+def name_of(task: str, sha: str) -> str:
+    """A version's name by its hash alone, whether it is in the store or not."""
+    return f"{task}@{sha[:SHORT]}" if sha else ""
 
 
 def facts_of(recipe: Recipe, base: Base) -> Facts:
@@ -112,14 +117,21 @@ def stage(adapter: Path, facts: Facts, folder: Path) -> Version:
 
 
 def keep(staged: Version) -> Version:
-    """Move a staged version's files into the store; its folder is left without them."""
+    """Move a staged version's files into the store; its folder is left without them. What is there already stays, but
+    is replaced where it is damaged."""
 
     def fill(folder: Path) -> None:
         for name in (WEIGHTS, CONFIG, FACTS):
             (staged.folder / name).chmod(0o444)
             os.rename(staged.folder / name, folder / name)
 
-    write_folder(home("store", staged.sha), fill)
+    folder = home("store", staged.sha)
+    with locked(folder.parent):
+        if folder.exists() and fault(staged.sha):
+            os.rename(folder, tempfile.mkdtemp(dir=folder.parent, prefix=".damaged-"))
+        write_folder(folder, fill)
+        for left in folder.parent.glob(".damaged-*"):
+            shutil.rmtree(left, ignore_errors=True)
     return get(staged.sha)
 
 
@@ -130,15 +142,33 @@ def get(sha: str) -> Version:
         facts = Facts.model_validate_json((folder / FACTS).read_bytes())
     except FileNotFoundError:
         raise InputError(f"version {sha[:SHORT]} is not in the store") from None
-    except ValueError as error:
-        raise FactoryError(f"version {sha[:SHORT]} is damaged: {error}") from None
+    except (ValueError, OSError) as error:
+        why = str(error).splitlines()[0]
+        raise FactoryError(f"version {sha[:SHORT]} is damaged: {why}; pull or train it again") from None
+    if gone := [name for name in (WEIGHTS, CONFIG) if not os.path.lexists(folder / name)]:
+        raise FactoryError(f"version {sha[:SHORT]} is damaged: {gone[0]} is gone; pull or train it again")
     return Version(sha, folder, facts)
 
 
 def verify(version: Version) -> None:
     """Recompute the hash: a changed byte in the store must never be served under its old name."""
-    if (now := content_hash(version.folder)) != version.sha:
-        raise FactoryError(f"{version.name} is damaged: its content hashes to {now[:SHORT]}; pull or train it again")
+    try:
+        now = content_hash(version.folder)
+    except (OSError, ValueError) as error:
+        why = str(error).splitlines()[0]
+    else:
+        why = "" if now == version.sha else f"its content hashes to {now[:SHORT]}"
+    if why:
+        raise FactoryError(f"{version.name} is damaged: {why}; pull or train it again")
+
+
+def fault(sha: str) -> str:
+    """What is wrong with the version of this hash; empty if it is in the store and whole."""
+    try:
+        verify(get(sha))
+    except FactoryError as error:
+        return str(error)
+    return ""
 
 
 def note(version: Version, name: str, value: Any) -> None:
@@ -146,7 +176,7 @@ def note(version: Version, name: str, value: Any) -> None:
     write_json(version.notes(f"{name}.json"), value)
 
 
-def noted(version: Version, name: str) -> Any:
-    """An attached document, or None."""
-    path = version.notes(f"{name}.json")
+def noted(version: Version | str, name: str) -> Any:
+    """A document attached to a version, or to its hash, or None."""
+    path = home("notes", version if isinstance(version, str) else version.sha, f"{name}.json")
     return json.loads(path.read_text()) if path.is_file() else None

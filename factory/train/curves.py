@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 from collections.abc import Sequence
@@ -15,7 +16,11 @@ LEARNED = 0.98  # the last losses must be below this share of the first ones
 def read(run: Path) -> list[dict[str, Any]]:
     """The records of a run: `{"step", "loss", "grad_norm", "lr"}` and `{"step", "eval_loss"}`, one a line."""
     path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    found = []
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):  # a line that a crash or a full disk tore
+            found.append(json.loads(line))
+    return found
 
 
 def last_step(run: Path) -> int:

@@ -23,7 +23,7 @@ from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.precision import precision
 from factory.recipe import Recipe
-from factory.train import lora
+from factory.train import curves, lora
 from factory.train.kernels import check_kernels
 from factory.train.tokens import IGNORE, Example
 from factory.train.trained import Trained
@@ -143,8 +143,7 @@ class _Recorder(TrainerCallback):
     def resume_at(self, step: int) -> None:
         """Keep the records up to `step`: those after it come again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        old = self.path.read_text().splitlines() if self.path.is_file() else []
-        self.records = [r for r in map(json.loads, old) if r["step"] <= step]
+        self.records = [r for r in curves.read(self.path.parent) if r["step"] <= step]
         self.path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
         self.first = step
 

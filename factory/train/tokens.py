@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from factory import control
 from factory.data.rows import Row
 from factory.home import digest, home, write_file
 
 IGNORE = -100
-FORM = 1  # of the kept token files: another number when `encode` makes other tokens
+FORM = 2  # of the kept token files: another number when `encode` makes other tokens
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,10 @@ class Example:
 
 
 def prompt_text(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> str:
-    """The conversation up to where the assistant starts to answer, as vLLM's chat endpoint renders it."""
-    return str(
-        tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False, enable_thinking=False)
-    )
+    """The conversation up to where the assistant starts to answer, as the server has vLLM render it: what looks like a
+    control token in a turn is broken up."""
+    said = control.harmless_turns(turns, control.tokens(tokenizer))
+    return str(tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False, enable_thinking=False))
 
 
 def prompt_ids(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> list[int]:
@@ -36,7 +37,8 @@ def prompt_ids(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> list[int]:
 def encode(tokenizer: Any, row: Row, max_length: int) -> Example:
     """One row, cut after `max_length` tokens. Rows that keep no label are dropped by the data steps."""
     prompt = prompt_ids(tokenizer, row.turns)
-    answer = [*tokenizer(row.answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    said = control.harmless(row.answer, control.tokens(tokenizer))
+    answer = [*tokenizer(said, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     ids = (prompt + answer)[:max_length]
     labels = ([IGNORE] * len(prompt) + answer)[:max_length]
     return Example(ids, labels)

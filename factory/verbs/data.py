@@ -12,15 +12,16 @@ from factory import recipe as recipes
 from factory.base.build import load_tokenizer, prepare
 from factory.data import report, scaffold, synth
 from factory.home import shown
+from factory.recipe import Recipe
 from factory.terminal import out, progress_bar
-from factory.verbs.answering import dataset
+from factory.verbs.answering import dataset, every
 
 
 def data(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Build and report the data set of every task named; with `synth=…` make rows that pass the same steps."""
     console = out(quiet)
-    found = []
-    for recipe in recipes.load_all(arguments["task"], changes):
+
+    def one(recipe: Recipe) -> dict[str, Any]:
         if "synth" in arguments:
             with progress_bar() as bar:
                 line = bar.add_task(f"make {arguments['synth']}", total=None, text="")
@@ -32,13 +33,17 @@ def data(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
                 )
             for text in synth.lines(made):
                 console.print(text, markup=False, soft_wrap=True)
-            found.append(made)
-            continue
+            return made
         built = dataset(recipe)
         path, facts = report.write(built)
         for text in report.lines(built, path):
             console.print(text, markup=False, soft_wrap=True)
-        found.append({**facts, "report": str(path)})
+        return {**facts, "report": str(path)}
+
+    found, error = every(recipes.load_all(arguments["task"], changes), one)
+    if error:
+        error.result = {"data": found} if found else None
+        raise error
     return {"data": found}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from factory import control
 from factory.base.build import Base
 from factory.data.rows import Row
 from factory.errors import FactoryError
@@ -66,7 +67,9 @@ async def _answer(
         how: dict[str, Any] = {"model": name, "max_tokens": decoding.max_tokens, "temperature": 0}
         if labels:
             how["structured_outputs"] = {"choice": [*labels]}
-        return await _ask_all(engine, rows, how, progress)
+        tokens = control.tokens_of(base.folder)
+        asked = [replace(row, messages=tuple(control.harmless_turns(row.turns, tokens))) for row in rows]
+        return await _ask_all(engine, asked, how, progress)
 
 
 def _room() -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 from evals import rubric as rubrics
 from evals.scorecard import Scorecard, grade_answers
 from factory import answers
-from factory.base.build import load_tokenizer, prepare
-from factory.data.build import build
+from factory.base.build import Base, base_of, load_tokenizer, prepare
+from factory.data.build import Built, build
 from factory.data.rows import Row
-from factory.errors import FactoryError, InputError
+from factory.errors import InputError
 from factory.home import home, shown, write_json
 from factory.recipe import Recipe, load, tasks
 from factory.registry import aliases, store
@@ -23,10 +23,10 @@ from factory.strict import nearest
 from factory.terminal import err, out, percent, progress_bar
 from factory.verbs.grade import gate_of, grade_version
 
-TEXTS = 64  # eval texts that a merged model is compared on
+# What a merged model is compared on where its task is not here.
 GOLDEN = (
-    "Who are you?",
-    "The meeting moved to Friday at 10 in room 4; please send the slides to Ana by Thursday noon.",
+    ({"role": "user", "content": "Who are you?"},),
+    ({"role": "user", "content": "The meeting moved to Friday at 10 in room 4; please send the slides by noon."},),
 )
 
 
@@ -35,19 +35,20 @@ def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     place = parse(arguments["from"])
     recipe = load(arguments["task"], changes)
     base = prepare(recipe.base)
-    rows, recipe = _eval_rows(recipe, base)
-    with adopted(place, recipe, base) as found:
+    built, recipe = _built(recipe, base)
+    with adopted(place, recipe, base, arguments.get("weights", "")) as found:
         if found.doubt:
             err.print(f"[yellow]{found.doubt}[/]")
         version = store.keep(found.version)
     store.note(version, "recipe", recipe.model_dump(mode="json", exclude={"train"}))
     store.note(version, "adopted", found.origin)
-    report = grade_version(recipe, version, rows)  # before it has a name that could be promoted
+    report = grade_version(recipe, version, built.eval)  # before it has a name that could be promoted
     card = report.scorecard
     entry = aliases.register(version)
     out(quiet).print(
         f"{place} is {aliases.label(version)} here: good {percent(card.good)}, poor {percent(card.poor)} of {card.n} "
-        f"eval rows; gate: {report.gate.decision}. Next:\n  factory promote version={version.task}@v{entry.ordinal}"
+        f"eval rows; gate: {report.gate.decision}. Next:\n  factory "
+        f"{'promote' if report.gate.decision == 'PROMOTE' else 'show'} version={version.task}@v{entry.ordinal}"
     )
     brief = {k: v for k, v in card.to_json().items() if k not in ("worst", "strata")}
     return {
@@ -74,19 +75,18 @@ def export(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{shown(folder)} is not empty: give another folder with to=…")
     store.verify(version)
-    base = prepare(version.facts.base)
-    if base.fingerprint != version.facts.fingerprint:
-        raise FactoryError(f"{version.name} was trained on another build of {base.label}: export it where that base is")
+    base = base_of(version.facts.base, version.facts.fingerprint)
     recipe = load(version.task) if version.task in tasks() else None
-    rows = _eval_rows(recipe, base)[0] if recipe else []
+    built = _built(recipe, base)[0] if recipe else None
+    own = [row for row in built.train if not row.meta.get("replay")] if built else [Row(turns) for turns in GOLDEN]
     err.print(f"exporting {aliases.label(version)} as {name}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        made = FORMS[name](version, base, [row.source for row in rows[:TEXTS]] or GOLDEN, temporary)
+        made = FORMS[name](version, base, own, temporary)
         facts = {"form": name, "version": version.name, "sha": version.sha, "base": base.label, **made.facts}
-        if made.model is not None and recipe:
-            facts["scorecard"] = _grade(recipe, made.model, load_tokenizer(base), rows, name).to_json()
+        if made.model is not None and recipe and built:
+            facts["scorecard"] = _grade(recipe, made.model, load_tokenizer(base), built.eval, name).to_json()
             facts["scorecard_of_version"] = store.noted(version, "scorecard")
         write_json(temporary / "export.json", facts)
         temporary.chmod(0o755)
@@ -101,12 +101,12 @@ def export(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
     return facts | {"folder": str(folder), "files": made.files}
 
 
-def _eval_rows(recipe: Recipe, base: Any) -> tuple[list[Row], Recipe]:
-    """The task's eval rows, and the recipe with the labels that the data has where it lists none."""
+def _built(recipe: Recipe, base: Base) -> tuple[Built, Recipe]:
+    """The task's rows, and the recipe with the labels that the data has where it lists none."""
     built = build(recipe, load_tokenizer(base))
     if recipe.kind == "classification" and not recipe.labels:
         recipe = recipe.model_copy(update={"labels": built.manifest["labels"]})
-    return built.eval, recipe
+    return built, recipe
 
 
 def _grade(recipe: Recipe, model: Any, tokenizer: Any, rows: list[Row], who: str) -> Scorecard:

@@ -14,8 +14,9 @@ from evals.judges import Judge
 from evals.prompt import Messages
 from evals.run import Report, Subject
 from factory import recipe as recipes
-from factory.base.build import label
+from factory.base.build import base_of
 from factory.data.build import evals_of_others
+from factory.data.exam import exam
 from factory.data.rows import Row
 from factory.errors import InputError
 from factory.home import shown, write_file
@@ -23,7 +24,7 @@ from factory.recipe import Recipe
 from factory.registry import aliases, store
 from factory.registry.store import Version
 from factory.terminal import out, progress_bar
-from factory.verbs.answering import Answerer, dataset, of_base, of_version
+from factory.verbs.answering import Answerer, base_name, dataset, of_base, of_version
 from serve.process import cuda
 
 OTHERS = {"cpu": 12, "cuda": 40}  # rows of each other task that the matrix takes, and of the ordinary requests
@@ -32,6 +33,11 @@ OTHERS = {"cpu": 12, "cuda": 40}  # rows of each other task that the matrix take
 def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Grade a version on its task's eval rows, decide by the recipe's plan, and leave the report beside it."""
     version = aliases.resolve(arguments["version"])
+    if version.task not in recipes.tasks():
+        raise InputError(
+            f"versions of {version.task} are here, but its folder adapters/{version.task} is not: put it back under "
+            f"that name to grade them, or take them out of production: factory retire task={version.task}"
+        )
     recipe = as_recipe(recipes.load(version.task, changes), version)
     rows = dataset(recipe).eval
     found = grade_version(recipe, version, rows, arguments.get("against", "prod"))
@@ -60,6 +66,7 @@ def grade_version(recipe: Recipe, version: Version, rows: Sequence[Row], against
             matrix=_matrix(recipe, version, rows, said),
             watch=show.watch(bar),
         )
+    store.note(version, "exam", exam(recipe))
     store.note(version, "report", found.to_json())
     store.note(version, "scorecard", found.scorecard.to_json())
     store.note(version, "gate", gate_of(found))
@@ -85,9 +92,8 @@ def as_recipe(recipe: Recipe, version: Version) -> Recipe:
 
 def _against(version: Version, against: str, recipe: Recipe) -> Subject | None:
     if against == "base":
-        return Subject(
-            f"{version.facts.base}+{recipe.task}", of_base(recipe, version.facts.base), label(version.facts.base)
-        )
+        base = base_of(version.facts.base, version.facts.fingerprint)
+        return Subject(base_name(recipe, base), of_base(recipe, base), base.label)
     if against == "prod" and "prod" not in aliases.read(version.task).aliases:
         return None
     other = aliases.resolve(f"{version.task}@{against}" if "@" not in against else against)
@@ -132,12 +138,13 @@ def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row], said: Answere
             sets[task] = (rubrics.load(name), others[:most])
     rubric, general = matrix.general()
     sets[matrix.GENERAL] = (rubric, general[:: max(1, len(general) // most)])
-    return matrix.matrix(recipe.task, said, of_base(recipe, version.facts.base), sets)
+    base = base_of(version.facts.base, version.facts.fingerprint)
+    return matrix.matrix(recipe.task, said, of_base(recipe, base), sets)
 
 
 def _earlier(version: Version) -> list[Report]:
     entries = aliases.read(version.task).versions
-    noted = [store.noted(store.get(entry.sha), "report") for entry in entries if entry.sha != version.sha]
+    noted = [store.noted(entry.sha, "report") for entry in entries if entry.sha != version.sha]
     return [Report.model_validate(found) for found in noted if found]
 
 

@@ -12,6 +12,7 @@ from evals import rubric as rubrics
 from evals.gate import Verdict
 from evals.run import Report
 from factory.errors import FactoryError, GateRefused, InputError
+from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.places import open_remote, remotes
@@ -54,7 +55,7 @@ def pull_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     console = out(quiet)
     console.print(
         f"{short(done.release, done.version.task)} of {place} is {aliases.label(done.version)} here"
-        f"{'' if done.new else ', it was here already'}. Next:\n  factory promote version={done.version.name}"
+        f"{'' if done.new else ', it was here already'}. Next:\n  factory {_next(done.version)}"
     )
     entry = aliases.read(done.version.task).entry(done.version.sha)
     there = _release(done.version.task, done.release, remote)
@@ -99,7 +100,8 @@ def own_gate(version: Version) -> None:
     run, now = decisions.latest(engine, version.name), aliases.read(version.task).aliases.get("prod")
     if run and not run["plan"]:  # as `_take_over_decision` logs it
         raise GateRefused("INCONCLUSIVE", f"it was graded elsewhere only: factory grade version={version.name}")
-    decisions.allow(engine, version.name, store.get(now).name if now else "")
+    decisions.allow(engine, version.name, store.name_of(version.task, now or ""))
+    decisions.same_rows(version)
 
 
 def _wanted(arguments: dict[str, str]) -> tuple[list[Version], dict[str, Pointer]]:
@@ -142,6 +144,17 @@ def _take_over_decision(version: Version, place: Place) -> None:
     why = f"{gate.get('why', '')} (decided elsewhere, came with {place})"
     verdict = Verdict(decision=gate["decision"], why=why, labels=0, plan={}, plan_hash="")
     decisions.log(engine, version.task, version.name, gate.get("against") or "", "", "", verdict)
+
+
+def _next(version: Version) -> str:
+    """What can be done with a pulled version: the gate may not let it be promoted, or may not have seen it."""
+    now = aliases.read(version.task).aliases.get("prod", "")
+    try:
+        decisions.allow(tables.open_database(), version.name, store.name_of(version.task, now))
+        decisions.same_rows(version)
+    except GateRefused:
+        return f"{'grade' if version.task in tasks() else 'show'} version={version.name}"
+    return f"promote version={version.name}"
 
 
 def _remark(version: Version) -> None:

@@ -8,13 +8,17 @@ from rich.markup import escape
 
 from evals import decisions
 from factory.base.build import label
-from factory.errors import InputError
+from factory.data.exam import edited
+from factory.errors import FactoryError, InputError
+from factory.home import digest
 from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.strict import nearest
-from factory.terminal import out, percent, table
+from factory.terminal import err, out, percent, table
 from factory.verbs import hub
 from serve import remote
+
+REMARKS = {"fault": "damaged", "rows_edited": "graded on other rows"}  # in the list, for what is so
 
 
 def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -25,10 +29,21 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
     wanted, here = arguments.get("task"), aliases.registered()
     if wanted and wanted not in {*here, *tasks()}:
         raise InputError(f"no task {wanted!r}{nearest(wanted, {*here, *tasks()})}")
+    faults: list[str] = []
+    seen: dict[str, str] = {}
     for task in [wanted] if wanted else here:
-        registry = aliases.read(task)
+        try:
+            registry = aliases.read(task)
+        except FactoryError as error:
+            faults.append(str(error))
+            continue
         for entry in registry.versions:
-            card = store.noted(store.get(entry.sha), "scorecard") or {}
+            card = store.noted(entry.sha, "scorecard") or {}
+            fault = ""
+            try:
+                store.get(entry.sha)
+            except FactoryError as error:
+                faults.append(fault := str(error))
             names = sorted(name for name, sha in registry.aliases.items() if sha == entry.sha)
             found.append(
                 {
@@ -39,8 +54,12 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
                     "base": label(entry.base),
                     "created": entry.created,
                     "scorecard": {k: card[k] for k in ("n", "good", "average", "poor") if k in card},
+                    "fault": fault or None,
+                    "rows_edited": _edited(task, entry.sha, seen) or None,
                 }
             )
+    for text in faults:
+        err.print(text, style="yellow", markup=False, soft_wrap=True)
     console = out(quiet)
     if found:
         columns = ["version", "is", "good", "poor", "base", "created", "hash"]
@@ -73,9 +92,13 @@ def show(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
             if (found := store.noted(version, name)) is not None
         },
     }
+    if other := edited(version.task, store.noted(version, "exam")):
+        result["rows_edited"] = other
     console = out(quiet)
     for key, value in result.items():
-        if key == "scorecard":
+        if key == "rows_edited":
+            value = f"{value}: its scores are of other rows than today's"
+        elif key == "scorecard":
             value = f"good {percent(value.get('good'))}, poor {percent(value.get('poor'))} of {value['n']} eval rows"
         elif key == "gate":
             value = f"{value['decision']}: {value.get('why', '')}"
@@ -123,6 +146,16 @@ def rollback(arguments: dict[str, str], changes: dict[str, str], quiet: bool) ->
     return {"task": task, "version": version.name, "generation": aliases.read(task).generation}
 
 
+def retire(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Take a task out of production, whether its folder is still there or not. Its versions stay."""
+    registry = aliases.retire(task := arguments["task"])
+    out(quiet).print(
+        f"{task} is out of production: a server tells its callers so from now on. Its versions can still be asked by "
+        f"their numbers; back with\n  factory rollback task={task}"
+    )
+    return {"task": task, "generation": registry.generation}
+
+
 def shadow(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Send a copy of a task's requests to another version, whose answers are only recorded."""
     name = arguments.get("version", "")
@@ -130,6 +163,15 @@ def shadow(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
         raise InputError("no server is running here: factory serve")
     out(quiet).print(f"{arguments['task']} is shadowed by {name}" if name else f"{arguments['task']} has no shadow now")
     return {"task": arguments["task"], "shadow": name or None}
+
+
+def _edited(task: str, sha: str, seen: dict[str, str]) -> str:
+    """`exam.edited` of a version; of those that were graded on the same files, the files are read once."""
+    noted = store.noted(sha, "exam")
+    key = digest([task, noted])
+    if key not in seen:
+        seen[key] = edited(task, noted)
+    return seen[key]
 
 
 def _share(text: str) -> float:
@@ -148,7 +190,7 @@ def _row(version: dict[str, Any]) -> list[str]:
     card = version["scorecard"]
     return [
         f"{version['task']}@v{version['ordinal']}",
-        " ".join(version["aliases"]),
+        ", ".join([*version["aliases"], *(what for key, what in REMARKS.items() if version[key])]),
         percent(card.get("good")),
         percent(card.get("poor")),
         version["base"],

@@ -1,4 +1,7 @@
-"""`factory train sweep=…`: variants of one task side by side over one base; the best by rubric score is registered."""
+"""`factory train sweep=…`: variants of one task side by side over one base; the best by rubric score is registered.
+
+Variants are scored on the tune rows. The eval rows are looked at once, by the winner that is registered.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from factory.terminal import err, out, progress_bar, table
 from factory.train.fused import Failed, board
 from factory.train.fused import sweep as halving
 from factory.verbs.answering import Loaded, loaded
-from factory.verbs.train import finish, prepare
+from factory.verbs.train import finish, one_at_a_time, prepare
 
 
 def sweep(wanted: Sequence[Recipe], grid: str, changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -31,16 +34,22 @@ def sweep(wanted: Sequence[Recipe], grid: str, changes: dict[str, str], quiet: b
     recipe, variants = _variants(wanted, grid, changes)
     on = loaded(recipe.base)
     prepared = [prepare(variant, on) for variant in variants.values()]
+    tuned = len(prepared[0][1].tune)
+    if not tuned:
+        raise InputError(
+            f"sweep: {recipe.task} has no rows to tune on, and a choice by the eval rows would spoil them as an exam: "
+            "give it more training rows, or a larger data.tune_share"
+        )
     jobs = [
         replace(job, name=name, score=_Score(variant, built, on))
         for name, (variant, built, job) in zip(variants, prepared, strict=True)
     ]
-    with progress_bar() as bar:
+    with one_at_a_time(jobs), progress_bar() as bar:
         standings = halving.sweep(jobs, on.base, on.model, progress=board.lines(bar))
     folder = home("runs", f"{recipe.task}-sweep-{digest([str(job.run) for job in jobs])[:12]}")
     plot = halving.write(standings, folder)
     console, rows = out(quiet), halving.rows(standings)
-    console.print(table(f"{recipe.task}, {len(rows)} variants", *_table(rows)))
+    console.print(table(f"{recipe.task}, {len(rows)} variants, scored on {tuned} tune rows", *_table(rows)))
     err.print(f"the course of every variant: {shown(plot)}")
     best = standings[0]
     if best.result is None or isinstance(best.result, Failed):
@@ -75,7 +84,7 @@ class _Score:
     """The rubric score of an adapter on the tune rows: good counts 1, average ½, poor 0. For `Job.score`."""
 
     def __init__(self, recipe: Recipe, built: Built, on: Loaded) -> None:
-        self.recipe, self.rows, self.on = recipe, built.held_out, on
+        self.recipe, self.rows, self.on = recipe, built.tune, on
         self.rubric = rubrics.load(recipe.rubric)
 
     def __call__(self, adapter: Path) -> float:

@@ -125,6 +125,9 @@ VERBS = {
         needs=("task",),
     ),
     "rollback": Verb("go back to the version before", "registry", {"task": "a task's name"}, needs=("task",)),
+    "retire": Verb(
+        "take a task out of production; rollback brings it back", "registry", {"task": "a task's name"}, needs=("task",)
+    ),
     "list": Verb(
         "all tasks and their versions",
         "registry:listing",
@@ -152,7 +155,11 @@ VERBS = {
     "adopt": Verb(
         "take in a plain PEFT adapter: check it, grade it, register it",
         "exchange",
-        {"from": "hub:<namespace>/<repo>[@revision] or file:<folder>", "task": "the task that it is for"},
+        {
+            "from": "hub:<namespace>/<repo>[@revision] or file:<folder>",
+            "task": "the task that it is for",
+            "weights": "folder or Hub id of the base that it names, to prove that it is the task's",
+        },
         True,
         ("from", "task"),
     ),

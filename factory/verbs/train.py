@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from evals import rubric as rubrics
@@ -15,8 +16,8 @@ from factory import recipe as recipes
 from factory.data.build import Built
 from factory.data.report import lines as data_lines
 from factory.data.rows import Row
-from factory.errors import FactoryError
-from factory.home import digest, home, shown
+from factory.errors import FactoryError, InputError
+from factory.home import digest, home, locked, shown
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.registry import aliases, store
@@ -24,9 +25,10 @@ from factory.terminal import err, out, percent, progress_bar, table
 from factory.train import curves
 from factory.train.fused import Failed, Job, board, train_many
 from factory.train.fused.lora import alone
+from factory.train.lora import untrainable
 from factory.train.tokens import encode_all
 from factory.train.trained import Trained
-from factory.verbs.answering import Loaded, dataset, loaded, of_base
+from factory.verbs.answering import Loaded, dataset, every, loaded, of_base
 from factory.verbs.grade import gate_of, grade_version
 
 
@@ -48,13 +50,13 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         from factory.verbs.sweep import sweep
 
         return sweep(wanted, arguments["sweep"], changes, quiet)
-    for recipe in wanted:
-        rubrics.load(recipe.rubric)
+    ready, error = every(wanted, _ready)
+    if error:  # before anything is trained
+        raise error
     made: list[dict[str, Any]] = []
     failed: list[Failed] = []
-    names = {recipe.base: loaded(recipe.base).base.name for recipe in wanted}  # a folder may be written in many ways
-    for name in dict.fromkeys(names.values()):
-        prepared = [prepare(recipe, loaded(name)) for recipe in wanted if names[recipe.base] == name]
+    for name in dict.fromkeys(on.base.name for on, _ in ready):  # a base may be written in many ways
+        prepared = [one for on, one in ready if on.base.name == name]
         for (recipe, built, _), result in zip(prepared, _fit(loaded(name), prepared), strict=True):
             if isinstance(result, Failed):
                 failed.append(result)
@@ -63,6 +65,12 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     if failed:
         raise SomeFailed(made, failed)
     return {"versions": made}
+
+
+def _ready(recipe: Recipe) -> tuple[Loaded, tuple[Recipe, Built, Job]]:
+    rubrics.load(recipe.rubric)
+    on = loaded(recipe.base)
+    return on, prepare(recipe, on)
 
 
 def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
@@ -77,7 +85,7 @@ def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
 
     learn, held_out = (
         encode_all(on.tokenizer, [prompted(row) for row in rows], recipe.train.max_length, on.base.fingerprint)
-        for rows in (built.train, built.held_out)
+        for rows in (built.train, built.tune)
     )
     inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
     err.print(f"{data_lines(built)[0]} (factory data task={recipe.task} tells why)", markup=False, soft_wrap=True)
@@ -94,7 +102,9 @@ def _fit(on: Loaded, prepared: Sequence[tuple[Recipe, Built, Job]]) -> list[Trai
 
         for job in apart:
             sft.check(job.recipe, job.train)
-    with progress_bar() as bar:
+        if faults := [f"{job.name}: {fault}" for job in apart for fault in untrainable(on.model, job.recipe.lora)]:
+            raise InputError(*faults)
+    with one_at_a_time(jobs), progress_bar() as bar:
         show = board.lines(bar)
         results = train_many(together, on.base, on.model, progress=show) if together else []
         found = {job.name: result for job, result in zip(together, results, strict=True)}
@@ -107,6 +117,16 @@ def _fit(on: Loaded, prepared: Sequence[tuple[Recipe, Built, Job]]) -> list[Trai
             except FactoryError as error:
                 found[job.name] = Failed(job.name, str(error), curves.last_step(job.run), job.run)
     return [found[job.name] for job in jobs]
+
+
+@contextmanager
+def one_at_a_time(jobs: Sequence[Job]) -> Iterator[None]:
+    """The jobs' runs are this process's alone: a second, identical training waits and takes what the first made."""
+    with ExitStack() as held:
+        for run in sorted({job.run for job in jobs}):
+            said = f"{run.name} is being trained by another process: waiting for what it makes"
+            held.enter_context(locked(run, functools.partial(err.print, said, markup=False)))
+        yield
 
 
 def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bool) -> dict[str, Any]:
@@ -129,7 +149,7 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     probe.remember(version, on.model, on.tokenizer)
     entry = aliases.register(version)
     rubric = rubrics.load(recipe.rubric)
-    before = grade_answers(rubric, built.eval, of_base(recipe, on.base.name)(built.eval))
+    before = grade_answers(rubric, built.eval, of_base(recipe, on.base)(built.eval))
     store.note(version, "base_scorecard", before.to_json())
     report = grade_version(recipe, version, built.eval)
     console = out(quiet)

@@ -73,7 +73,8 @@ def _gate(name: str) -> str:
     try:
         version = aliases.resolve(name)
         before = aliases.read(version.task).aliases.get("prod")
-        decisions.allow(tables.open_database(), version.name, store.get(before).name if before else "")
+        decisions.allow(tables.open_database(), version.name, store.name_of(version.task, before or ""))
+        decisions.same_rows(version)
     except FactoryError as error:
         return str(error)
     return ""

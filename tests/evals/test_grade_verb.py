@@ -99,3 +99,51 @@ def test_promote_obeys_the_gate_with_exit_code_3_and_an_override_is_recorded(
     kept = decisions.latest(tables.open_database(), versions[2].name)
     assert kept and kept["decision"] == "REJECT" and kept["forced"] == "wrong amounts, see the incident of today"
     assert recipes.tasks() == ["parcels"]
+
+
+def test_rows_that_were_edited_after_a_grade_must_be_graded_again(
+    capsys: pytest.CaptureFixture[str], versions: list[Version]
+) -> None:
+    """Until then the old score is said to be one on other rows, and the gate's old word counts for nothing."""
+    folder = checkout() / "adapters" / "parcels"
+    before = (folder / "eval.jsonl").read_text()
+    run(capsys, "grade", "version=parcels@v2", "--json")
+    listed = json.loads(run(capsys, "list", "task=parcels", "--json")[1])["versions"]
+    assert [version["rows_edited"] for version in listed] == [None] * 4
+    (folder / "eval.jsonl").write_text(before.replace("letter 7:", "message 7:"))
+    code, _, err = run(capsys, "promote", "version=parcels@v2")
+    assert code == 3 and "was graded on other rows (eval.jsonl changed since): grade again: factory grade" in err
+    listed = json.loads(run(capsys, "list", "task=parcels", "--json")[1])["versions"]
+    assert (
+        "graded on other rows" in run(capsys, "list")[1]
+        and "of other rows" in run(capsys, "show", "version=parcels@v2")[1]
+    )
+    assert listed[1]["rows_edited"] == "eval.jsonl changed since" and listed[0]["rows_edited"] is None  # never graded
+    report = json.loads(run(capsys, "grade", "version=parcels@v2", "--json")[1])
+    assert report["gate"]["decision"] == "PROMOTE" and report["baseline"]["rows"] == report["scorecard"]["rows"] == 90
+    assert run(capsys, "promote", "version=parcels@v2")[0] == 0
+    (folder / "eval.jsonl").write_text(before)
+
+
+def test_an_edited_prompt_has_the_base_asked_anew(capsys: pytest.CaptureFixture[str], versions: list[Version]) -> None:
+    names = []
+    for prompt in ("Which is it?", "Which is it?", "Name the label."):
+        (checkout() / "adapters" / "parcels" / "prompt.md").write_text(prompt)
+        names.append(json.loads(run(capsys, "grade", "version=parcels@v2", "against=base", "--json")[1])["against"])
+    assert names[0] == names[1] != names[2] and "+parcels@" in names[0]
+
+
+def test_a_task_that_was_renamed_says_so_and_can_be_retired(
+    capsys: pytest.CaptureFixture[str], versions: list[Version]
+) -> None:
+    folder = checkout() / "adapters"
+    (folder / "parcels").rename(folder / "letters")
+    try:
+        assert len(json.loads(run(capsys, "list", "task=parcels", "--json")[1])["versions"]) == 4
+        code, _, err = run(capsys, "grade", "version=parcels@v2")
+        assert code == 2 and "versions of parcels are here, but its folder adapters/parcels is not" in err
+        assert run(capsys, "rollback", "task=parcels")[0] == 0
+        assert run(capsys, "retire", "task=parcels")[0] == 0
+        assert "prod" not in aliases.read("parcels").aliases
+    finally:
+        (folder / "letters").rename(folder / "parcels")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,17 @@ def test_json_is_alone_on_stdout(capsys: pytest.CaptureFixture[str], tmp_path, m
     monkeypatch.setenv("FACTORY_HOME", str(tmp_path))
     code, out, _ = run(capsys, "list", "--json")
     assert code == 0 and json.loads(out) == {"versions": []}
+
+
+@pytest.mark.parametrize("command", [["serve", "host=999.1.1.1"], ["grade", "version=none@v1"]])
+def test_what_takes_long_is_told_at_once(command: list[str], tmp_path: Path) -> None:
+    """On a pipe the first line is the command itself, before anything heavy is imported."""
+    env = {**os.environ, "FACTORY_HOME": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "factory.cli", *command], stderr=subprocess.PIPE, text=True, env=env
+    ) as running:
+        assert running.stderr
+        assert running.stderr.readline().strip() == f"factory {' '.join(command)}"
+        assert running.poll() is None, "the line came only at the end"
+        running.terminate()
+        running.wait(60)

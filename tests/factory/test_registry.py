@@ -54,6 +54,26 @@ def test_a_changed_byte_is_found(tmp_path: Path) -> None:
         store.verify(version)
 
 
+@pytest.mark.parametrize("harm", ["a byte", "a missing file", "facts that are no JSON"])
+def test_what_is_damaged_is_replaced_when_it_comes_again(tmp_path: Path, own_home: Path, harm: str) -> None:
+    """Trained or pulled again: the same content under the same name, whole, with the number and the names it had."""
+    version = make(tmp_path / "adapter")
+    aliases.register(version)
+    aliases.point(version)
+    path = version.folder / (store.FACTS if "facts" in harm else store.WEIGHTS)
+    data = path.read_bytes()
+    path.chmod(0o644)
+    if harm == "a missing file":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-1] + b"!")
+    assert "damaged" in store.fault(version.sha)
+    assert make(tmp_path / "adapter") == version and path.read_bytes() == data
+    store.verify(aliases.resolve("mail"))
+    assert store.fault(version.sha) == "" and [p.name for p in (own_home / "store").iterdir()] == [version.sha]
+    assert aliases.register(version).ordinal == 1
+
+
 def test_nothing_half_written_stays(tmp_path: Path, own_home: Path) -> None:
     (tmp_path / "adapter").mkdir()
     with pytest.raises(FileNotFoundError):
@@ -87,6 +107,40 @@ def test_promote_and_rollback(tmp_path: Path) -> None:
     assert aliases.rollback("mail") == first == aliases.resolve("mail")
     with pytest.raises(InputError, match="no earlier version"):
         aliases.rollback("mail")
+
+
+def test_a_way_back_that_is_damaged_moves_nothing(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "a" / "adapter"), make(tmp_path / "b" / "adapter", seed=1)
+    for version in (first, second):
+        aliases.register(version)
+        aliases.point(version)
+    before = aliases.read("mail")
+    path = first.folder / store.WEIGHTS
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(FactoryError, match="is damaged"):
+        aliases.rollback("mail")
+    path.unlink()
+    with pytest.raises(FactoryError, match="safetensors is gone"):
+        aliases.rollback("mail")
+    assert aliases.read("mail") == before and aliases.resolve("mail") == second
+
+
+def test_a_retired_task_means_nothing_until_it_is_brought_back(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "a" / "adapter"), make(tmp_path / "b" / "adapter", seed=1)
+    with pytest.raises(InputError, match="has no version yet"):
+        aliases.retire("mail")
+    aliases.register(first)
+    with pytest.raises(InputError, match="nothing to retire"):
+        aliases.retire("mail")
+    aliases.point(first)
+    aliases.register(second)
+    aliases.point(second, "canary")
+    assert aliases.retire("mail").aliases == {}
+    with pytest.raises(InputError, match="no version of mail is promoted"):
+        aliases.resolve("mail")
+    assert aliases.resolve("mail@v1") == first
+    assert aliases.rollback("mail") == first == aliases.resolve("mail")
 
 
 def test_compare_and_swap(tmp_path: Path) -> None:

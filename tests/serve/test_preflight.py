@@ -163,6 +163,10 @@ HOSTILE: dict[str, tuple[Callable[[Path, Base], None], str]] = {
     "bias": (settings(bias="all"), "plain LoRA"),
     "another method": (settings(peft_type="IA3"), "plain LoRA"),
     "layer replication": (settings(layer_replication=[[0, 2]]), "layer_replication"),
+    "a setting that nobody knows": (
+        settings(use_wonder=True, other=[]),
+        "sets use_wonder, which this release does not",
+    ),
     "an infinite alpha": (lambda f, b: (f / CONFIG).write_text(json.dumps(config(lora_alpha=1e999))) and None, "alpha"),
     "a config of nested lists": (content(CONFIG, b"[" * 5000), "not an adapter's config"),
     "a config without a rank": (content(CONFIG, b'{"peft_type": "LORA"}'), "not an adapter's config"),

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import aiohttp
+import httpx
 import pytest
 
 from factory.base.build import Base
@@ -143,3 +144,21 @@ def test_the_shadow_answers_for_the_record_only(fake: Fake, place: Path) -> None
     assert f'"shadow": "summary@{sha}"' in record.read_text() and sha not in answer.version
     remote.shadow("summary", "")
     assert "secret question" not in "".join(p.read_text() for p in (place / "runs").rglob("*.jsonl"))
+
+
+def test_a_retired_task_is_gone_for_its_callers_also_after_a_restart(fake: Fake) -> None:
+    def status(url: str, model: str) -> int:
+        asked = {"model": model, "messages": [{"role": "user", "content": "x"}]}
+        return httpx.post(f"{url}/v1/chat/completions", json=asked, timeout=30).status_code
+
+    remote.promote("summary@v2", share=0.5)
+    aliases.retire("summary")
+    assert until(lambda: status(fake.url, "summary") == 404)
+    assert status(fake.url, "summary@v1") == status(fake.url, "identity") == 200
+    fake.kill()
+    with fake_server(fake.home) as again:
+        names = {model["id"] for model in httpx.get(f"{again.url}/v1/models").json()["data"]}
+        assert "summary" not in names and {"summary@v1", "identity"} <= names
+        assert status(again.url, "summary") == 404
+        assert (remote.rollback("summary") or {})["prod"] == "summary@v1"
+        assert status(again.url, "summary") == 200

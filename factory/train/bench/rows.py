@@ -29,7 +29,7 @@ def write(count: int, rows: int, tokenizer: Any, folder: Path) -> list[Task]:
         recipe = recipes.load(name)
         built = build(recipe, tokenizer)
         prompt = recipe.system_prompt()
-        train, held_out = ([r.with_system(prompt) for r in part] for part in (built.train, built.held_out))
+        train, held_out = ([r.with_system(prompt) for r in part] for part in (built.train, built.tune))
         sources.append((name, train, held_out))
     tasks = []
     for i in range(count):

@@ -22,6 +22,7 @@ from factory.train.fused.precision import computing_in
 from factory.train.fused.rows import learned, pack, share_out, size
 from factory.train.fused.run import Failed, Job, Run, finished
 from factory.train.kernels import check_kernels, use_liger
+from factory.train.lora import untrainable
 from factory.train.tokens import Example
 from factory.train.trained import Trained
 
@@ -53,7 +54,7 @@ def train_many(
     one sequence alone too long for the memory. A job whose loss or gradient is not finite
     is `Failed` in the results and costs the others nothing.
     """
-    _check(jobs)
+    _check(jobs, model)
     if any(job.recipe.train.use_liger_kernel for job in jobs):
         use_liger(model)
     results: dict[str, Trained | Failed] = {}
@@ -70,7 +71,7 @@ def train_many(
     return [results[job.name] for job in jobs]
 
 
-def _check(jobs: Sequence[Job]) -> None:
+def _check(jobs: Sequence[Job], model: Any) -> None:
     for job in jobs:
         check_kernels(job.recipe)
     problems = [
@@ -79,6 +80,7 @@ def _check(jobs: Sequence[Job]) -> None:
         for job in jobs
         if not learned(job.train)
     ]
+    problems += [f"{job.name}: {fault}" for job in jobs for fault in untrainable(model, job.recipe.lora)]
     problems += [f"{j.name}: {what} cannot train beside others" for j in jobs if (what := alone(j.recipe.lora))]
     if len({job.name for job in jobs}) < len(jobs):
         problems.append("two jobs have the same name")

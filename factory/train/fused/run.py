@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -18,6 +19,7 @@ from factory.base.build import Base
 from factory.home import digest, write_file, write_json
 from factory.precision import precision
 from factory.recipe import Recipe
+from factory.train import curves
 from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, own_size, size, usual_beginning
 from factory.train.lora import learning_rate
@@ -159,10 +161,8 @@ class Run:
                 if place.pop("identity") == self.identity:
                     vars(self).update(place)
                     self._load({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-        old = self.metrics.read_text().splitlines() if self.metrics.is_file() else []
-        whole = [line for line in old if line.endswith("}")]
-        records = [line for line in whole if json.loads(line)["step"] <= self.step] if self.step else []
-        write_file(self.metrics, "".join(line + "\n" for line in records))
+        records = [json.dumps(record) + "\n" for record in curves.read(self.job.run) if record["step"] <= self.step]
+        write_file(self.metrics, "".join(records if self.step else []))
 
     def _load(self, tensors: dict[str, torch.Tensor]) -> None:
         self.adapter.weights.data.copy_(tensors["weights"])
@@ -196,6 +196,7 @@ class Run:
         result = self.result()
         facts = {**asdict(result), "adapter": str(result.adapter), "run": str(result.run), "identity": self.identity}
         facts["eval_loss"] = None if math.isnan(result.eval_loss) else result.eval_loss
+        facts["weights"] = _weights(result.adapter)
         write_json(self.job.run / "trained.json", facts)
         self.checkpoint.unlink(missing_ok=True)
         return result
@@ -207,5 +208,12 @@ def finished(job: Job, base: Base) -> Trained | None:
     facts = json.loads(path.read_text()) if path.is_file() else {}
     if facts.pop("identity", None) != job.identity(base):
         return None
+    if facts.pop("weights", None) != _weights(job.run / "adapter"):  # damaged since, or of an earlier release
+        return None
     facts["eval_loss"] = math.nan if facts["eval_loss"] is None else facts["eval_loss"]
     return replace(Trained(**facts), adapter=job.run / "adapter", run=job.run)
+
+
+def _weights(adapter: Path) -> str:
+    path = adapter / "adapter_model.safetensors"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -118,7 +118,7 @@ def write(standings: Sequence[Standing], folder: Path) -> Path:
         if standing.scores:
             axis.plot(*zip(*standing.scores, strict=True), "o-", label=standing.name, linewidth=1.2, markersize=4)
     axis.set_xlabel("step")
-    axis.set_ylabel("rubric score on the eval rows")
+    axis.set_ylabel("rubric score on the tune rows")
     axis.legend(fontsize="small")
     path = folder / "sweep.png"
     figure.savefig(path, dpi=110)

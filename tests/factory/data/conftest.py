@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from data_support import FILL, ROOT
+from data_support import FILL, ROOT, Told, Try
 
+from factory import cli
+from factory.base.build import Base
 from factory.recipe import Data, Recipe
 from tests.tiny_base import TINY
 
@@ -58,3 +60,23 @@ def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "adapters" / "defaults.yaml").write_text(yaml.safe_dump(defaults | {"base": TINY}))
     monkeypatch.chdir(root)
     return root
+
+
+@pytest.fixture
+def attempt(base: Base, own_project: Path, capsys: pytest.CaptureFixture[str]) -> Try:
+    """A new task of its kind on the file that is given, without an eval file unless `exam` gives one."""
+    folder = own_project / "adapters" / "x"
+
+    def go(name: str, content: str | bytes, *words: str, kind: str = "classification", exam: str = "") -> Told:
+        if not folder.exists():
+            assert cli.main(["new", "task=x", f"kind={kind}"]) == 0
+        (folder / "eval.jsonl").unlink(missing_ok=True)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        if exam:
+            (folder / "exam.jsonl").write_text(exam)
+            words = (*words, "data.eval=exam.jsonl")
+        capsys.readouterr()
+        code = cli.main(["data", "task=x", f"data.train={name}", "data.replay.share=0", *words])
+        return Told(code, *capsys.readouterr())
+
+    return go

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from fakes.tokenizer import FakeTokenizer
 from factory import recipe as recipes
 from factory.data import bench, scaffold
 from factory.data.build import STEPS, Built, build, evals_of_others
+from factory.data.exam import edited, exam
 from factory.data.rows import Row
 from factory.data.steps import Count, Replier
 from factory.errors import FactoryError, InputError
@@ -118,7 +120,10 @@ def test_nothing_changed_means_nothing_is_done(make: Make, folder: Path, monkeyp
 def test_without_an_eval_file_rows_are_split_off(make: Make, folder: Path) -> None:
     write(folder / "train.jsonl", texts(100))
     built = build(make(), FakeTokenizer(), other_evals={})
-    assert built.manifest["rows"] == {"train": 90, "replay": 0, "tune": 0, "eval": 10, "split": 10, "dropped": 0}
+    n = len(built.eval)
+    assert 4 <= n <= 18 and built.manifest["rows"] == {
+        "train": 100 - n, "replay": 0, "tune": 0, "eval": n, "split": n, "dropped": 0,
+    }  # fmt: skip
     assert built.manifest["leaks"] == {}
     write(folder / "eval.jsonl", texts(7, 9))
     assert len(build(make(), FakeTokenizer(), other_evals={}).eval) == 7
@@ -126,28 +131,92 @@ def test_without_an_eval_file_rows_are_split_off(make: Make, folder: Path) -> No
         build(make(eval="missing.jsonl"), FakeTokenizer(), other_evals={})
 
 
-def test_a_row_is_tuned_on_or_trained_on_for_ever(make: Make, folder: Path) -> None:
-    """Whatever the seed of training, and whatever rows are added: a row's own hash decides."""
+@pytest.mark.parametrize("part", ["tune", "eval"])
+def test_a_row_stays_on_its_side_for_ever(make: Make, folder: Path, part: str) -> None:
+    """Whatever the seed of training, and whatever rows are added before or behind: a row's own hash decides."""
     write(folder / "train.jsonl", texts(300))
-    write(folder / "eval.jsonl", texts(7, 9))
-    first = build(make(tune_share=0.1), FakeTokenizer(), other_evals={})
-    tuned = {row.source for row in first.tune}
-    assert 15 <= len(tuned) <= 45 and first.held_out == first.tune
-    assert not tuned & {row.source for row in first.train}
-    write(folder / "train.jsonl", [*texts(100, 5), *texts(300)])
-    recipe = make(tune_share=0.1)
+    if part == "tune":
+        write(folder / "eval.jsonl", texts(7, 9))
+    share = {"tune_share": 0.1} if part == "tune" else {}
+    first = build(make(**share), FakeTokenizer(), other_evals={})
+    aside, rest = ({row.source for row in rows} for rows in (getattr(first, part), first.train))
+    assert 15 <= len(aside) <= 45 and len(aside) + len(rest) == 300
+    write(folder / "train.jsonl", [*texts(100, 5), *texts(300), *texts(100, 6)])
+    recipe = make(**share)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": 7})})
     second = build(recipe, FakeTokenizer(), other_evals={})
-    assert tuned <= {row.source for row in second.tune}
-    assert not {row.source for row in second.tune} & {row.source for row in first.train}
+    assert aside <= {row.source for row in getattr(second, part)}
+    assert rest <= {row.source for row in second.train}
+    other = build(make(**share, salt="another draw"), FakeTokenizer(), other_evals={})
+    assert {row.source for row in getattr(other, part)} & rest
 
 
-def test_too_few_rows_to_spare_some_are_tuned_on_the_exam_and_told_so(make: Make, folder: Path) -> None:
-    write(folder / "train.jsonl", texts(50))
+def test_a_project_that_was_moved_has_its_data_sets_still(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(60))
+    recipe = make()
+    first = build(recipe, FakeTokenizer(), other_evals={})
+    moved = folder.rename(folder.parent / "elsewhere")
+    assert build(recipe.model_copy(update={"folder": moved}), FakeTokenizer(), other_evals={}).folder == first.folder
+
+
+def test_a_clock_that_jumps_back_makes_no_old_data_set_the_last(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for task in ("one", "two"):
+        scaffold.new(task, "general")
+    (project / "adapters/one/eval.jsonl").unlink()
+    made = []
+    for rows, clock in ((60, 2e9), (90, 1e9), (60, 0.5e9)):
+        monkeypatch.setattr(time, "time", lambda clock=clock: clock)
+        write(project / "adapters/one/train.jsonl", texts(rows))
+        made.append(build(recipes.load("one"), FakeTokenizer()))
+        assert evals_of_others(recipes.load("two"), [])["one"] == made[-1].eval
+    assert made[0] == made[2] and made[0].eval != made[1].eval
+
+
+def test_what_an_exam_was_made_of_is_known_later(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaffold.new("one", "general")
+    train, own = (project / "adapters" / "one" / f"{part}.jsonl" for part in ("train", "eval"))
+    before, rows = train.read_text(), own.read_text()
+    noted = {"own": exam(recipes.load("one"))}
+    own.unlink()
+    noted["split off"] = exam(recipes.load("one"))
+    train.write_text(before + before.splitlines()[0] + "\n")
+    assert edited("one", noted["split off"]) == "train.jsonl changed since"
+    assert edited("one", noted["own"]) == "eval.jsonl changed since"
+    own.write_text(rows)
+    assert edited("one", noted["split off"]) == "eval.jsonl is new" and edited("one", noted["own"]) == ""
+    assert edited("one", None) == edited("gone", noted["own"]) == ""
+    (other := project / "elsewhere").mkdir()
+    write(other / "mine.jsonl", texts(3))
+    monkeypatch.chdir(other)
+    mine = exam(recipes.load("one", {"data.eval": "mine.jsonl"}))
+    monkeypatch.chdir(project)
+    assert edited("one", mine) == ""
+    write(other / "mine.jsonl", texts(4))
+    assert edited("one", mine) == "../../elsewhere/mine.jsonl changed since"
+
+
+def test_too_few_rows_to_spare_some_train_to_the_end_and_are_told_so(make: Make, folder: Path) -> None:
+    write(folder / "train.jsonl", texts(30))
     write(folder / "eval.jsonl", texts(7, 9))
     built = build(make(tune_share=0.1), FakeTokenizer(), other_evals={})
-    assert not built.tune and built.held_out == built.eval
+    assert not built.tune and len(built.train) == 30
     assert any("none are kept to tune on" in note for note in built.manifest["notes"])
+    write(folder / "train.jsonl", texts(60))
+    notes = build(make(tune_share=0.1), FakeTokenizer(), other_evals={}).manifest["notes"]
+    assert any(re.match(r"only \d+ rows to tune on: .* partly luck", note) for note in notes)
+
+
+def test_an_answer_that_does_not_end_within_max_length_is_left_out_and_told(make: Make, folder: Path) -> None:
+    long = {"prompt": "tell me of the sea", "completion": " ".join(f"w{i}" for i in range(60))}
+    write(folder / "train.jsonl", [*texts(20), long])
+    write(folder / "eval.jsonl", texts(7, 9))
+    built = build(make(max_length=50), FakeTokenizer(), other_evals={})
+    assert built.manifest["reasons"] == {"rules": {"the answer does not end within train.max_length=50": 1}}
+    assert len(built.train) == 20 and max(sum(row.tokens) + 1 for row in built.train) <= 50
+    (said,) = (note for note in built.manifest["notes"] if "would break off" in note)
+    longest = int(said.split("train.max_length=")[2].split()[0])
+    assert len(build(make(max_length=longest), FakeTokenizer(), other_evals={}).train) == 21
+    assert len(build(make(max_length=longest - 1), FakeTokenizer(), other_evals={}).train) == 20
 
 
 def test_what_the_base_is_to_say_it_says_to_the_tasks_prompt(make: Make, folder: Path) -> None:
@@ -291,7 +360,7 @@ def killed_then_finished(folder: Path, steps: list[str], judge: str = "") -> Bui
 
 def test_killed_in_any_step_the_store_is_whole_and_the_next_run_finishes(make: Make, folder: Path) -> None:
     write(folder / "train.jsonl", [*texts(1300), *texts(20)])
-    steps = ["read", *(step for step in STEPS if step != "quality"), "train", "dropped"]
+    steps = ["read", *(step for step in STEPS if step not in ("labels", "quality")), "train", "dropped"]
     built = killed_then_finished(folder, steps)
     assert len(built.train) + len(built.tune) + len(built.eval) + len(built.dropped()) == 1320
 
@@ -300,8 +369,9 @@ def test_killed_while_the_judge_grades_no_grade_is_lost(make: Make, folder: Path
     write(folder / "train.jsonl", texts(60))
     with FakeEndpoint(lambda form, messages, number: {"reason": "good", "grade": 3}) as judge:
         built = killed_then_finished(folder, ["quality"], judge.url)
-        assert len(judge.asked) == len(built.train) == 54
-        assert judge.asked.total() <= 54 + 8  # only grades on their way to the killed run are paid twice
+        graded = len(built.train) + len(built.tune)
+        assert len(judge.asked) == graded == 60 - len(built.eval)
+        assert judge.asked.total() <= graded + 8  # only grades on their way to the killed run are paid twice
 
 
 def test_killed_at_any_moment_the_store_is_whole(make: Make, folder: Path) -> None:

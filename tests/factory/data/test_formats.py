@@ -41,6 +41,7 @@ def read(path: Path, **settings: Any) -> tuple[list[Row], list[Dropped], Read]:
         ("preference.json", "preference", 1, 0),
         ("kto.jsonl", "kto", 2, 0),
         ("seeds.jsonl", "seeds", 2, 0),
+        ("choice.jsonl", "choice", 2, 0),
     ],
 )
 def test_each_fixture_is_recognised(file: str, name: str, kept: int, dropped: int) -> None:
@@ -102,7 +103,8 @@ def test_meta_keeps_what_the_checks_need() -> None:
     }
     assert read(FIXTURES / "label.csv")[0][0].meta == {"label": "card_arrival"}
     assert [row.meta["desirable"] for row in read(FIXTURES / "kto.jsonl")[0]] == [True, False]
-    assert read(FIXTURES / "preference.json")[0][0].meta == {"rejected": "Pity."}
+    pair = read(FIXTURES / "preference.json")[0][0]
+    assert pair.meta == {"rejected": [*pair.turns, {"role": "assistant", "content": "Pity."}]}
 
 
 def test_fields_with_line_breaks_and_quotes_stay_whole() -> None:
@@ -139,6 +141,28 @@ def test_an_empty_answer_list_is_a_fault() -> None:
             list(convert("preference", row))
 
 
+def said(*texts: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+
+
+def test_of_a_pair_both_sides_are_kept_whole_and_begin_alike() -> None:
+    """Both may go on for turns after they part; what parts them is an answer, never a question."""
+    chosen, rejected = said("Hi", "Hello!", "Bye", "Bye!"), said("Hi", "What?", "Sorry", "Go.")
+    [(messages, meta)] = convert("preference", {"chosen": chosen, "rejected": rejected})
+    assert messages == chosen and meta == {"rejected": rejected}
+    one = {"role": "assistant", "content": "No."}
+    [(messages, meta)] = convert("preference", {"chosen": chosen, "rejected": [one]})
+    assert meta == {"rejected": [*chosen[:-1], one]}
+    for other, why in (
+        (said("Hi there", "Hello!", "Bye", "Go."), "ask different questions .message 1."),
+        (said("Hi", "Hello!", "See you", "Go."), "ask different questions .message 3."),
+        (chosen, "are the same"),
+        (chosen[:2], "are the same"),
+    ):
+        with pytest.raises(Fault, match=f"chosen and rejected {why}"):
+            list(convert("preference", {"chosen": chosen, "rejected": other}))
+
+
 def test_two_label_columns_are_not_guessed_between() -> None:
     with pytest.raises(Fault, match="both label and category"):
         list(convert("label", {"text": "a", "label": "b", "category": "c"}))
@@ -161,21 +185,21 @@ def test_ambiguous_and_mixed_files_are_errors_that_show_the_row(tmp_path: Path) 
 
 def test_columns_settle_it(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    path.write_text("frage,antwort,text\nWie geht es?,Gut.,x\n")
+    path.write_text("was,darauf,text\nWie geht es?,Gut.,x\n")
     with pytest.raises(InputError, match="keys"):
-        read(path, columns={"prompt": "frage"})
-    rows, _, info = read(path, columns={"prompt": "frage", "completion": "antwort"})
+        read(path, columns={"prompt": "was"})
+    rows, _, info = read(path, columns={"prompt": "was", "completion": "darauf"})
     assert (rows[0].source, rows[0].answer, info.format) == ("Wie geht es?", "Gut.", "completion")
-    path.write_text("sentence,label\nIt rains.,1\n")  # a label is not lost because only the text had to be named
-    rows, _, info = read(path, columns={"text": "sentence"})
+    path.write_text("said,label\nIt rains.,1\n")  # a label is not lost because only the text had to be named
+    rows, _, info = read(path, columns={"text": "said"})
     assert (rows[0].source, rows[0].answer, info.format) == ("It rains.", "1", "label")
-    path.write_text("instruction,context,response\nTurn it.,left,right\n")
-    rows, _, info = read(path, columns={"input": "context", "output": "response"})
+    path.write_text("instruction,where,done\nTurn it.,left,right\n")
+    rows, _, info = read(path, columns={"input": "where", "output": "done"})
     assert (rows[0].source, rows[0].answer, info.format) == ("Turn it.\n\nleft", "right", "alpaca")
     with pytest.raises(InputError, match=r"of no known format: name them, as in data.columns.prompt=instruction"):
         read(path)
     with pytest.raises(InputError, match=r"data.columns.promt: no format has the key 'promt'; did you mean prompt\?"):
-        read(path, columns={"promt": "frage"})
+        read(path, columns={"promt": "was"})
     with pytest.raises(InputError, match=r"no format 'alpacca'; did you mean alpaca\?"):
         read(path, format="alpacca")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from factory.data.decontaminate import decontaminate
 from factory.data.dedup import exact, near, semantic
 from factory.data.filters import rules
 from factory.data.load import load
-from factory.data.mix import mix, split
+from factory.data.mix import mix, split, tune
 from factory.data.rows import Row
 from factory.data.steps import Replier, Step, Work
 from factory.data.words import normal, shingles, words
@@ -59,9 +60,18 @@ LOOP = "the same thing again and " * 20
         (row("a", "I’m not able to help with that."), {}, "the answer refuses"),
         (row("a", "I'm afraid I can't do that."), {}, "the answer refuses"),
         (row("a", "I must decline."), {}, "the answer refuses"),
+        (row("a", "I'm sorry, but I can't assist with that request."), {}, "the answer refuses"),
+        (row("a", "Sorry, I can’t help you with creating malware."), {}, "the answer refuses"),
+        (row("a", "I cannot provide instructions for this."), {}, "the answer refuses"),
+        (row("a", "Unfortunately, I am unable to answer that question."), {}, "the answer refuses"),
+        (row("a", "I won't be able to help with this."), {}, "the answer refuses"),
+        (row("a", "很抱歉，我不能提供这方面的帮助。"), {}, "the answer refuses"),
+        (row("a", "申し訳ありませんが、そのご質問にはお答えできません。"), {}, "the answer refuses"),
+        (row("a", "Lo siento, pero no puedo ayudar con eso."), {}, "the answer refuses"),
+        (row("a", "Désolé, je ne peux pas répondre à cette demande."), {}, "the answer refuses"),
         (row("a", "Es tut mir leid, aber dabei kann ich nicht helfen."), {}, "the answer refuses"),
         (row("a", "对不起，我无法回答您的问题。"), {}, "the answer refuses"),
-        (row("Say this word by word!", "say this, word by word"), {}, "the answer echoes the question"),
+        (row("Say this  word by word!", "Say this word by word!"), {}, "the answer echoes the question"),
         (row("a", LOOP), {}, "the answer repeats itself"),
         (row("a", "my SECRET is"), {"exclude": ["secret"]}, "contains the excluded 'secret'"),
         (row("a", "no json"), {"require": "json"}, "the answer is not JSON"),
@@ -69,15 +79,15 @@ LOOP = "the same thing again and " * 20
         (row("a", "maybe"), {"labels": ["yes", "no"]}, "the label is outside the set"),
         (row("a", "one two three"), {"answer_tokens": (1, 2)}, "the answer's length is outside 1–2 tokens"),
         (row("a " * 60, "b"), {"max_length": 60}, "no token to learn is left within train.max_length=60"),
-        (Row(({"role": "assistant", "content": "b"},), {}, "f", 1), {}, "the base's chat template refuses it"),
+        (Row(({"role": "assistant", "content": "b"},), {}, "f", 1), {}, "there is no question before it"),
     ],
 )
 def test_rules_drop_with_a_reason(run: Run, bad: Row, settings: dict[str, Any], reason: str) -> None:
     good = row("Is it so?", {"json": "{}", r"\d+": "12"}.get(settings.get("require", ""), "yes"))
-    if "template" in reason:
+    if "no question" in reason:
         settings = {"max_length": 500}
     kept, work = run(rules, [good, bad, good], **settings)
-    if "template" in reason:  # a task's prompt gives the template a message to begin with
+    if "no question" in reason:  # a task's prompt gives the template a message to begin with
         assert len(kept) == 3
         work.prompt = ""
         kept = list(rules([good, bad, good], work))
@@ -95,6 +105,20 @@ def test_rules_drop_with_a_reason(run: Run, bad: Row, settings: dict[str, Any], 
         "I can't wait to see you!",
         "You cannot park here after nine.",
         "No, it does not.",
+        "I'm sorry, I can't make it on Friday. Could we meet on Monday?",
+        "Sorry, I cannot come to the party, my train leaves at six.",
+        "Unfortunately I won't be able to join you for lunch.",
+        "I'm afraid I can't do Friday, but Tuesday is fine.",
+        "I can't help you move on Saturday, my back hurts.",
+        "I must decline your kind invitation.",
+        "I have to decline the offer this time, thank you.",
+        "Sorry, I don't have the keys.",
+        "I cannot share the report before Monday.",
+        "Es tut mir leid, ich kann am Freitag nicht kommen.",
+        "很抱歉，周五我不能来。",
+        "Lo siento, no puedo ir el viernes.",
+        "Désolé, je ne peux pas venir vendredi.",
+        "申し訳ありませんが、金曜日は参加できません。",
         "作为一个人工智能助手，我可以回答问题。",
     ],
 )
@@ -168,7 +192,7 @@ def copies_and_misses() -> tuple[list[Row], list[Row], list[Row]]:
             lambda: world.said([*tokens[:k], *tokens[k + 1 :]]),
             lambda: world.said([*tokens[:k], *world.text(2), *tokens[k:]]),
             lambda: world.said([*world.text(6), *tokens]),
-            lambda: world.said([*tokens, *world.text(12)]),
+            lambda: world.said([*tokens[:60], *world.text(12), *tokens[60:]]),
             lambda: world.said([*tokens[30:60], *tokens[:30], *tokens[60:]]),
         ]
         return ways[i % len(ways)]()
@@ -213,6 +237,7 @@ def test_planted_near_copies_are_found_and_near_misses_are_not(run: Run) -> None
 
 def test_near_leaves_other_labels_questions_and_answers_alone(run: Run) -> None:
     text = World(3).said(World(3).text(40))
+    asked = World(4).said(World(4).text(40))
     long = "I am a helper for all those who write letters and read them in this house, day and night, every week."
     rows = [
         row(text + " now", "a", 1, label="a"),
@@ -220,8 +245,8 @@ def test_near_leaves_other_labels_questions_and_answers_alone(run: Run) -> None:
         row(text + " soon", "a", 3, label="a"),
         row("Who are you?", long, 4),
         row("What are you called?", long, 5),
-        row(text, "It is at noon in the hall, come early.", 6),
-        row(text, "Nothing of this is of any interest to me.", 7),
+        row(asked, "It is at noon in the hall, come early.", 6),
+        row(asked, "Nothing of this is of any interest to me.", 7),
     ]
     kept, work = run(near, rows)
     assert [r.line for r in kept] == [1, 2, 4, 5, 6, 7]
@@ -295,7 +320,7 @@ def test_decontamination_drops_equal_questions_and_shared_runs(run: Run) -> None
     assert work.closest[0]["overlap"] == 0.2 and work.closest[0]["places"] == ["train.jsonl:4", "eval.jsonl:9"]
 
 
-def test_the_split_is_stratified_and_keeps_copies_and_groups_together(run: Run) -> None:
+def test_the_split_keeps_copies_and_groups_together(run: Run) -> None:
     world = World(7)
     rows = []
     for i in range(300):
@@ -304,16 +329,15 @@ def test_the_split_is_stratified_and_keeps_copies_and_groups_together(run: Run) 
         for copy in range(1 + (i % 7 == 0)):
             tail = world.text(1) if copy else []
             rows.append(row(world.said([*text, *tail]), label, len(rows), label=label, thread=f"t{i // 3}", n=i))
-    kept, work = run(split, rows, group="thread", eval_share=0.2)
-    assert len(kept) + len(work.split) == len(rows)
-    assert {r.meta["n"] for r in kept}.isdisjoint(r.meta["n"] for r in work.split)
-    assert {r.meta["thread"] for r in kept}.isdisjoint(r.meta["thread"] for r in work.split)
-    for label in ("rare", "common"):
-        share = sum(r.answer == label for r in work.split) / sum(r.answer == label for r in rows)
-        assert 0.12 <= share <= 0.25
-    assert work.evals["trial"] == work.split
-    again, other = run(split, rows, group="thread", eval_share=0.2)
-    assert other.split == work.split and again == kept
+    for settings, together in (({"group": "thread"}, "thread"), ({}, "n")):
+        kept, work = run(split, rows, eval_share=0.2, **settings)
+        assert len(kept) + len(work.split) == len(rows) and 0.13 < len(work.split) / len(rows) < 0.27
+        assert {r.meta[together] for r in kept}.isdisjoint(r.meta[together] for r in work.split)
+        assert work.evals["trial"] == work.split
+        again, other = run(split, rows[:200], eval_share=0.2, **settings)
+        assert other.split == [r for r in rows[:200] if r in work.split] and again == [
+            r for r in rows[:200] if r in kept
+        ]
 
 
 def test_rows_that_are_all_alike_cannot_be_split(run: Run) -> None:
@@ -321,6 +345,46 @@ def test_rows_that_are_all_alike_cannot_be_split(run: Run) -> None:
         run(split, [row("A question", line=i, thread="a") for i in range(9)], group="thred")
     with pytest.raises(InputError, match="no eval rows can be split off"):
         run(split, [row("The very same question of all", line=i) for i in range(9)])
+    with pytest.raises(InputError, match="each label has one row"):
+        run(split, [row(f"Question {i}", f"l{i}", line=i, label=f"l{i}") for i in range(9)])
+
+
+def test_when_far_more_is_set_aside_than_was_asked_for_it_is_said(run: Run) -> None:
+    rows = [row(f"Question {i} of {i * 7}", line=i, thread=f"t{i % 3}") for i in range(90)]
+    _, work = run(split, rows, group="thread", eval_share=0.05)
+    assert len(work.split) >= 30 and [note for note in work.notes if note.startswith(f"{len(work.split)} of 90 rows")]
+    assert not run(split, rows, eval_share=0.3)[1].notes
+
+
+@pytest.mark.parametrize("step", [split, tune])
+def test_the_turns_of_one_conversation_stay_together(run: Run, step: Step) -> None:
+    world = World(3)
+    rows = [row(world.said(world.text(20)), line=i // 3) for i in range(150)]
+    kept, work = run(step, rows, tune_share=0.2, eval_share=0.2)
+    aside = work.split or work.tune
+    assert 10 < len(aside) < 60 and {r.line for r in aside}.isdisjoint(r.line for r in kept)
+
+
+@pytest.mark.parametrize("step", [exact, near])
+def test_two_pairs_with_one_chosen_answer_are_no_copies(run: Run, step: Step) -> None:
+    """What is rejected tells them apart, or makes them copies."""
+    question, answer = "Where did the green bus stop in the morning?", "It stopped at the old mill by the river bank."
+
+    def pair(no: str, line: int) -> Row:
+        made = row(question, answer, line)
+        return replace(made, meta={"rejected": [*made.turns, {"role": "assistant", "content": no}]})
+
+    rows = [pair("I would not know that.", 1), pair("Ask somebody else, please!", 2), pair("I would not know that", 3)]
+    kept, work = run(step, rows)
+    assert [r.line for r in kept] == [1, 2] and [r.line for r in work.dropped] == [3]
+    assert len(run(step, [replace(r, meta={"rejected": "text of another format"}) for r in rows])[0]) == 1
+
+
+def test_of_a_handful_of_rows_one_is_kept_to_grade_on(run: Run) -> None:
+    for n in (2, 3, 5):
+        rows = [row(f"Question number {i} about the {word}", line=i) for i, word in enumerate("abcde"[:n])]
+        kept, work = run(split, rows, eval_share=0.01)
+        assert len(work.split) == 1 and len(kept) == n - 1
 
 
 def test_weights_repeat_and_thin_out_sources(run: Run) -> None:
@@ -377,7 +441,7 @@ def test_words() -> None:
         "文",
         "字",
     ]
-    assert normal("…") == "…" and normal(" A–b ") == "a b"
+    assert normal("…") == "…" and normal(" Ab–cd ") == "ab cd"
     assert shingles(["a", "b"]) == {"a b"} and len(shingles(list("abcdefg"))) == 3
 
 

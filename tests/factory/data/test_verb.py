@@ -24,14 +24,15 @@ def test_a_new_task_is_built_reported_and_reused(task: Path, capsys: pytest.Capt
     assert cli.main(["data", "task=trial", "data.replay.share=0.02"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith(
-        "trial: 89 rows to train on (2 of them general), 0 to tune on, 21 to grade on; 0 dropped of 87 read"
+        "trial: 84 rows to train on (2 of them general), 5 to tune on, 21 to grade on; 0 dropped of 87 read"
     )
-    assert "3 labels" in "".join(told) and told[-1].endswith("report.html")
+    assert "3 labels" in "".join(told) and told[-2].endswith("report.html")
+    assert told[-1].startswith("  next: write more rows, or make some: factory data task=trial synth=from-labels")
     assert cli.main(["data", "task=trial", "data.replay.share=0.02", "--json"]) == 0
     printed = capsys.readouterr().out
     (found,) = json.loads(printed)["data"]
     assert printed.count("\n") == 1
-    assert found["rows"] == {"train": 89, "replay": 2, "tune": 0, "eval": 21, "split": 0, "dropped": 0}
+    assert found["rows"] == {"train": 84, "replay": 2, "tune": 5, "eval": 21, "split": 0, "dropped": 0}
     assert {entry["name"] for entry in found["balance"]} == {"order", "complaint", "question"}
     assert {"funnel", "lengths", "sources", "clusters", "samples", "closest", "labels", "tokens"} <= found.keys()
     folder = Path(found["folder"])

@@ -13,6 +13,7 @@ from factory.registry.exchange import point, pull, push
 from factory.registry.folder import Folder
 from factory.registry.places import open_remote, remotes
 from factory.registry.remote import Pointer, Remote, RemoteError, parse
+from factory.verbs.hub import push_
 from tests.factory.registry.conftest import Make, contents, other_home, stored
 
 
@@ -27,6 +28,39 @@ def test_push_and_pull_over_a_disk(make: Make, tmp_path: Path, monkeypatch: pyte
     other_home(tmp_path / "elsewhere", monkeypatch)
     assert contents(pull(open_remote(place), place).version) == before
     assert [r.place for r in remotes(parse(f"file:{tmp_path}/share"))] == [f"file:{tmp_path}/share/mail"]
+
+
+def test_every_byte_is_on_the_disk_before_the_catalogue_names_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut right after a push must not leave a version whose files are empty."""
+    flushed: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.readlink(f"/proc/self/fd/{handle}")))
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda source, path: (flushed.append(path), link(source, path))[1])
+    place = parse(f"file:{tmp_path}/share/mail")
+    push(make(1), open_remote(place), place)
+    (folder,) = (tmp_path / "share" / "mail" / "versions").iterdir()
+    catalogue = flushed.index(f"{tmp_path}/share/mail/registry/00000001.json")
+    for file in (path for path in folder.rglob("*") if path.is_file()):
+        at = [n for n, name in enumerate(flushed) if Path(name).parent == file.parent and f".{file.name}." in name]
+        assert at and at[0] < flushed.index(str(file.parent), at[0]) < catalogue, file
+    assert flushed.index(f"{tmp_path}/share/mail/registry", catalogue) > catalogue
+
+
+@pytest.mark.parametrize(
+    ("place", "meant"),
+    [("s3:bucket/mail", "did you mean s3://bucket/mail?"), ("s3:///mail", ""), ("file:gs://bucket/mail", ""),
+     ("gs://bucket/mail", "is no place"), ("S3://bucket/mail", "is no place"), ("bucket/mail", "is no place")],
+)  # fmt: skip
+def test_what_is_no_known_place_is_refused(make: Make, tmp_path: Path, place: str, meant: str,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match="is no place") as refused:
+        push_({"version": make(1).name, "to": place}, {}, True)
+    assert meant in str(refused.value)
+    assert {path.name for path in set(tmp_path.iterdir()) - set(before)} <= {"mail-1-2"}
 
 
 def test_push_and_pull_over_objects(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

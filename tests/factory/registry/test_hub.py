@@ -150,12 +150,14 @@ def test_another_task_or_base_is_refused(
     with pytest.raises(InputError, match="holds the versions of mail"):
         push(make(1, task="chat"), remote, PLACE)
     monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "elsewhere"))
-    from factory.registry import exchange
+    from factory.base import build
     from tests.factory.registry.conftest import small_base
 
-    monkeypatch.setattr(exchange, "prepare", lambda name: small_base("e" * 64))
-    with pytest.raises(FactoryError, match="another base"):
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(build, "prepare", lambda *words: asked.append(words) or small_base("e" * 64))
+    with pytest.raises(FactoryError, match=r"mail@v1 of team/small: it was trained on another build of small"):
         pull(remote, parse("hub:team/mail@v1"))
+    assert asked == [("team/small", "a" * 40)], "at the commit that it was trained on"
 
 
 def test_errors_are_told_apart(hub: FakeHub, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from factory.answers import adapted, answer
 from factory.base.build import Base, load_model, load_tokenizer, prepare
@@ -122,6 +123,29 @@ def test_an_adapter_of_another_base_is_refused(project: Path, base: Base, tmp_pa
     assert sorted(os.listdir(project / "home" / "store")) == before
 
 
+def test_a_base_under_another_name_is_confirmed_by_its_weights(
+    project: Path, base: Base, version: Version, tmp_path: Path
+) -> None:
+    """The full model and its 4-bit copy are the same base; one that was trained on a little is another."""
+    plain = shutil.copytree(project / "plain", tmp_path / "theirs")
+    config = json.loads((plain / CONFIG).read_text())
+    (plain / CONFIG).write_text(json.dumps(config | {"base_model_name_or_path": "somebody/tiny-bnb-4bit"}))
+    asked = {"from": f"file:{plain}", "task": "mail"}
+    with pytest.raises(Refused, match=r"was trained on somebody/tiny-bnb-4bit.*weights=<its folder or Hub id>"):
+        adopt(asked, {}, True)
+    for same in (project / "model", base.folder):
+        made = adopt({**asked, "weights": str(same)}, {}, True)
+        assert made["version"] == version.name and made["adopted"]["base"] == "somebody/tiny-bnb-4bit"
+    other_model(tmp_path / "wide")
+    trained = shutil.copytree(project / "model", tmp_path / "trained")
+    weights = load_file(trained / "model.safetensors")
+    name = next(name for name in weights if name.endswith("norm.weight"))
+    save_file({**weights, name: weights[name] * 1.01}, trained / "model.safetensors", metadata={"format": "pt"})
+    for other, why in ((tmp_path / "wide", "shape"), (trained, "is not equal")):
+        with pytest.raises(Refused, match=f"is another model than .*{why}"):
+            adopt({**asked, "weights": str(other)}, {}, True)
+
+
 def test_merged_it_answers_as_the_adapter_does(
     version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +172,6 @@ def unadapted(base: Base) -> Any:
 
 def test_as_gguf_it_holds_the_same_change(version: Version, tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf")
-    from safetensors.torch import load_file
 
     export({"version": version.name, "form": "gguf-lora", "to": str(tmp_path / "gguf")}, {}, True)
     reader = gguf.GGUFReader(tmp_path / "gguf" / "mail-lora.gguf")
@@ -160,6 +183,30 @@ def test_as_gguf_it_holds_the_same_change(version: Version, tmp_path: Path) -> N
     ours = 16 / 8 * weights[f"{prefix}B.weight"].float() @ weights[f"{prefix}A.weight"].float()
     theirs = alpha / 8 * tensors["blk.1.attn_q.weight.lora_b"] @ tensors["blk.1.attn_q.weight.lora_a"]
     assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_what_calibrates_gptq_was_trained_on_and_stands_in_the_template(
+    project: Path, base: Base, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from factory.export import forms
+
+    seen: list[str] = []
+
+    def quantise(model: Any, tokenizer: Any, texts: list[str], folder: Path) -> None:
+        seen.extend(texts)
+
+    monkeypatch.setattr(forms, "needs", lambda: None)
+    monkeypatch.setattr(forms, "quantise", quantise)
+    export({"version": version.name, "form": "gptq", "to": str(tmp_path / "gptq")}, {}, True)
+    rows = {
+        name: [json.loads(line) for line in (project / "adapters" / "mail" / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("train", "eval")
+    }
+    assert len(seen) == len(rows["train"]) == 6
+    for text, row in zip(seen, rows["train"], strict=True):
+        assert text.endswith(row["completion"] + load_tokenizer(base).eos_token) and row["prompt"] in text
+        assert text.startswith("<|im_start|>")
+    assert not any(row["prompt"] in text for row in rows["eval"] for text in seen)
 
 
 def test_gptq_says_what_it_needs(version: Version, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
-from factory.train import sft
+from factory.train import curves, sft
 from factory.train.fused import Failed, Job, engine, memory, train_many
 from factory.train.fused.engine import Engine
 from factory.train.fused.precision import computing_in
@@ -306,8 +306,44 @@ def test_what_cannot_be_trained_is_said_before_anything_is(model: Any, base: Bas
     said = str(caught.value)
     assert "mute: no row has a trainable token" in said and "dropout: lora.dropout" in said and "same name" in said
     assert not good.run.exists()
-    with pytest.raises(InputError, match="lora: Target modules"):
-        train_many([make_job(tmp_path, targets=["no_such_layer"])], base, model)
+    for targets, why in (
+        (["q_proj", "q_prjo"], r"lora.targets: no layer is called 'q_prjo'; did you mean q_proj\?"),
+        (["q_proj", "embed_tokens"], r"lora.targets: model.embed_tokens is no linear layer in 4 bits .* all-linear"),
+        (["lm_head"], "lora.targets: lm_head is no linear layer"),
+        (r".*\.(q_proj|input_layernorm)", r"lora.targets: model.layers.0.input_layernorm is no linear layer"),
+    ):
+        with pytest.raises(InputError, match=why):
+            train_many([good, make_job(tmp_path, "bad", targets=targets)], base, model)
+    assert not good.run.exists()
+    wide, narrow = (make_job(tmp_path, name, targets=targets) for name, targets in
+                    (("wide", r".*\.[qv]_proj"), ("narrow", ["self_attn.q_proj"])))  # fmt: skip
+    assert all(isinstance(one, Trained) for one in train_many([wide, narrow], base, model))
+
+
+def test_a_line_that_a_crash_tore_does_not_stop_a_resume(model: Any, base: Base, tmp_path: Path) -> None:
+    job = make_job(tmp_path, held_out=6, evals=3)
+    train_many([job], base, model, until=0.5)
+    with open(job.run / "metrics.jsonl", "ab") as out:
+        out.write(b'{"step": 4, "loss": {"x": 1}' + b"\xff")
+    assert curves.last_step(job.run) == 3
+    (result,) = train_many([job], base, model)
+    assert isinstance(result, Trained)
+    assert [record["step"] for record in curves.read(job.run) if "loss" in record] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_finished_run_that_was_damaged_is_trained_again(model: Any, base: Base, tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    (first,) = train_many([job], base, model)
+    assert isinstance(first, Trained)
+    path = first.adapter / "adapter_model.safetensors"
+    before = path.read_bytes()
+    for harm in (lambda: path.write_bytes(before[:-8]), path.unlink):
+        harm()
+        train_many([job], base, model)
+        assert path.read_bytes() == before
+    told: list[str] = []
+    train_many([job], base, model, progress=lambda name, record: told.append(name))
+    assert not told
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="Liger runs where there is a GPU")

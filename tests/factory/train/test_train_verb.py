@@ -20,7 +20,9 @@ import torch
 import yaml
 
 from factory.cli import main
+from factory.recipe import load
 from factory.verbs import answering
+from factory.verbs.train import prepare
 from tests.fakes.project import ROOT, write
 from tests.tiny_base import TINY
 
@@ -91,8 +93,26 @@ def test_a_base_is_loaded_once_whatever_it_is_called() -> None:
     assert answering.loaded(os.path.relpath(TINY)) is answering.loaded(TINY)
 
 
-def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
-    """The first process dies, this one goes on; nothing of either is in the version, only the seed."""
+def test_stopped_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
+    """The first process is asked to end, the second dies, this one goes on; nothing of them is in the version, only the
+    seed."""
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        process = started(home)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == code
+        told = (home / "said").read_text()
+        assert ("factory: interrupted" in told) == (number == signal.SIGTERM) and "Traceback" not in told
+        assert not (home / "store").exists()
+    code, result, problem = factory(home, "task=summary")
+    assert code == 0, problem
+    made = result["versions"][0]
+    assert made["version"] == undisturbed["version"]
+    steps = [record["step"] for record in records(Path(made["run"])) if "loss" in record]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def started(home: Path) -> subprocess.Popen[bytes]:
+    """`factory train task=summary` in a process of its own that has made some steps."""
     environment = {**os.environ, "FACTORY_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with open(home / "said", "w") as said:
         process = subprocess.Popen(
@@ -103,15 +123,44 @@ def test_killed_and_started_again_it_comes_to_the_same_version(home: Path, undis
     while sum(path.read_text().count("\n") for path in home.glob("runs/*/metrics.jsonl")) < 4:
         assert process.poll() is None and time.monotonic() < deadline, (home / "said").read_text()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (home / "store").exists()
-    code, result, problem = factory(home, "task=summary")
-    assert code == 0, problem
-    made = result["versions"][0]
-    assert made["version"] == undisturbed["version"]
-    steps = [record["step"] for record in records(Path(made["run"])) if "loss" in record]
+    return process
+
+
+def test_the_same_training_twice_at_once_is_one_training(home: Path, undisturbed: dict[str, Any]) -> None:
+    """As two machines on one home may start it: the second waits and takes what the first one made."""
+    process = started(home)
+    code, result, said = factory(home, "task=summary")
+    assert process.wait(timeout=400) == 0, (home / "said").read_text()
+    assert code == 0 and "is being trained by another process: waiting for what it makes" in said
+    assert result["versions"][0]["version"] == undisturbed["version"]
+    steps = [record["step"] for record in records(Path(result["versions"][0]["run"])) if "loss" in record]
     assert steps == list(range(1, len(steps) + 1))
+    assert len(json.loads((home / "registry" / "summary.json").read_text())["versions"]) == 1
+
+
+def test_training_stops_by_tune_rows_and_never_sees_the_exam(
+    home: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another exam is another data set, and the same training: what is held out is the same, and so is the run."""
+    monkeypatch.setenv("FACTORY_HOME", str(home))
+    path = project / "adapters" / "summary" / "eval.jsonl"
+    before, made = path.read_text(), []
+    for exam in (before, "".join(before.splitlines(keepends=True)[:3])):
+        path.write_text(exam)
+        _, built, job = prepare(load("summary"), answering.loaded(TINY))
+        made.append((job.run, job.eval))
+        asked = {row.source for row in built.eval}
+        held_out = [answering.loaded(TINY).tokenizer.decode(example.input_ids) for example in job.eval]
+        assert len(held_out) == len(built.tune) > 0 and len(asked) == exam.count("\n")
+        assert all(any(row.source in text for row in built.tune) for text in held_out)
+        assert not any(source in text for source in asked for text in held_out)
+    assert made[0] == made[1]
+    path.write_text(before)
+    prompt = project / "adapters" / "summary" / "prompt.md"
+    asked_before = prompt.read_text()
+    prompt.write_text("Say it in a line.")
+    assert prepare(load("summary"), answering.loaded(TINY))[2].run != made[0][0], "another prompt is another version"
+    prompt.write_text(asked_before)
 
 
 def test_one_that_fails_is_named_and_the_others_are_registered(home: Path) -> None:
@@ -154,7 +203,9 @@ def _sha(home: Path, version: dict[str, Any]) -> str:
         (["task=summary,broken", "sweep=lora.r:4,8"], "sweep: varies one task at a time, not summary, broken"),
         (["task=summary", "sweep=data.near:0.5,0.6"], "only keys of lora and train"),
         (["task=summary", "sweep=lora.r:4,many lora.rank:1"], "lora.rank"),
+        (["task=summary", "lora.dropout=0.1", "lora.targets=[q_proj,embed_tokens]"], "embed_tokens is no linear layer"),
         (["task=summary", "sweep=lora.r=4"], "is not key:value,value"),
+        (["task=summary", "sweep=lora.r:4,8", "data.tune_share=0"], "summary has no rows to tune on"),
     ],
 )
 def test_what_cannot_train_says_why(home: Path, words: list[str], said: str) -> None:

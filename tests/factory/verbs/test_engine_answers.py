@@ -61,9 +61,36 @@ class Ways:
 
 def test_the_number_of_rows_chooses_the_way(base: Base, version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
     ways = Ways(monkeypatch)
-    for answer in (answering.of_version(version), answering.of_base(load("summary", {"base": base.name}), base.name)):
-        assert answer(rows(3)) == ["said"] * 3 and answer(rows(4)) == ["said"] * 4
+    for answer in (answering.of_version(version), answering.of_base(load("summary", {"base": base.name}), base)):
+        assert answer(rows(3, "Few {}")) == ["said"] * 3 and answer(rows(4, "Many {}")) == ["said"] * 4
     assert ways.taken == ["here", "engine"] * 2
+
+
+def test_an_answer_is_given_once_and_anew_where_anything_that_decides_it_changed(
+    base: Base, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = Ways(monkeypatch)
+    asked: list[list[str]] = []
+    here = ways.here
+    monkeypatch.setattr(
+        answering.answers,
+        "answer",
+        lambda m, t, found, *rest: asked.append([r.source for r in found]) or here(m, t, found),
+    )
+    recipe = load("summary", {"base": base.name})
+    changed = [
+        recipe,
+        recipe.model_copy(update={"system": "Another prompt."}),
+        recipe.model_copy(update={"decoding": Decoding(max_tokens=3)}),
+        recipe.model_copy(update={"labels": ["yes", "no"]}),
+    ]
+    ways_of = [answering.of_base(one, base) for one in changed] + [answering.of_version(version)]
+    for answer in ways_of:
+        assert answer(rows(2, "Once {}")) == ["said"] * 2
+        assert answer(rows(3, "Once {}")) == ["said"] * 3
+    assert asked == [["Once 0", "Once 1"], ["Once 2"]] * 5
+    assert len({answering.base_name(one, base) for one in changed}) == 4
+    assert answering.base_name(recipe, base).startswith(f"{base.name}+summary@")
 
 
 def test_without_an_engine_this_process_answers_and_says_so_in_one_line(
@@ -71,13 +98,13 @@ def test_without_an_engine_this_process_answers_and_says_so_in_one_line(
 ) -> None:
     ways = Ways(monkeypatch)
     ways.trouble = EngineError("the engine for tiny ended while starting; its log x ends:\n  much\n  more")
-    assert answering.of_version(version)(rows(4)) == ["said"] * 4 and ways.taken == ["engine", "here"]
+    assert answering.of_version(version)(rows(4, "All {}")) == ["said"] * 4 and ways.taken == ["engine", "here"]
     said = capsys.readouterr().err
     assert f"{version.name} answers in this process, which takes longer: the engine for tiny ended" in said
     assert "much" not in said
     ways.trouble = FactoryError("eval.jsonl:3: too long")
     with pytest.raises(FactoryError, match="too long"):
-        answering.of_version(version)(rows(4))
+        answering.of_version(version)(rows(4, "None {}"))
 
 
 @pytest.mark.usefixtures("fake")

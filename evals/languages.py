@@ -1,0 +1,163 @@
+"""What the checks know of languages: which a text is in, its days and months, its numbers in words, its clock times.
+
+Read are English, German, Chinese, Japanese, Thai, Hindi and Arabic. Other languages are told apart from these, so that
+a check can abstain where it would only guess. In scripts without spaces there are no words to tell: there a day or a
+fact stands in a text if its characters do.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+import regex
+
+CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer: about four letters a word
+SPACELESS = CJK + UNSPACED
+CASED = ("en", "de", "fr", "es", "it", "pt", "nl")  # written in Latin letters, with capitals
+_SCRIPTS = {
+    "ja": regex.compile(r"[\p{Hiragana}\p{Katakana}]"),
+    "zh": regex.compile(r"\p{Han}"),
+    "th": regex.compile(r"\p{Thai}"),
+    "hi": regex.compile(r"\p{Devanagari}"),
+    "ar": regex.compile(r"\p{Arabic}"),
+    "en": regex.compile(r"\p{Latin}"),
+}
+_FUNCTION_WORDS = {
+    name: frozenset(words.split())
+    for name, words in {
+        "en": "the a an of to in and is are was were will with for at on from by it this that you we be has",
+        "de": "der die das den dem des und ist sind wird mit für auf aus bei bis zum zur ein eine nicht im am um",
+        "fr": "le la les des du et est sont sera avec pour sur dans une un au aux vous nous à de votre ce",
+        "es": "el la los las del y es son será con para por una un al de en su que se favor lo",
+        "it": "il lo la gli le dei della è sono sarà con una un alla di che si del",
+        "pt": "o os da dos é são será com para por uma um ao de em que na",
+        "nl": "de het een en is zijn wordt met voor op van bij naar niet u uw te om aan in een",
+    }.items()
+}
+_DAYS = """
+mon 周一 星期一 礼拜一 月曜 จันทร์ सोमवार الاثنين الإثنين Montag
+tue 周二 星期二 礼拜二 火曜 อังคาร मंगलवार الثلاثاء Dienstag
+wed 周三 星期三 礼拜三 水曜 พุธ बुधवार الأربعاء الاربعاء Mittwoch
+thu 周四 星期四 礼拜四 木曜 พฤหัส गुरुवार बृहस्पतिवार वीरवार الخميس Donnerstag
+fri 周五 星期五 礼拜五 金曜 ศุกร์ शुक्रवार الجمعة Freitag
+sat 周六 星期六 礼拜六 土曜 เสาร์ शनिवार السبت Samstag Sonnabend
+sun 周日 周天 星期日 星期天 礼拜天 日曜 วันอาทิตย์ रविवार इतवार الأحد الاحد Sonntag
+jan มกราคม जनवरी يناير Januar Jänner
+feb กุมภาพันธ์ फ़रवरी फरवरी فبراير Februar
+mar มีนาคม मार्च مارس März
+apr เมษายน अप्रैल أبريل ابريل April
+may พฤษภาคม मई مايو Mai
+jun มิถุนายน जून يونيو Juni
+jul กรกฎาคม जुलाई يوليو Juli
+aug สิงหาคม अगस्त أغسطس اغسطس August
+sep กันยายน सितंबर सितम्बर سبتمبر September
+oct ตุลาคม अक्टूबर أكتوبر اكتوبر Oktober
+nov พฤศจิกายน नवंबर नवम्बर نوفمبر November
+dec ธันวาคม दिसंबर दिसम्बर ديسمبر Dezember
+today 今天 今日 วันนี้ आज اليوم heute
+tomorrow 明天 明日 พรุ่งนี้ غدا غدًا morgen
+yesterday 昨天 昨日 เมื่อวาน أمس gestern
+later 后天 明後日 มะรืน परसों übermorgen
+kal कल
+noon 中午 正午 เที่ยง दोपहर Mittag
+"""
+DAY_KEYS = {form: line.split()[0] for line in _DAYS.split("\n") if line for form in line.split()[1:]}
+_LETTER = r"[\p{L}\p{M}]"
+# Arabic joins "and", "in", "for" to a word; a German day begins longer words; 周一次 is "once a week".
+DAY = regex.compile(
+    "|".join(
+        (rf"(?<![一每两几])(?:{'|'.join(f for f in DAY_KEYS if re.match(f'[{CJK}]', f))})(?![次遍回趟])",
+         "|".join(sorted((f for f in DAY_KEYS if re.match(f"[{UNSPACED}]", f)), key=len, reverse=True)),
+         rf"(?<!{_LETTER})(?:{'|'.join(f for f in DAY_KEYS if re.match('[ऀ-ॿ]', f))})(?!{_LETTER})",
+         rf"(?<=(?<!{_LETTER})[وفبلك]{{0,2}})(?:{'|'.join(f for f in DAY_KEYS if re.match('[؀-ۿ]', f))})(?!{_LETTER})",
+         rf"(?<!{_LETTER})(?:{'|'.join(f for f in DAY_KEYS if f.isascii() or 'ä' in f or 'ü' in f)})(?:s|abend|morgen)?"
+         rf"(?!{_LETTER})")
+    )
+)  # fmt: skip
+_HALVES = {"a": "上午 早上 凌晨 清晨 午前 सुबह صباحا صباحًا", "p": "下午 晚上 傍晚 午後 शाम مساء مساءً"}
+_HALF = {word: half for half, words in _HALVES.items() for word in words.split()}
+_SAID = "|".join(sorted(_HALF, key=len, reverse=True))
+CLOCK = re.compile(
+    rf"(?P<half>{_SAID})?\s?(?P<hour>\d{{1,2}})\s?(?:[点點时]|時(?!間))(?:\s?(?P<minute>\d{{1,2}})\s?分?|(?P<thirty>半))?"
+    rf"|(?P<half2>{_SAID})?\s?(?P<hour2>\d{{1,2}})(?:[:.](?P<minute2>\d{{2}}))?\s?(?:बजे|Uhr\b|น\.)"
+    rf"|(?P<hour3>\d{{1,2}}):(?P<minute3>\d{{2}})\s?(?P<half3>{_SAID})"
+)
+_NUMBERS = {
+    "en": "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand",
+    "de": "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn"
+    " achtzehn neunzehn zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig hundert tausend",
+    "hi": "दो तीन चार पांच छह सात आठ नौ दस",
+    "ar": "اثنان ثلاثة أربعة خمسة ستة سبعة ثمانية تسعة عشرة",
+    "th": "สอง สาม สี่ ห้า หก เจ็ด แปด เก้า สิบ",
+}
+_VALUES = [*map(str, [*range(2, 21), *range(30, 100, 10), 100, 1000])]
+NUMBER_WORDS = {name: dict(zip(words.split(), _VALUES, strict=False)) for name, words in _NUMBERS.items()}
+_HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
+_HAN_NUMBER = re.compile("[零〇一二两兩三四五六七八九十百千]+")
+
+
+def language(text: str) -> str:
+    """Which language a text is in, as `en`, `zh` …; `other` for scripts that are not read here. Latin letters without a
+    telling word count as English, no letters at all as none ("")."""
+    counts = {name: len(script.findall(text)) for name, script in _SCRIPTS.items()}
+    letters = sum(c.isalpha() for c in text)
+    if not letters:
+        return ""
+    if counts["ja"] * 5 > counts["zh"]:
+        counts["ja"] += counts["zh"]
+    best = max(counts, key=lambda name: counts[name])
+    if counts[best] * 3 < letters:
+        return "other"
+    if best != "en":
+        return best
+    said = Counter(re.findall(r"[^\W\d_]+", text.lower()))
+    hits = {name: sum(said[word] for word in words) for name, words in _FUNCTION_WORDS.items()}
+    hits["en"] += 1  # short words of one language are those of another
+    return max(hits, key=lambda name: (hits[name], name == "en"))
+
+
+def clock_times(text: str) -> list[tuple[re.Match[str], int, int, str]]:
+    """Clock times in the ways of other languages, as (match, hour, minute, "a", "p" or "")."""
+    found = []
+    for m in CLOCK.finditer(text):
+        part = {name.rstrip("23"): value for name, value in m.groupdict().items() if value}
+        minute = 30 if "thirty" in part else int(part.get("minute", 0))
+        found.append((m, int(part["hour"]), minute, _HALF.get(part.get("half", ""), "")))
+    return found
+
+
+def spelt(text: str) -> set[str]:
+    """The numbers that stand in a text as words, of any language that is read, as digits."""
+    text = DAY.sub(" ", text)
+    said = {*regex.findall(r"[\p{L}\p{M}]+", text.lower())}
+    known = {
+        v for name, words in NUMBER_WORDS.items() for w, v in words.items() if w in (text if name == "th" else said)
+    }
+    return known | {str(_han(m.group())) for m in _HAN_NUMBER.finditer(text)}
+
+
+def _han(numeral: str) -> int:
+    if not any(c in "十百千" for c in numeral):
+        return int("".join(str(_HAN[c]) for c in numeral))
+    total, digit = 0, 0
+    for c in numeral:
+        if unit := {"十": 10, "百": 100, "千": 1000}.get(c):
+            total, digit = total + (digit or 1) * unit, 0
+        else:
+            digit = _HAN[c]
+    return total + digit
+
+
+def ascii_digits(text: str) -> str:
+    """Digits and separators of every script as those of English."""
+    text = re.sub(r"\d", lambda m: str(unicodedata.decimal(m[0])), text)
+    return text.replace("٫", ".").replace("٬", ",")
+
+
+def unvowelled(text: str) -> str:
+    """Arabic without the vowel marks that may be written or not."""
+    return re.sub("[\u064b-\u0652\u0640]", "", text)

@@ -1,0 +1,69 @@
+"""Control tokens: a chat template writes them, and nobody else may. One place for training, grading, judging, serving.
+
+A tokenizer takes `<|im_end|>` for the token wherever it stands, also in what a user wrote. Here such a text is broken
+up by a zero-width space after its first character, which reads the same and is plain text for every tokenizer.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+BREAK = "\u200b"
+# The marks of the known families, for models whose tokenizer is not at hand.
+_ANY = re.compile(r"<(?=\|)|(?<=\|)>|\[(?=/?INST\])|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|<(?=[be]os>)")
+
+
+def tokens(tokenizer: Any) -> frozenset[str]:
+    """The control tokens of a loaded tokenizer."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    return frozenset(token.content for token in added if token.special and len(token.content) > 1)
+
+
+def tokens_of(folder: Path) -> frozenset[str]:
+    """Those of a base in its folder, without loading its tokenizer."""
+    path = folder / "tokenizer.json"
+    added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens", []) if path.is_file() else []
+    return frozenset(t["content"] for t in added if t["special"] and len(t["content"]) > 1)
+
+
+def first_in(text: str, control: frozenset[str]) -> str:
+    """The first control token that stands in a text; empty if there is none."""
+    found = _pattern(control).search(text) if control else None
+    return found[0] if found else ""
+
+
+def harmless(text: str, control: frozenset[str] | None = None) -> str:
+    """The text with control tokens broken up; without `control` the marks of every known family."""
+    if control is None:
+        return _ANY.sub(lambda m: m[0] + BREAK, text)
+    while control and first_in(text, control):
+        text = _pattern(control).sub(lambda m: m[0][0] + BREAK + m[0][1:], text)
+    return text
+
+
+def harmless_turns(turns: Iterable[dict[str, Any]], control: frozenset[str]) -> list[dict[str, Any]]:
+    """A conversation's turns so, their contents text or a list of text parts."""
+    return [{**turn, "content": _content(turn["content"], control)} if "content" in turn else turn for turn in turns]
+
+
+def _content(content: Any, control: frozenset[str]) -> Any:
+    if isinstance(content, str):
+        return harmless(content, control)
+    if isinstance(content, Sequence):
+        return [
+            {**part, "text": harmless(part["text"], control)}
+            if isinstance(part, dict) and isinstance(part.get("text"), str)
+            else part
+            for part in content
+        ]
+    return content
+
+
+@functools.lru_cache(16)
+def _pattern(control: frozenset[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))))
