@@ -309,24 +309,6 @@ def test_vllm_killed_under_load_is_back_by_itself(server: Server) -> None:
     assert state["engines"][0]["restarts"] == 1 and state["leases"] == 0
 
 
-def test_what_a_caller_left_behind_is_known_to_the_token(server: Server) -> None:
-    """The engine is asked how far a request is, streamed or not."""
-    (log,) = server.home.glob("runs/serve-*/access.jsonl")
-    body = {"model": "summary", "messages": USER, "max_tokens": 400, "ignore_eos": True, "n": 2}
-    for streamed in (True, False):
-        before = log.read_text().count('"status": 499')
-        asked, impatient = {**body, "stream": streamed}, httpx.Timeout(30, read=1)
-        with (
-            pytest.raises(httpx.ReadTimeout),
-            httpx.stream("POST", f"{server.url}/v1/chat/completions", json=asked, timeout=impatient) as r,
-        ):
-            next(r.iter_lines())
-            raise httpx.ReadTimeout("the caller hangs up in the middle of its stream")
-        assert until(lambda before=before: log.read_text().count('"status": 499') > before, 30)
-        line = [found for found in map(json.loads, log.read_text().splitlines()) if found["status"] == 499][-1]
-        assert line["prompt"] > 5 and line["completion"] > 1
-
-
 def test_json_ends_instead_of_running_into_white_space(client: openai.OpenAI) -> None:
     """A random adapter, hot: whatever it likes to write, between the tokens of the JSON there is none."""
     schema: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
