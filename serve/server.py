@@ -30,7 +30,7 @@ import uvicorn
 import uvloop
 
 from factory.errors import FactoryError, InputError
-from factory.home import home, write_json
+from factory.home import PRIVATE, home, write_json
 from serve import boot
 from serve.admin import Admin
 from serve.auth import LOCAL, Keys, keys_file
@@ -173,8 +173,7 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
             while not all(app.started for app in apps):
                 await asyncio.sleep(0.01)
             facts = {"pid": os.getpid(), "url": _url(public), "admin": _url(private), "token": token}
-            write_json(home("serve", "server.json"), facts)
-            home("serve", "server.json").chmod(0o600)
+            write_json(home("serve", "server.json"), facts, PRIVATE)
             undo.callback(home("serve", "server.json").unlink, missing_ok=True)
             ready(_url(public), [*control.routes.bases, *control.routes.live()])
             await asyncio.gather(*jobs)

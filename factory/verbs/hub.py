@@ -18,6 +18,7 @@ from factory.registry.exchange import point, pull, push
 from factory.registry.places import open_remote, remotes
 from factory.registry.remote import Place, Pointer, Remote, parse, short
 from factory.registry.store import SHORT, Version
+from factory.registry.trust import sign
 from factory.terminal import err, out, percent, table
 
 
@@ -27,6 +28,9 @@ def push_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     if place.which:
         raise InputError(f"to={place}@{place.which}: a push names no version there, it gets the next number")
     versions, pointers = _wanted(arguments)
+    if key := arguments.get("sign"):
+        signed = {name: sign(versions[0].task, name, pointer, key) for name, pointer in pointers.items()}
+        pointers = {name: p.model_copy(update={"signature": signed[name]}) for name, p in pointers.items()}
     remote = open_remote(place, private=_flag(arguments, "private", True))
     with_data = _flag(arguments, "with_data", False)
     console = out(quiet)

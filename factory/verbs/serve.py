@@ -9,6 +9,7 @@ from typing import Any
 
 from factory.errors import InputError
 from factory.registry.follow import following
+from factory.registry.trust import check_signing, trusted
 from factory.terminal import err, out, table
 from factory.verbs.hub import own_gate
 from serve import auth, kubernetes, remote, server
@@ -32,11 +33,16 @@ def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     if "replicas" in arguments:
         given["replicas"] = _number("replicas", arguments["replicas"], 1, 64)
     registry = arguments.get("registry")
-    policy = arguments.get("gate", "theirs")
+    policy = arguments.get("gate", "own")
     if policy not in ("theirs", "own") or ("gate" in arguments and not registry):
         raise InputError(f"gate={policy}: must be theirs or own, beside registry=…")
+    trust = trusted(registry) if registry else None
+    if trust and policy == "theirs":
+        if not trust.signers:
+            raise InputError("gate=theirs needs a list of signers: registry=follow.yaml (factory/registry/README.md)")
+        check_signing()
     tell, gate = partial(err.print, markup=False), own_gate if policy == "own" else None
-    with following(registry, tell, gate) if registry else nullcontext():
+    with following(trust, tell, gate) if trust else nullcontext():
         server.serve(server.Options(**given))
     return {"stopped": True}
 

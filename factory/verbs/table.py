@@ -65,8 +65,8 @@ VERBS = {
             "replicas": "engines per base, default 1",
             "engine": "local (default), or ray: a Ray cluster places the engines (RAY_ADDRESS)",
             "manifests": "print Kubernetes manifests with this image instead of serving",
-            "registry": f"follow what prod and canary mean there: hub:<namespace> or {PLACE}",
-            "gate": "theirs (default) takes what their gate promoted; own only what was graded here and promoted",
+            "registry": f"follow what prod and canary mean there: a list (follow.yaml), hub:<namespace> or {PLACE}",
+            "gate": "own (default) takes what was graded here and promoted; theirs what a signer on the list promoted",
         },
     ),
     "key": Verb(
@@ -143,6 +143,7 @@ VERBS = {
             "to": PLACE,
             "private": "default true: who may see a new repository",
             "with_data": "default false: true also pushes the rows",
+            "sign": "a key of ssh: who promotes signs, for servers that follow with gate=theirs",
         },
         needs=("to",),
     ),

@@ -23,7 +23,7 @@ function draw(found) {
   const now = view.batches.find(batch => batch.id === view.batch);
   root.replaceChildren(bar(view, t('l_title'), batches(now), [h('a', {href: `/${root.lang}/`}, t('l_rate'))]),
     h('main', {class: 'board'}, now ? [progress(now), now.stale ? h('p', {class: 'warn'}, t('l_stale')) : [people(), agreement(), gate(), raters()]]
-      : h('p', {class: 'hint'}, t('l_no_batch')), opening(), users()));
+      : h('p', {class: 'hint'}, t('l_no_batch')), feedback(), opening(), users()));
 }
 function batches(now) {
   return view.batches.length > 0 && h('label', {class: 'works'}, h('span', {}, t('l_batch')),
@@ -97,6 +97,15 @@ function opening() {
   h('label', {}, h('input', {type: 'checkbox', name: 'pairs'}), ' ', t('l_as_pairs')), h('button', {class: 'primary'}, t('l_open')));
   return h('details', {class: 'card', open: view.batches.length === 0}, h('summary', {}, t('l_open_title')), h('p', {class: 'quiet'}, t('l_open_why')),
     tasks.length ? made : h('p', {}, t('l_nothing_to_open')));
+}
+function feedback() { // what users of the demo would have written: nothing learns from it before a lead says so
+  const text = words => h('div', {class: 'text', dir: 'auto'}, words);
+  const say = (one, accept, key, kind) => h('button', {class: kind, onclick: () => act('feedback', {id: one.id, accept})}, t(key));
+  return view.feedback.length > 0 && h('details', {class: 'card', id: 'feedback'}, h('summary', {}, t('l_feedback', {n: view.feedback.length})),
+    h('p', {class: 'quiet'}, t('l_feedback_why')), view.feedback.map(one => h('article', {class: 'wrap'},
+      h('h3', {}, `${one.task}${one.by ? ` · ${one.by}` : ''}`), text(one.source), h('h4', {}, t('l_answered')), text(one.answer),
+      h('h4', {}, t('l_wrote')), text(one.wrote), one.eval && h('p', {class: 'warn'}, t('l_eval_row')),
+      h('p', {class: 'links'}, say(one, true, 'l_accept', 'primary'), say(one, false, 'l_discard', 'plain')))));
 }
 function users() {
   return h('details', {class: 'card'}, h('summary', {}, t('l_users')), view.by_proxy && h('p', {class: 'quiet'}, t('l_by_proxy')),
