@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.base.build import Base, base_of
+from factory.base.build import Base, base_of, find
 from factory.base.catalog import CATALOG
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked
@@ -116,12 +116,12 @@ def pull(
     place: Place,
     tell: Tell = lambda text: None,
     task: str = "",
-    bases: tuple[str, ...] = tuple(CATALOG),
+    bases: tuple[str, ...] | None = None,
 ) -> Pulled:
     """Fetch what `place` names (`@prod` where it names nothing) into the store, and give it an ordinal here.
 
-    Versions of another than the `task`, if one is given, are refused, and so is a base that is neither here nor on the
-    list `bases`: what is downloaded and quantised is not for a publisher to choose.
+    Who follows a place without a person looking on gives the `task` that it stands for, and which `bases` may be
+    fetched if they are not here: neither is for a publisher to choose.
 
     Errors: RemoteError; Refused by the preflight; FactoryError for another base. Then nothing came into the store.
     """
@@ -137,7 +137,8 @@ def pull(
     release = catalogue.find(which)
     pointer = catalogue.aliases.get(which)
     if new := bool(store.fault(release.sha)):
-        _refuse_base(release, catalogue.task, bases)
+        if bases is not None:
+            _refuse_base(release, catalogue.task, bases)
         quarantine = home("quarantine", release.sha)
         with locked(quarantine):
             version = _fetch(remote, catalogue, release, quarantine, tell)
@@ -189,8 +190,7 @@ def _base(release: Release, task: str, revision: str) -> Base:
 
 
 def _refuse_base(release: Release, task: str, bases: tuple[str, ...]) -> None:
-    here = [json.loads(path.read_text())["fingerprint"] for path in home("bases", "x").parent.glob("*/base.json")]
-    if release.fingerprint not in here and not may_fetch(release.base, bases):
+    if find(release.fingerprint) is None and not may_fetch(release.base, bases):
         raise FactoryError(
             f"{task}@{release.tag} needs the base {release.base}, which is not here and not on the list: if you want "
             f"it, factory base base={release.base}"

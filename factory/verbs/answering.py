@@ -152,7 +152,7 @@ def _kept(base: Base, version: Version | None, rows: Sequence[Row], how: Facts |
 
 def _answers(base: Base, version: Version | None, asked: Sequence[Row], how: Facts | Recipe) -> list[str]:
     """Answers of a version, or of the base alone: many from an engine, few (or without one) from this process."""
-    who = version.name if version else base.label
+    who = version.short if version else base.label
     with progress_bar() as bar:
         line = bar.add_task(f"answers of {who}", total=len(asked), text="")
         if len(asked) >= MANY:

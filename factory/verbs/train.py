@@ -155,7 +155,7 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     said = list(show.lines(report))
     for line in said if recipe.kind == "judge" else said[-1:]:
         console.print(line)
-    console.print(f"{version.name} is in the registry. Next:")
+    console.print(f"{version.short} is in the registry. Next:")
     named = f"version={recipe.task}@v{entry.ordinal}"
     promoted = report.gate.decision == "PROMOTE"
     console.print(f"  factory promote {named} && factory serve\n" if promoted else f"  factory show {named}\n")

@@ -123,7 +123,7 @@ async function open_(output) {
   for (const {name} of rubric.dimensions) { // what nobody disputes is filled in
     if (new Set(levels(name)).size === 1) draft[name] = {...found.said[0].grades[name]};
   }
-  const texts = [h('div', {class: 'text'}), h('div', {class: 'text'})];
+  const texts = [h('div', {class: 'text', dir: 'auto'}), h('div', {class: 'text', dir: 'auto'})];
   const mark = () => {
     const quotes = [...found.said.flatMap(said => Object.values(said.grades).flatMap(grade => grade.evidence || [])), ...grades.quotes()];
     texts[0].replaceChildren(...passage(found.source, quotes));
@@ -131,7 +131,7 @@ async function open_(output) {
   };
   grades = new Grades(rubric.dimensions, draft, mark);
   mark();
-  const reason = h('textarea', {rows: 2, maxlength: 2000, id: 'why', 'aria-label': t('l_reason'), placeholder: t('l_reason')});
+  const reason = h('textarea', {dir: 'auto', rows: 2, maxlength: 2000, id: 'why', 'aria-label': t('l_reason'), placeholder: t('l_reason')});
   settle = () => {
     if (!grades.complete()) { grades.active = grades.first(); grades.draw(true); return; }
     if (!reason.value.trim()) return reason.focus();
