@@ -11,9 +11,10 @@ import pytest
 
 from evals import decisions, tables
 from evals.gate import Verdict
+from factory.base import build
 from factory.errors import FactoryError, InputError
 from factory.home import home
-from factory.registry import aliases, exchange
+from factory.registry import aliases
 from factory.registry.exchange import point, push
 from factory.registry.follow import WRONG, Follower, following
 from factory.registry.places import open_remote
@@ -207,11 +208,11 @@ def test_a_publisher_does_not_choose_what_base_is_fetched(
 ) -> None:
     fetched: list[str] = []
 
-    def prepare(name: str) -> None:
+    def prepare(name: str, revision: str = "") -> None:
         fetched.append(name)
         raise FactoryError("fetched")
 
-    monkeypatch.setattr(exchange, "prepare", prepare)
+    monkeypatch.setattr(build, "prepare", prepare)
     (home("bases", "x").parent / f"small-{'f' * 12}" / "base.json").unlink()
     said: list[str] = []
     assert not Follower(trust, said.append).look()
