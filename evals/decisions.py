@@ -16,7 +16,7 @@ from evals import tables as t
 from evals.gate import Verdict
 from factory.data.exam import edited
 from factory.errors import GateRefused, InputError
-from factory.registry import store
+from factory.registry import aliases, store
 from factory.registry.store import SHORT, Version
 
 
@@ -77,6 +77,15 @@ def allow(engine: Engine, version: str, against: str, force: str = "") -> dict[s
         why = f"{_short(version)} was graded against {then}, but {now} is in production: {again}"
         raise GateRefused("INCONCLUSIVE", why)
     return run
+
+
+def admit(version: Version, force: str = "") -> None:
+    """Ask the gate before an alias moves to `version`, whoever moves it: GateRefused with why it may not."""
+    now = aliases.read(version.task).aliases.get("prod", "")
+    if now != version.sha:
+        allow(t.open_database(), version.name, store.name_of(version.task, now), force)
+        if not force:
+            same_rows(version)
 
 
 def same_rows(version: Version) -> None:

@@ -110,18 +110,20 @@ def pairwise(
     rubric: Rubric,
     triples: Mapping[str, tuple[str, str, str]],
     engine: Engine,
+    version: str = "",
     generate: Generate | None = None,
     progress: Progress = lambda tally: None,
 ) -> tuple[dict[str, str], float | None, Tally]:
     """Which of two outputs is better, asked in both orders: key to (source, a, b) gives key to "a", "b" or "tie".
 
     A judge that changes its mind with the order has no opinion: a tie. Returns the share that did (the flip rate) too.
+    `version` is that of a served adapter: what another one said before is not what this one says.
     """
     questions = []
     for key, (source, a, b) in triples.items():
         questions.append(Question((key, "ab"), compare(rubric, source, a, b), "ab"))
         questions.append(Question((key, "ba"), compare(rubric, source, b, a), "ba"))
-    replies, tally = put(judge, name, rubric, questions, engine, "", generate, progress)
+    replies, tally = put(judge, name, rubric, questions, engine, version, generate, progress)
     names = {"ab": {"first": "a", "second": "b"}, "ba": {"first": "b", "second": "a"}}
     both = {
         key: [names[order].get(replies[key, order].level, "tie") for order in ("ab", "ba")]

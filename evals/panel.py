@@ -126,7 +126,7 @@ def prefer(
     """Which of two answers a judge prefers, asked in both orders: (source, candidate's, production's) by row."""
     watch_pairs = _named(watch, f"{member.name} compares")
     winners, how.flip_rate, tally = judging.pairwise(
-        member.judge, member.name, rubric, triples, engine, member.generate, watch_pairs
+        member.judge, member.name, rubric, triples, engine, member.version, member.generate, watch_pairs
     )
     names = {"a": "candidate", "b": "production", "tie": "tie"}
     how.preferred = {name: sum(w == letter for w in winners.values()) for letter, name in names.items()}

@@ -120,7 +120,9 @@ def next_one(engine: Engine, batch: str, rater: str, now: float | None = None) -
             return Nothing(why="not qualified")
         a = t.assignments.c
         mine = sa.and_(a.batch == batch, a.rater == rater)
-        found = c.execute(sa.select(a.id).where(mine, a.done.is_(None)).order_by(a.opened.desc()).limit(1)).scalar()
+        own_open = sa.select(a.id).where(mine, a.done.is_(None)).order_by(a.opened.desc()).limit(1)
+        # Locked: where its time ran out somebody may be taking it over, and then it is not this rater's any more.
+        found = c.execute(own_open.with_for_update()).scalar()
         draft = {}
         if found is None:
             draft = {"draft": None}  # whoever had the slot before may have begun

@@ -2,12 +2,14 @@
 
     GET  /admin/state                              read     what is served, how fast, what waits
     POST /admin/load      {version}                load     load a version that no alias means yet
-    POST /admin/promote   {version share expected} promote  make it live, or with a share the canary
+    POST /admin/promote   {version share expected} promote  make it live, or with a share the canary, if
+                                                            the gate lets it
     POST /admin/rollback  {task}                   promote  back to the version before
     POST /admin/shadow    {task version}           promote  copy requests to a version ("" ends it)
 
 Tokens are the keys of `serve/keys.json` that have `admin` scopes, and one that lives as long as the server and lies in
-`serve/server.json`, readable by its owner alone: with it the command line finds and commands the running server.
+`serve/server.json`, readable by its owner alone: with it the command line finds and commands the running server. Only
+that one may override the gate, with `force`, the reason.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.errors import FactoryError, InputError
+from factory.errors import FactoryError, GateRefused, InputError
 from factory.home import home
 from factory.registry.preflight import Refused
 from serve.auth import Keys
@@ -31,6 +33,7 @@ from serve.pool import Replica
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply_json
 
 log = logging.getLogger("serve.admin")
+OWNER = "(owner)"  # no key can have this name
 SCOPES = {
     "/admin/state": ("GET", "read", ()),
     "/admin/load": ("POST", "load", ("version",)),
@@ -71,14 +74,14 @@ class Admin:
             return await state(self.control, self.metrics)
         order = _order(await read_body(receive), needs)
         try:
-            result = await self._do(path, order)
+            result = await self._do(path, order, who)
         except BaseException as error:
             _audit(who, path, order, f"{type(error).__name__}: {error}")
             raise
         _audit(who, path, order, "done")
         return result
 
-    async def _do(self, path: str, order: dict[str, Any]) -> dict[str, Any]:
+    async def _do(self, path: str, order: dict[str, Any], who: str) -> dict[str, Any]:
         control = self.control
         if path == "/admin/load":
             return await control.load(order["version"])
@@ -91,13 +94,18 @@ class Admin:
             raise Refusal(400, "share is a number from 0 to 1", param="share")
         if not isinstance(expected, int | None):
             raise Refusal(400, "expected is the generation, a whole number", param="expected")
-        return await control.promote(order["version"], share=share, expected=expected)
+        force = order.get("force") or ""
+        if not isinstance(force, str):
+            raise Refusal(400, "force is the reason, as text", param="force")
+        if force and who != OWNER:
+            raise Refusal(403, "only the server's owner overrides the gate, on its machine", code="scope_missing")
+        return await control.promote(order["version"], share=share, expected=expected, force=force)
 
     def _who(self, scope: Scope, wanted: str) -> str:
         """The name behind the token. Refusal 401 without a valid one, 403 if its scopes do not allow this."""
         scheme, _, secret = header(scope, b"authorization").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(secret.encode(), self.token.encode()):
-            return "owner"
+            return OWNER
         key = self.keys.find(header(scope, b"authorization"))
         if key is None:
             raise Refusal(401, "give a valid admin token: Authorization: Bearer …", code="invalid_api_key")
@@ -130,8 +138,8 @@ async def state(control: Control, metrics: Metrics) -> dict[str, Any]:
             {
                 **control.describe(task),
                 "versions": len(registry.versions),
-                "running": sum(n for r in _replicas(control) for name, n in r.admission.tasks.items() if name == task),
-                "waiting": sum(len(r.admission.queues.get(task, ())) for r in _replicas(control)),
+                "running": sum(replica.admission.places(task) for replica in _replicas(control)),
+                "waiting": sum(replica.admission.waiting(task) for replica in _replicas(control)),
                 **metrics.summary(task),
             }
             for task, registry in sorted(routes.registries.items())
@@ -156,7 +164,7 @@ def _order(body: bytes, needs: tuple[str, ...]) -> dict[str, Any]:
 
 def _status(error: FactoryError) -> int:
     """409 is left for a compare-and-swap that came too late."""
-    for kind, status in ((InputError, 400), (Refused, 422), (EngineError, 503)):
+    for kind, status in ((InputError, 400), (Refused, 422), (GateRefused, 422), (EngineError, 503)):
         if isinstance(error, kind):
             return status
     return 409

@@ -24,13 +24,18 @@ from factory.errors import FactoryError, InputError
 from factory.home import PRIVATE, home, locked, write_file
 from factory.strict import Strict, nearest
 from serve.replies import Refusal, Scope, header
+from serve.routing import Target
 
 log = logging.getLogger("serve.auth")
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Key(Strict):
-    """One key as the file holds it. A limit of None is none. `tasks` holds tasks and bases; `*` means all."""
+    """One key as the file holds it. A limit of None is none.
+
+    `tasks` holds tasks and bases, `*` means all: of these it may ask what is or was promoted, and the canary. Versions
+    that never were are granted one by one (`summary@v3`) or all of a task (`summary@*`).
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     sha256: str
@@ -41,16 +46,22 @@ class Key(Strict):
     admin: list[Literal["read", "load", "promote"]] = Field([], description="what it may do on the admin listener")
 
 
+LIMITS: dict[str, object] = {"rpm": 600.0, "tpm": 200_000.0, "concurrent": 16}  # of new keys, unless told otherwise
+
+
 def keys_file() -> Path:
     return home("serve", "keys.json")
 
 
 def new_key(name: str, **limits: object) -> str:
-    """Add a key and return its secret, which is shown once and kept nowhere. InputError if the name is taken."""
+    """Add a key and return its secret, which is shown once and kept nowhere. InputError if the name is taken.
+
+    A limit that is not given is that of `LIMITS`; None is none.
+    """
     secret = f"fk-{secrets.token_urlsafe(32)}"
     path = keys_file()
     try:
-        key = Key.model_validate({"name": name, "sha256": _hash(secret), **limits})
+        key = Key.model_validate({"name": name, "sha256": _hash(secret), **LIMITS, **limits})
     except ValidationError as error:
         raise InputError(*(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
     with locked(path):
@@ -112,12 +123,34 @@ class Caller:
         self.tokens = Bucket(key.tpm, key.tpm, now) if key and key.tpm else None
         self.running = 0
 
-    def may(self, task: str) -> bool:
-        return self.key is None or "*" in self.key.tasks or task in self.key.tasks
+    def sees(self, task: str) -> bool:
+        """Whether the key has to do with a task or base at all. Of others it is not even told that they exist."""
+        return self.key is None or any(grant.partition("@")[0] in ("*", task) for grant in self.key.tasks)
 
-    def check(self, task: str) -> None:
-        if not self.may(task):
-            raise Refusal(403, f"this key does not allow {task!r}", code="task_not_allowed", param="model")
+    def may(self, target: Target) -> bool:
+        """Whether the key may ask this very version, or the base."""
+        if self.key is None:
+            return True
+        task, tasks = target.task, self.key.tasks
+        if target.standing and not {"*", task}.isdisjoint(tasks):
+            return True
+        return not {f"{task}@*", "*@*", *target.names}.isdisjoint(tasks)
+
+    def check(self, target: Target) -> None:
+        """Refusal 403 for what the key may not ask."""
+        if not self.may(target):
+            why = f"this key does not allow {target.asked!r}, which was never promoted: it needs tasks={target.asked}"
+            raise Refusal(403, why, code="version_not_allowed", param="model")
+
+    def check_task(self, task: str) -> None:
+        """Refusal 403 for a task that the key has nothing to do with, whether there is one or not."""
+        if not self.sees(task):
+            raise Refusal(403, f"this key does not allow {task[:80]!r}", code="task_not_allowed", param="model")
+
+    def check_reading(self) -> None:
+        """Refusal 403 unless the key may see what all tenants do."""
+        if self.key is not None and "read" not in self.key.admin:
+            raise Refusal(403, "this needs a key that may read: factory key new admin=read", code="scope_missing")
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -153,24 +186,29 @@ class Keys:
         self.callers: dict[str, Caller] = {}
         self.everybody = Caller(None)
         self._stamp = -1
-        self.required = path.exists()
+        self._trouble = ""
+        self.required = False
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the file if it changed. A damaged file changes nothing, and one that is gone lets nobody in."""
+        """Read the file if it changed. One that is damaged or cannot be read changes nothing, and is tried again; one
+        that is gone lets nobody in."""
         try:
             stamp = self.path.stat().st_mtime_ns
-        except FileNotFoundError:
-            self.callers = {}
-            return
-        if stamp == self._stamp:
-            return
-        self._stamp, self.required = stamp, True
-        try:
+            if stamp == self._stamp:
+                return
+            self.required = True
             keys = read_keys(self.path)
-        except FactoryError as error:
-            log.error("%s; the keys stay as they were", error)
+        except FileNotFoundError:
+            self.callers, self._stamp = {}, -1
             return
+        except (FactoryError, OSError) as error:
+            self.required = True
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                log.error("%s; the keys stay as they were", error)
+            return
+        self._stamp, self._trouble = stamp, ""
         now = self.callers
         self.callers = {
             key.sha256: now[key.sha256] if key.sha256 in now and now[key.sha256].key == key else Caller(key)

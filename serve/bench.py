@@ -124,7 +124,7 @@ async def _swapping(place: Place, swaps: list[float]) -> Run:
     load_task = asyncio.create_task(load(place, lambda n: "t0", 2 * REQUESTS))
     while not load_task.done():
         began = time.perf_counter()
-        await asyncio.to_thread(remote.promote, f"t0@v{1 + (len(swaps) + 1) % SWAPPED}")
+        await asyncio.to_thread(remote.promote, f"t0@v{1 + (len(swaps) + 1) % SWAPPED}", force="random adapters here")
         swaps.append(time.perf_counter() - began)
         await asyncio.sleep(PAUSE)
     return await load_task

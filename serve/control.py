@@ -1,10 +1,11 @@
 """What the server serves, and how that changes without a caller noticing.
 
-    preflight → load on every replica → golden prompts → compare-and-swap in the registry → journal → swap of the
-    snapshot → the requests on the old version run out → unload; the version before stays loaded for the way back
+    gate → preflight → load on every replica → probe (`probe.py`) → compare-and-swap in the registry → journal → swap of
+    the snapshot → the requests on the old version run out → unload; the version before stays loaded for the way back
 
-The registry's files are the truth about `prod` and `canary`: a promotion made here goes through them, and one made
-elsewhere is followed within a second. A version that cannot be served never becomes live; the one before stays.
+The registry's files are the truth about `prod`, `canary` and its share: a promotion made here goes through them, and
+one made elsewhere is followed within a second. A version that cannot be served never becomes live; the one before
+stays. What failed on the engine's side is tried again, with growing pauses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 from factory.base.build import Base, find, label, prepare
 from factory.errors import FactoryError, InputError
 from factory.home import home
+from factory.probe import NOTE, conversations
 from factory.registry import aliases, store
 from factory.registry.aliases import Registry
 from factory.registry.preflight import TASK, Refused, own_copy, preflight
@@ -30,7 +33,7 @@ from serve.catalogue import read_registries, read_versions, size_for
 from serve.engine import EngineError
 from serve.journal import Journal, Traffic
 from serve.metrics import Metrics
-from serve.pool import Launch, Messages, Pool
+from serve.pool import LONGEST_PAUSE, Launch, Pool
 from serve.routing import Routes, Target
 
 log = logging.getLogger("serve.control")
@@ -53,6 +56,8 @@ class Control:
         self.used: dict[str, float] = {}  # when an adapter's last request began or ended
         self.retired: set[str] = set()  # adapters to unload as soon as their last request ends
         self.failed: dict[str, str] = {}  # hash → why it cannot be served
+        self.resting: dict[str, tuple[float, float, str]] = {}  # hash → until when it is left alone, the pause, why
+        self._needed: Counter[str] = Counter()  # fingerprints of bases on which something is being loaded
         self._asked_for: set[str] = set()  # fingerprints of bases that stay whatever is promoted
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
         self._seen: dict[str, int] = {}
@@ -62,6 +67,8 @@ class Control:
         await self._read()
         if base:
             self._asked_for.add((await self._pool(base)).base.fingerprint)
+        await asyncio.to_thread(self._adopt_shares)
+        await self._read()
         for registry in self.routes.registries.values():
             if version := self.routes.versions.get(registry.aliases.get("prod") or ""):
                 await self._start_for(version)
@@ -76,44 +83,57 @@ class Control:
         self.journal.close()
         shutil.rmtree(self.folder / "adapters", ignore_errors=True)
 
-    async def watch(self) -> None:
-        """Follow the registry and unload what nobody needs any more, for ever."""
-        while True:
-            await asyncio.sleep(FOLLOW)
-            try:
-                await self._look()
-                await self._tidy()
-            except Exception:
-                log.exception("following the registry failed; trying again")
-
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Follow the registry once, and unload what nobody needs any more."""
         seen = {str(path): path.stat().st_mtime_ns for path in home("registry", "x").parent.glob("*.json")}
         if seen != self._seen:
             self._seen = seen
             await self._read()
         for task, registry in self.routes.registries.items():
-            live = self.routes.traffic.get(task, Traffic(task=task)).prod
-            if (wanted := registry.aliases.get("prod")) != live and wanted not in self.failed:
+            if self._behind(registry):
                 await self._follow(task)
+        await self._tidy()
 
-    async def promote(self, name: str, *, share: float = 1.0, expected: int | None = None) -> dict[str, Any]:
+    def _behind(self, registry: Registry) -> bool:
+        """Whether the registry means something else than what is served here, and that may be tried now."""
+        live = self.routes.traffic.get(registry.task, Traffic(task=registry.task))
+        prod, canary = registry.aliases.get("prod"), self._canary(registry)
+        missing = [sha for sha, here in ((prod, live.prod), (canary, live.canary)) if sha != here]
+        if not missing:
+            return live.share != (registry.share if canary else 0.0)
+        return any(sha not in self.failed and not self._rests(sha or "") for sha in missing)
+
+    def _canary(self, registry: Registry) -> str | None:
+        """The canary that the registry means, unless it cannot be served."""
+        sha = registry.aliases.get("canary")
+        return None if sha in self.failed else sha
+
+    async def promote(
+        self, name: str, *, share: float = 1.0, expected: int | None = None, force: str = ""
+    ) -> dict[str, Any]:
         """Let the version `name` be what its task means, or with `share` < 1 the canary for that share of requests.
 
-        Errors: InputError for a name that is not there, Refused by the preflight, EngineError if it cannot be loaded,
-        FactoryError if someone else changed the task meanwhile. In each of these cases nothing has changed.
+        `force` is the reason of somebody who overrides the gate. Errors: InputError for a name that is not there,
+        GateRefused, Refused by the preflight or the probe, EngineError if it cannot be loaded, FactoryError if someone
+        else changed the task meanwhile. In each of these cases nothing has changed.
         """
+        from evals import decisions
+
         version = await asyncio.to_thread(_named, name)
         async with self._lock("task", version.task):
             expected = aliases.read(version.task).generation if expected is None else expected
+            await asyncio.to_thread(decisions.admit, version, force)
             await self._read()
             began = time.monotonic()
-            await self._ready(version)
             alias: aliases.Alias = "prod" if share >= 1 else "canary"
-            registry = await asyncio.to_thread(aliases.point, version, alias, expected=expected)
-            if alias == "prod":
-                self._swap(registry, version)
-            else:
-                self._set(registry, canary=version.sha, share=share)
+            self.resting.pop(version.sha, None)
+            with self._using(version):
+                await self._ready(version)
+                registry = await asyncio.to_thread(aliases.point, version, alias, expected=expected, share=share)
+                if alias == "prod":
+                    self._swap(registry, version)
+                else:
+                    self._set(registry, canary=version.sha, share=share)
             self.metrics.promote_seconds.observe(time.monotonic() - began)
         return self.describe(version.task)
 
@@ -123,9 +143,12 @@ class Control:
             registry = aliases.read(task)
             if not registry.history:
                 raise InputError(f"{task} has no earlier version to go back to")
-            await self._ready(await asyncio.to_thread(store.get, registry.history[-1]))
-            version = await asyncio.to_thread(aliases.rollback, task)
-            self._swap(aliases.read(task), version)
+            before = await asyncio.to_thread(store.get, registry.history[-1])
+            self.resting.pop(before.sha, None)
+            with self._using(before):
+                await self._ready(before)
+                version = await asyncio.to_thread(aliases.rollback, task)
+                self._swap(aliases.read(task), version)
         return self.describe(task)
 
     async def shadow(self, task: str, name: str) -> dict[str, Any]:
@@ -175,6 +198,16 @@ class Control:
             "why_not": self.failed.get(registry.aliases.get("prod") or ""),
         }
 
+    def _adopt_shares(self) -> None:
+        """Older journals alone knew the canary's share; the registry knows it now."""
+        for task, registry in self.routes.registries.items():
+            state = self.journal.states.get(task)
+            sha = registry.aliases.get("canary")
+            known = self.routes.versions.get(sha or "")
+            same = state and known and state.canary == sha and state.generation == registry.generation
+            if state and known and same and state.share and not registry.share:
+                aliases.point(known, "canary", share=state.share)
+
     async def _read(self) -> None:
         """Take in the registry's files; routes that depend on a loaded version do not change by this."""
         registries = await asyncio.to_thread(read_registries)
@@ -193,21 +226,24 @@ class Control:
             registry, versions = self.routes.registries[task], self.routes.versions
             now, before = self.routes.traffic.get(task), self.journal.states.get(task, Traffic(task=task))
             wanted = registry.aliases.get("prod")
-            if not wanted and not registry.aliases.get("canary"):  # retired, or never promoted
-                if now or before.prod:
-                    self._set(registry, prod=None, previous=None, canary=None, share=0.0, shadow=None)
-                return
+            if wanted is None and (now or before.prod or "canary" in registry.aliases):  # retired, or only a canary yet
+                self._set(registry, prod=None, previous=None, shadow=None)
             # After a start, what was served last is the next best.
-            for sha in dict.fromkeys([wanted] if now else [wanted, before.prod]):
+            for sha in dict.fromkeys([wanted] if now else [wanted, before.prod]) if wanted else ():
                 if sha in versions and not (now and now.prod == sha) and await self._try(versions[sha]):
                     self._swap(registry, versions[sha])
                     break
-            if now is None and task in self.routes.traffic:
-                kept = self.routes.traffic[task]
-                for role in ("previous", "canary", "shadow"):
-                    sha = getattr(kept, role)
+            if task not in self.routes.traffic:
+                return
+            if now is None:
+                for role in ("previous", "shadow"):
+                    sha = getattr(self.routes.traffic[task], role)
                     if sha and not (sha in versions and await self._try(versions[sha])):
                         self._set(registry, **{role: None})
+            canary = self._canary(registry)
+            if canary and not (canary in versions and await self._try(versions[canary])):
+                canary = None
+            self._set(registry, canary=canary, share=registry.share if canary else 0.0)
 
     async def _start_for(self, version: Version) -> None:
         """The engines for a promoted version's base. EngineError if vLLM does not start; other faults are told."""
@@ -221,7 +257,7 @@ class Control:
 
     async def _try(self, version: Version) -> bool:
         """Load a version that nobody is waiting for; if that fails the log says why."""
-        if version.sha in self.failed:
+        if version.sha in self.failed or self._rests(version.sha):
             return False
         try:
             await self._ready(version)
@@ -232,27 +268,57 @@ class Control:
         return True
 
     async def _ready(self, version: Version) -> Pool:
-        """Preflight, load, golden prompts. Does nothing for a version that is loaded."""
+        """Preflight, load, probe. Does nothing for a version that is loaded.
+
+        One that was refused stays so; where the engine failed it is left alone for a while, and the error is the same.
+        """
         async with self._lock("version", version.sha):
-            try:
-                pool = await self._pool(version.facts.base, version.facts.fingerprint)
-            except Refused as error:
-                self.failed[version.sha] = str(error)
-                raise
-            if version.name not in pool.wanted:
-                self.used[version.name] = began = time.monotonic()
-                self.retired.discard(version.name)
+            with self._using(version):
+                if self._rests(version.sha):
+                    raise EngineError(self.resting[version.sha][2])
                 try:
-                    await asyncio.to_thread(preflight, version, pool.base, pool.size.rank)
+                    return await self._load(version)
                 except Refused as error:
                     self.failed[version.sha] = str(error)
-                    self.metrics.rejects.labels("preflight").inc()
                     raise
-                files = await asyncio.to_thread(own_copy, version, self.folder / "adapters" / version.sha)
-                await pool.load(version.name, files, await asyncio.to_thread(golden, version))
-                self.failed.pop(version.sha, None)
-                self.metrics.load_seconds.observe(time.monotonic() - began)
+                except EngineError as error:
+                    pause = min(2 * self.resting.get(version.sha, (0.0, FOLLOW, ""))[1], LONGEST_PAUSE)
+                    self.resting[version.sha] = time.monotonic() + pause, pause, str(error)
+                    raise
+
+    async def _load(self, version: Version) -> Pool:
+        pool = await self._pool(version.facts.base, version.facts.fingerprint)
+        if version.name in pool.wanted:
             return pool
+        self.used[version.name] = began = time.monotonic()
+        self.retired.discard(version.name)
+        try:
+            await asyncio.to_thread(preflight, version, pool.base, pool.size.rank)
+            files = await asyncio.to_thread(own_copy, version, self.folder / "adapters" / version.sha)
+            made = (await asyncio.to_thread(store.noted, version, NOTE) or {}).get("logprobs")
+            await pool.load(version.name, files, await asyncio.to_thread(conversations, version), made)
+        except Refused as error:
+            log.warning("%s is refused: %s", version.name, error)
+            self.metrics.rejects.labels("preflight").inc()
+            raise
+        self.failed.pop(version.sha, None)
+        self.resting.pop(version.sha, None)
+        self.metrics.load_seconds.observe(time.monotonic() - began)
+        return pool
+
+    def _rests(self, sha: str) -> bool:
+        return sha in self.resting and time.monotonic() < self.resting[sha][0]
+
+    @contextmanager
+    def _using(self, version: Version) -> Iterator[None]:
+        """While something is done with a version, neither it nor its base's engines are taken for unneeded."""
+        self.leases[version.name] += 1
+        self._needed[version.facts.fingerprint] += 1
+        try:
+            yield
+        finally:
+            self.leases[version.name] -= 1
+            self._needed[version.facts.fingerprint] -= 1
 
     async def _pool(self, base: str, fingerprint: str | None = None) -> Pool:
         """The engines of a base, started now if there are none.
@@ -301,7 +367,7 @@ class Control:
             changes["previous"] = before.prod
             if before.previous in self.routes.versions:  # its last requests run out, then it is unloaded
                 self.retired.add(self.routes.versions[before.previous].name)
-        if before.canary == version.sha:
+        if "canary" not in registry.aliases:
             changes |= {"canary": None, "share": 0.0}
         self._set(registry, **changes)
         log.info("%s is live", version.short)
@@ -328,11 +394,9 @@ class Control:
                 if crowded or name in self.retired or idle > IDLE:
                     await self._unload(pool, name)
             bases = {version.facts.fingerprint for version in needed} | self._asked_for
-            if (
-                not any(map(pool.base.owns, bases))
-                and not pool.wanted
-                and not any(r.admission.running for r in pool.replicas)
-            ):
+            busy = self.leases[pool.name] or any(r.admission.running for r in pool.replicas)
+            needs = {*bases, *(of for of, count in self._needed.items() if count)}
+            if not any(map(pool.base.owns, needs)) and not pool.wanted and not busy:
                 del self.pools[fingerprint]
                 self.routes = replace(
                     self.routes, bases={n: f for n, f in self.routes.bases.items() if f != fingerprint}
@@ -370,10 +434,3 @@ def _task(task: str) -> str:
     if not TASK.fullmatch(task):
         raise InputError(f"{task[:80]!r} is no task's name: lower-case letters, digits, - and _")
     return task
-
-
-def golden(version: Version) -> list[Messages]:
-    """The conversations a version must answer before it goes live: those noted with it, else a greeting."""
-    system = [{"role": "system", "content": version.facts.prompt}] if version.facts.prompt else []
-    texts = store.noted(version, "golden") or ["Hello"]
-    return [[*system, {"role": "user", "content": str(text)}] for text in texts[:8]]

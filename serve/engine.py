@@ -113,20 +113,27 @@ class Engine:
         await self._ask("load", {"name": name, "path": str(folder)})
         self.loaded.add(name)
 
-    async def warm_up(self, model: str, messages: list[dict[str, Any]] | None = None) -> str:
-        """One short sampled answer, so that no caller pays for the first use. EngineError if there is none."""
-        request = {"model": model, "messages": messages or [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+    async def read(self, model: str, messages: list[dict[str, Any]]) -> list[float]:
+        """The log-probability of each token of a conversation, as the model's chat template renders it, but the first;
+        and a short answer is sampled, so that no caller pays for the first use. EngineError if there is none."""
+        request = {"model": model, "messages": messages, "max_tokens": 2, "prompt_logprobs": 0}
         try:
             async with self.session.post("/v1/chat/completions", json=request) as reply:
                 if reply.status != 200:
                     raise EngineError(f"the engine answers {model} with {reply.status}: {(await reply.text())[:300]}")
-                return str((await reply.json())["choices"][0]["message"]["content"])
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                scored = (await reply.json())["prompt_logprobs"]
+                return [float(next(iter(token.values()))["logprob"]) for token in scored[1:]]
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
             raise EngineError(f"the engine for {self.name} does not answer: {error or type(error).__name__}") from None
 
     async def unload(self, name: str) -> None:
         self.loaded.discard(name)
         await self._ask("unload", {"name": name})
+
+    async def spent(self, request: str) -> dict[str, int]:
+        """What a running request has used up: its prompt's tokens, those of its unfinished answers, the longest's and
+        how many they are. EngineError if the engine does not say so at once."""
+        return await self._ask("spent", {"name": request}, limit=2.0)
 
     async def resident(self) -> int | None:
         """How many adapters the engine holds in memory now; None if it does not say so at once."""

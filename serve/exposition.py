@@ -23,7 +23,7 @@ async def exposition(control: Control, metrics: Metrics) -> bytes:
     for task, traffic in control.routes.traffic.items():
         metrics.canary.labels(task).set(traffic.share)
         doors = [replica.admission for pool in control.pools.values() for replica in pool.replicas]
-        metrics.waiting.labels(task).set(sum(len(door.queues.get(task, ())) for door in doors))
+        metrics.waiting.labels(task).set(sum(door.waiting(task) for door in doors))
     replicas = [
         (f"{pool.name}-{number}", replica.engine)
         for pool in control.pools.values()

@@ -1,9 +1,14 @@
-"""Who may enter an engine next: fair between tasks, kind to adapters, and bounded in length and time.
+"""Who may enter an engine next: fair between keys and tasks, kind to adapters, and bounded in length and time.
 
-An engine answers `limit` requests at once and batches over at most `slots` different adapters. Beyond that vLLM serves
-first whoever's adapter is loaded already, so that one busy adapter starves all that wait for its slot. Here the task
-with the fewest requests in the engine goes first, first come first served within a task, and when a task has waited
-for a slot for `TURN` seconds, the adapter with the fewest running requests is let run out and gives its slot up.
+An engine answers `limit` sequences at once and batches over at most `slots` different adapters. Nothing that runs can
+be taken back, so whoever came first could hold it all for as long as the longest answers take. Therefore a key, and a
+task under a key, may take more only while they hold less than a multiple of what is still free (the dynamic thresholds
+of shared-memory switches: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). Alone one gets most,
+and there is always room left for those who come later.
+
+Among those that wait, the key and then the task with the fewest sequences in the engine goes first, first come first
+served within a task. When an adapter has waited for a slot for `TURN` seconds, one of whoever holds most is let run
+out. The base itself needs no slot.
 """
 
 from __future__ import annotations
@@ -18,14 +23,21 @@ from dataclasses import dataclass
 from serve.replies import Refusal
 
 TURN = 0.25  # seconds
-MAX_WAITING = 512  # requests of one task
+MAX_WAITING = 512  # requests of one task under one key
 DEADLINE = 60.0  # seconds a request waits at most
+PLACES = 7  # times the free places that one key, or one of its tasks, may hold: seven eighths if nobody else is there
+TASK_SLOTS, KEY_SLOTS = 1, 2  # the same for slots: half of them for the versions of a task, two thirds for a key
+
+Owner = tuple[str, str]  # a key and a task; (key, "") is the key with all its tasks
 
 
-@dataclass
-class _Waiter:
-    task: str
+@dataclass(eq=False)
+class _Entry:
+    """A request that waits or runs. `model` is empty for the base."""
+
+    owner: Owner
     model: str
+    places: int
     since: float
     turn: asyncio.Future[None]
 
@@ -36,52 +48,62 @@ class Admission:
     def __init__(self, limit: int, slots: int) -> None:
         self.limit, self.slots = limit, slots
         self.models: Counter[str] = Counter()  # running requests by adapter
-        self.tasks: Counter[str] = Counter()  # running requests by task
-        self.queues: dict[str, deque[_Waiter]] = {}
+        self.held: Counter[Owner] = Counter()  # places taken, by task under a key and by key
+        self.adapters: Counter[tuple[Owner, str]] = Counter()  # running requests by owner and adapter
+        self.queues: dict[Owner, deque[_Entry]] = {}
         self.closed: set[str] = set()  # adapters that are let run out
         self.running = 0
 
-    def waiting(self) -> int:
-        return sum(map(len, self.queues.values()))
+    def waiting(self, task: str = "") -> int:
+        """Requests that wait, of all tasks or of one."""
+        return sum(len(queue) for (_, name), queue in self.queues.items() if task in ("", name))
+
+    def places(self, task: str) -> int:
+        """Places that a task holds, whoever asked."""
+        return sum(count for (_, name), count in self.held.items() if name == task)
 
     @asynccontextmanager
-    async def turn(self, task: str, model: str) -> AsyncIterator[None]:
-        """Wait for a place, and give it back afterwards. Refusal 503 if too many wait already, or for too long."""
-        if self.queues or not self._may(model):
-            await self._wait(task, model)
+    async def turn(self, task: str, model: str = "", key: str = "", places: int = 1) -> AsyncIterator[None]:
+        """Wait for a slot for the adapter `model` and for `places`, and give them back afterwards.
+
+        Refusal 503 if too many wait already, or for too long.
+        """
+        future = asyncio.get_running_loop().create_future()
+        entry = _Entry((key, task), model, min(places, self.limit), time.monotonic(), future)
+        if self.queues or not self._may(entry):
+            await self._wait(entry)
         else:
-            self._enter(task, model)
+            self._enter(entry)
         try:
             yield
         finally:
-            self._leave(task, model)
+            self._leave(entry)
 
     def fail(self, why: Refusal) -> None:
         """Send all that wait away: the engine is gone."""
         for queue in self.queues.values():
-            for waiter in queue:
-                if not waiter.turn.done():
-                    waiter.turn.set_exception(why)
+            for entry in queue:
+                if not entry.turn.done():
+                    entry.turn.set_exception(why)
         self.queues.clear()
 
-    async def _wait(self, task: str, model: str) -> None:
-        queue = self.queues.setdefault(task, deque())
+    async def _wait(self, entry: _Entry) -> None:
+        queue, task = self.queues.setdefault(entry.owner, deque()), entry.owner[1]
         if len(queue) >= MAX_WAITING:
             raise Refusal(503, f"too many requests wait for {task} already", code="queue_full", retry_after=5)
-        loop = asyncio.get_running_loop()
-        waiter = _Waiter(task, model, time.monotonic(), loop.create_future())
-        queue.append(waiter)
+        queue.append(entry)
         self._admit()
-        timer = loop.call_later(TURN + 0.01, self._admit)
+        timer = asyncio.get_running_loop().call_later(TURN + 0.01, self._admit)
         try:
             async with asyncio.timeout(DEADLINE):
-                await waiter.turn
+                await entry.turn
         except BaseException as error:
-            if waiter.turn.done() and not waiter.turn.cancelled() and not waiter.turn.exception():
-                self._leave(task, model)  # it came just when we gave up
-            elif waiter in self.queues.get(task, ()):
-                self.queues[task].remove(waiter)
-                self._forget_empty(task)
+            if entry.turn.done() and not entry.turn.cancelled() and not entry.turn.exception():
+                self._leave(entry)  # it came just when we gave up
+            elif entry in self.queues.get(entry.owner, ()):
+                self.queues[entry.owner].remove(entry)
+                self._forget_empty(entry.owner)
+                self._admit()  # what was closed for this one opens again
             if isinstance(error, TimeoutError):
                 why = f"{task} is busy: the request waited {DEADLINE:.0f} s"
                 raise Refusal(503, why, code="queue_timeout", retry_after=5) from None
@@ -89,48 +111,81 @@ class Admission:
         finally:
             timer.cancel()
 
-    def _may(self, model: str) -> bool:
-        free_slot = model in self.models or len(self.models) < self.slots
-        return self.running < self.limit and free_slot and model not in self.closed
+    def _may(self, entry: _Entry) -> bool:
+        free = self.limit - self.running
+        if entry.places > free or any(self.held[owner] >= PLACES * free for owner in _owners(entry)):
+            return False
+        return not entry.model or (entry.model not in self.closed and self._slot(entry))
 
-    def _enter(self, task: str, model: str) -> None:
-        self.running += 1
-        self.tasks[task] += 1
-        self.models[model] += 1
+    def _slot(self, entry: _Entry) -> bool:
+        """Whether the adapter has a slot already, or its owner may take one more."""
+        if entry.model in self.models:
+            return True
+        free = self.slots - len(self.models)
+        return all(self._slots(o) < (TASK_SLOTS if o[1] else KEY_SLOTS) * free for o in _owners(entry))
 
-    def _leave(self, task: str, model: str) -> None:
-        self.running -= 1
-        for counter, key in ((self.tasks, task), (self.models, model)):
-            counter[key] -= 1
-            if not counter[key]:
-                del counter[key]
-        if model not in self.models:
-            self.closed.discard(model)
+    def _slots(self, owner: Owner) -> int:
+        return len({model for of, model in self.adapters if of == owner})
+
+    def _enter(self, entry: _Entry) -> None:
+        self.running += entry.places
+        for owner in _owners(entry):
+            self.held[owner] += entry.places
+            if entry.model:
+                self.adapters[owner, entry.model] += 1
+        if entry.model:
+            self.models[entry.model] += 1
+
+    def _leave(self, entry: _Entry) -> None:
+        self.running -= entry.places
+        for owner in _owners(entry):
+            self.held[owner] -= entry.places
+            if entry.model:
+                self.adapters[owner, entry.model] -= 1
+        if entry.model:
+            self.models[entry.model] -= 1
+        self.held, self.adapters, self.models = +self.held, +self.adapters, +self.models
         self._admit()
 
     def _admit(self) -> None:
         """Let in whoever's turn it is, until nobody may."""
         self._make_room()
         while self.queues and self.running < self.limit:
-            heads = sorted((queue[0] for queue in self.queues.values()), key=lambda w: (self.tasks[w.task], w.since))
-            waiter = next((head for head in heads if self._may(head.model)), None)
-            if waiter is None:
+            heads = sorted((queue[0] for queue in self.queues.values()), key=self._order)
+            entry = next((head for head in heads if self._may(head)), None)
+            if entry is None:
                 return
-            self.queues[waiter.task].popleft()
-            self._forget_empty(waiter.task)
-            if not waiter.turn.done():
-                self._enter(waiter.task, waiter.model)
-                waiter.turn.set_result(None)
+            self.queues[entry.owner].popleft()
+            self._forget_empty(entry.owner)
+            if not entry.turn.done():
+                self._enter(entry)
+                entry.turn.set_result(None)
+
+    def _order(self, entry: _Entry) -> tuple[int, int, float]:
+        return self.held[entry.owner[0], ""], self.held[entry.owner], entry.since
 
     def _make_room(self) -> None:
-        """Close one adapter for each one that has waited its TURN for a slot."""
+        """Let one adapter run out for each that has waited its TURN for a slot; open those that nobody waits for."""
         heads = [queue[0] for queue in self.queues.values()] if len(self.models) >= self.slots else []
-        starved = {h.model for h in heads if h.model not in self.models and time.monotonic() - h.since >= TURN}
-        for model, _ in sorted(self.models.items(), key=lambda item: item[1]):
-            if len(self.closed) >= len(starved):
-                return
-            self.closed.add(model)
+        starved = {
+            h.model for h in heads if h.model and h.model not in self.models and time.monotonic() - h.since >= TURN
+        }
+        self.closed &= self.models.keys()
+        while len(self.closed) > len(starved):
+            self.closed.pop()
+        if len(self.closed) < len(starved):
+            most = {m: max(self._slots(owner) for owner, of in self.adapters if of == m) for m in self.models}
+            for model in sorted(self.models, key=lambda m: (-most[m], self.models[m])):
+                if len(self.closed) >= len(starved):
+                    return
+                self.closed.add(model)
 
-    def _forget_empty(self, task: str) -> None:
-        if not self.queues[task]:
-            del self.queues[task]
+    def _forget_empty(self, owner: Owner) -> None:
+        if not self.queues[owner]:
+            del self.queues[owner]
+
+
+def _owners(entry: _Entry) -> list[Owner]:
+    """Whose shares an entry counts against. Where there are no keys, nobody's but the task's."""
+    key, task = entry.owner
+    return [(key, task), (key, "")] if key else [(key, task)]

@@ -7,13 +7,14 @@ Streams are relayed event by event as they come. Inside a JSON string a quote is
 from __future__ import annotations
 
 import json
+import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
-from serve.engine import Engine
+from serve.engine import Engine, EngineError
 from serve.metrics import Done
 from serve.replies import Refusal, Send, reply, start, unavailable
 from serve.routing import Target
@@ -31,6 +32,20 @@ class Call:
     tag: dict[str, str]  # headers of every answer: the request's id
     onward: dict[str, str]  # headers for the engine: the trace
     done: Done
+    inner: str = field(default_factory=lambda: secrets.token_hex(12))  # its name in the engine, which no caller chooses
+    engine: Engine | None = None  # where it runs
+
+    async def hung_up(self, answers: int) -> None:
+        """The caller is gone: what was generated until now is used all the same. Asks the engine, which knows."""
+        if self.engine is None:
+            return
+        try:
+            spent = await self.engine.spent(self.inner)
+        except EngineError:
+            return
+        missing = max(0, answers - spent["answers"]) if spent["answers"] else 0  # those that ended already
+        self.done.prompt = spent["prompt"]
+        self.done.completion = max(self.done.completion, spent["completion"] + missing * spent["longest"])
 
 
 async def forward(engine: Engine, call: Call, target: Target, request: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -42,11 +57,12 @@ async def forward(engine: Engine, call: Call, target: Target, request: dict[str,
     headers = {**call.tag, "x-adapter-version": target.label}
     stream = {"content-type": "text/event-stream; charset=utf-8", **headers}
     mine, theirs = _field(target.model), _field(target.asked)
+    call.engine = engine
     try:
         async with engine.session.post(
             call.path,
             data=json.dumps(request).encode(),
-            headers={"content-type": "application/json", **call.tag, **call.onward},
+            headers={"content-type": "application/json", "x-request-id": call.inner, **call.onward},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=STALL),
         ) as answer:
             if answer.status != 200:

@@ -1,6 +1,7 @@
 """The one public listener: OpenAI's API over all versions, as an ASGI application.
 
-    GET  /v1/models   /v1/models/{name}   /health   /metrics
+    GET  /v1/models   /v1/models/{name}   /metrics   /openapi.json
+    GET  /health   /health/live   /health/ready   /health/base/{name}
     POST /v1/chat/completions   /v1/completions
 
 Per request: who asks → one snapshot of the routes → the version that `model=` means → may this caller → lease → a fair
@@ -25,12 +26,13 @@ from serve.engine import EngineError
 from serve.exposition import exposition
 from serve.forward import Call, forward
 from serve.logs import access
-from serve.metrics import Done, Metrics
+from serve.metrics import HUNG_UP, Done, Metrics
 from serve.pool import Replica
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply, reply_json, unavailable
 from serve.routing import Target
+from serve.schema import REQUESTS, openapi
 from serve.shadow import Shadow
-from serve.shape import FIELDS, complete, parse, refuse_tools
+from serve.shape import answers, complete, parse, refuse_tools
 from serve.telemetry import Traces
 
 log = logging.getLogger("serve.gateway")
@@ -58,34 +60,39 @@ class Gateway:
             except Exception:
                 log.exception("request %s failed", tag["x-request-id"])
                 await refuse(send, Refusal(500, "something went wrong here; the log says more", code="internal"), tag)
-        if call.path in FIELDS:
+        if call.path in REQUESTS:
             done.seconds = time.monotonic() - done.at
             self.metrics.done(done)
             access(tag["x-request-id"], call.path, done)
 
     async def _answer(self, scope: Scope, receive: Receive, call: Call) -> None:
         path, method, send, tag = call.path, scope["method"], call.send, call.tag
-        if path == "/health":
+        if path == "/health" or path.startswith("/health/"):
             _expect(method, "GET", path)
-            up = {pool.name: len(pool.ready()) for pool in self.control.pools.values()}
-            ready = bool(up) and all(up.values())
-            await reply_json(send, 200 if ready else 503, {"status": "ok" if ready else "starting", "engines": up}, tag)
+            status, said = self._health(path.removeprefix("/health").strip("/"))
+            await reply_json(send, status, said, tag)
+            return
+        if path == "/openapi.json":
+            _expect(method, "GET", path)
+            await reply_json(send, 200, openapi(), tag)
             return
         caller = self.keys.caller(scope)
-        if path in FIELDS:
+        if path in REQUESTS:
             _expect(method, "POST", path)
             await self._generate(caller, receive, call)
         elif path == "/v1/models":
             _expect(method, "GET", path)
-            names = [name for name in self.control.routes.models() if caller.may(name.partition("@")[0])]
+            routes = self.control.routes
+            names = [name for name in routes.models() if caller.may(routes.resolve(name))]
             await reply_json(send, 200, {"object": "list", "data": [self._card(name) for name in names]}, tag)
         elif path.startswith("/v1/models/"):
             _expect(method, "GET", path)
             name = unquote(path.removeprefix("/v1/models/"))
-            caller.check(self.control.routes.resolve(name).task)
+            self._target(caller, name)
             await reply_json(send, 200, self._card(name), tag)
         elif path == "/metrics":
             _expect(method, "GET", path)
+            caller.check_reading()
             text = await exposition(self.control, self.metrics)
             await reply(send, 200, text, {"content-type": "text/plain; version=0.0.4; charset=utf-8", **tag})
         else:
@@ -93,21 +100,28 @@ class Gateway:
 
     async def _generate(self, caller: Caller, receive: Receive, call: Call) -> None:
         asked, done = parse(await read_body(receive), call.path), call.done
-        target = self.control.routes.resolve(
-            asked["model"], str(asked.get("user") or caller.name or call.tag["x-request-id"])
-        )
-        done.task, done.key = target.task, caller.name
+        done.key = caller.name
+        target = self._target(caller, asked["model"], str(asked.get("user") or call.inner))
+        done.task = target.task
         done.version = target.version.sha[:SHORT] if target.version else "base"
-        caller.check(target.task)
         with caller.admitted():
-            await self._leased(call, asked, target, receive)
-            caller.spent(done.prompt + done.completion)
+            try:
+                await self._leased(call, asked, target, receive)
+            finally:  # also what a caller did not wait for was generated
+                caller.spent(done.prompt + done.completion)
+
+    def _target(self, caller: Caller, name: str, who: str = "") -> Target:
+        """What `name` means, if this caller may ask it. `who` gets the same side of a canary each time."""
+        caller.check_task(name.partition("@")[0])
+        target = self.control.routes.resolve(name, who, caller.sees)
+        caller.check(target)
+        return target
 
     async def _leased(self, call: Call, asked: dict[str, Any], target: Target, receive: Receive) -> None:
         """Answer while holding a lease, so that the version stays loaded; a caller that hangs up cancels the work."""
         control = self.control
         request = complete(asked, target.model, target.version.facts if target.version else None)
-        work, gone = asyncio.current_task(), asyncio.create_task(_disconnected(receive))
+        work, gone = asyncio.current_task(), asyncio.create_task(_hung_up(receive, call, answers(asked)))
         assert work is not None
         gone.add_done_callback(lambda task: task.cancelled() or work.cancel())
         control.leases[target.model] += 1
@@ -123,7 +137,7 @@ class Gateway:
             while True:
                 replica = pool.pick(target.model, tried)
                 try:
-                    async with replica.admission.turn(target.task, target.model):
+                    async with replica.admission.turn(target.task, target.adapter, call.done.key, answers(asked)):
                         return await forward(replica.engine, call, target, request, asked)
                 except Refusal as refusal:  # nothing was sent yet: another replica may answer
                     tried.add(replica)
@@ -138,12 +152,27 @@ class Gateway:
         except asyncio.CancelledError:
             if not gone.done() or gone.cancelled():  # it is the server that stops
                 raise
-            call.done.status = 499
+            call.done.status = HUNG_UP
         finally:
             gone.cancel()
             running.dec()
             control.leases[target.model] -= 1
             control.used[target.model] = time.monotonic()
+
+    def _health(self, what: str) -> tuple[int, dict[str, Any]]:
+        """Status and body: of the server, of its being ready (any base answers), or of one base."""
+        bases = {
+            pool.name: {"ready": len(pool.ready()), "of": len(pool.replicas)} for pool in self.control.pools.values()
+        }
+        if what == "live":
+            return 200, {"status": "ok"}
+        if what in ("", "ready"):
+            ready = any(base["ready"] for base in bases.values())
+            return 200 if ready else 503, {"status": "ok" if ready else "starting", "bases": bases}
+        base = bases.get(unquote(what.removeprefix("base/"))) if what.startswith("base/") else None
+        if base is None:
+            raise Refusal(404, f"there is no /health/{what[:200]}", code="unknown_url")
+        return 200 if base["ready"] else 503, {"status": "ok" if base["ready"] else "starting", **base}
 
     def _card(self, name: str) -> dict[str, Any]:
         """OpenAI's model object, with what a name stands for in `root`."""
@@ -151,9 +180,11 @@ class Gateway:
         return {"id": name, "object": "model", "created": 0, "owned_by": "adapter-factory", "root": target.label}
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _hung_up(receive: Receive, call: Call, answers: int) -> None:
+    """Wait until the caller leaves, and note what was generated for it."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    await call.hung_up(answers)
 
 
 def _expect(method: str, wanted: str, path: str) -> None:

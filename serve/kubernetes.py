@@ -35,7 +35,7 @@ def _volume(storage: str) -> dict[str, Any]:
 
 
 def _deployment(image: str, gpus: int) -> dict[str, Any]:
-    probe = {"httpGet": {"path": "/health", "port": PORT}}
+    probe, live = ({"httpGet": {"path": f"/health/{what}", "port": PORT}} for what in ("ready", "live"))
     limits: dict[str, Any] = {"nvidia.com/gpu": gpus} if gpus else {"cpu": "4", "memory": "16Gi"}
     container = {
         "name": "server",
@@ -45,6 +45,7 @@ def _deployment(image: str, gpus: int) -> dict[str, Any]:
         "ports": [{"name": "http", "containerPort": PORT}],
         "startupProbe": {**probe, "periodSeconds": 5, "failureThreshold": 240},
         "readinessProbe": {**probe, "periodSeconds": 5},
+        "livenessProbe": {**live, "periodSeconds": 10, "failureThreshold": 6},
         "resources": {"limits": limits},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 disable_created_metrics()
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+HUNG_UP = 499  # the status of a request whose caller left; what was generated until then is counted
 WINDOW = 30.0  # seconds that `recent` looks back
 
 
@@ -54,9 +55,10 @@ class Metrics:
         """Count one answered request."""
         which = (done.task, done.version)
         self.requests.labels(*which, str(done.status)).inc()
-        if done.status == 200:
+        if done.status in (200, HUNG_UP):
             self.tokens.labels(*which, "prompt").inc(done.prompt)
             self.tokens.labels(*which, "completion").inc(done.completion)
+        if done.status == 200:
             if done.first:
                 self.first.labels(*which).observe(done.first)
             if (each := done.each()) is not None:

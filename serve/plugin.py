@@ -1,4 +1,4 @@
-"""What the factory adds to vLLM's API server: routes to load, pin, list and remove adapters.
+"""What the factory adds to vLLM's API server: routes for adapters, and for what a request has used up.
 
 vLLM has such routes itself, but only behind `VLLM_ALLOW_RUNTIME_LORA_UPDATING`, which lets any client load any path;
 its unloading leaves the adapter in the engine. These routes lie under `/v1/`, so vLLM's key guards them, and the whole
@@ -23,7 +23,7 @@ NAME = "adapter_factory"
 
 
 class Adapter(BaseModel):
-    """An adapter's name in the engine, and the folder it lies in (only for loading)."""
+    """An adapter's (or request's) name in the engine, and the folder it lies in (only for loading)."""
 
     name: str
     path: str = ""
@@ -71,6 +71,17 @@ async def pin(adapter: Adapter, request: Request) -> JSONResponse:
     if lora is None:
         return JSONResponse({"error": f"{adapter.name} is not loaded"}, 404)
     return JSONResponse({"pinned": await request.app.state.engine_client.pin_lora(lora.lora_int_id)})
+
+
+@router.post("/spent")
+async def spent(asked: Adapter, request: Request) -> JSONResponse:
+    """Tokens read and written so far by the unfinished answers to the request with the `X-Request-Id` name."""
+    states = request.app.state.engine_client.output_processor.request_states.values()
+    mine = [state for state in states if asked.name in state.external_req_id]
+    written = [state.detokenizer.num_output_tokens() for state in mine]
+    prompts = {state.external_req_id: state.prompt_len for state in mine}
+    used = {"prompt": sum(prompts.values()), "completion": sum(written), "longest": max(written, default=0)}
+    return JSONResponse({**used, "answers": len(mine)})
 
 
 class RequireKey:

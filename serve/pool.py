@@ -10,12 +10,16 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from factory import control
 from factory.base.build import Base
+from factory.probe import Messages
+from factory.registry.preflight import Refused
+from serve import probe
 from serve.engine import Engine, EngineError, Runs
 from serve.fair import Admission
 from serve.process import Size, tool_parser
@@ -28,8 +32,19 @@ PATIENCE = 10  # failed health checks until an engine counts as hung
 SPILL = 8  # requests that an adapter's preferred replica may have more than the emptiest one
 LONGEST_PAUSE = 60.0  # seconds between restarts at most
 
-Messages = list[dict[str, str]]
+GREETING: Messages = [{"role": "user", "content": "Hello"}]
 Launch = Callable[[Base, Size, str, Path], Runs]
+
+
+async def forever(step: Callable[[], Awaitable[None]], what: str, every: float = 0.0) -> None:
+    """Do `step` again and again, `every` so many seconds: a fault is logged and ends neither this nor the server."""
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await step()
+        except Exception:
+            log.exception("%s failed; trying again", what)
+            await asyncio.sleep(1)
 
 
 class Replica:
@@ -40,6 +55,7 @@ class Replica:
         self.admission = Admission(engine.size.requests, engine.size.slots)
         self.ready = False
         self.restarts = 0
+        self.pause = 1.0  # seconds before the next restart
 
 
 class Pool:
@@ -51,6 +67,7 @@ class Pool:
         self.tools = bool(tool_parser(base))  # whether its engines know the tool calls that it writes
         self.control = control.tokens_of(base.folder)
         self.wanted: dict[str, Path] = {}
+        self._loading = asyncio.Lock()
         self.replicas = [
             Replica(Engine(launch(base, size, self.name, folder / f"engine-{self.name}-{number}.log")))
             for number in range(replicas)
@@ -68,9 +85,12 @@ class Pool:
         for replica in self.replicas:
             tell(f"starting an engine for {self.name}; its log is {replica.engine.process.log}")
             await replica.engine.start(tell)
-            await replica.engine.warm_up(self.name)
+            await replica.engine.read(self.name, GREETING)
             replica.ready = True
-        self._keepers = [asyncio.create_task(self._keep(replica)) for replica in self.replicas]
+        self._keepers = [
+            asyncio.create_task(forever(partial(self._keep, replica), f"watching the engine for {self.name}"))
+            for replica in self.replicas
+        ]
 
     async def stop(self) -> None:
         for keeper in self._keepers:
@@ -94,57 +114,59 @@ class Pool:
         preferred = sorted(ready, key=lambda r: hashlib.sha256(f"{model} {r.engine.process.log}".encode()).digest())
         return next(replica for replica in preferred if replica.admission.running <= least + SPILL)
 
-    async def load(self, name: str, folder: Path, golden: list[Messages]) -> None:
-        """Load an adapter everywhere, and let it answer the golden prompts, before anyone may ask for it.
+    async def load(self, name: str, folder: Path, golden: list[Messages], made: probe.Scores | None = None) -> None:
+        """Load an adapter everywhere, and see that it does what it should, before anyone may ask for it.
 
-        If one engine refuses (EngineError), none keeps it.
+        `made` are the scores of the golden conversations from when it was made, if they are known. If one engine cannot
+        load it (EngineError) or does not do with it what it should (Refused), none keeps it.
         """
         if name in self.wanted:
             return
         if not self.ready():
             raise EngineError(f"the engine for {self.name} is being restarted")
-        try:
-            await asyncio.gather(*(replica.engine.load(name, folder) for replica in self.ready()))
-            for messages in golden:
-                await asyncio.gather(*(replica.engine.warm_up(name, messages) for replica in self.ready()))
-        except EngineError:
-            await asyncio.gather(*(r.engine.unload(name) for r in self.ready()), return_exceptions=True)
-            raise
-        self.wanted[name] = folder
+        async with self._loading:  # one after the other: loads must not scatter each other's readings
+            engines = [replica.engine for replica in self.ready()]
+            before = await asyncio.gather(*(probe.read(engine, self.name, golden) for engine in engines))
+            try:
+                await asyncio.gather(*(engine.load(name, folder) for engine in engines))
+                pairs = zip(engines, before, strict=True)
+                await asyncio.gather(*(probe.check(e, self.name, name, golden, b, made) for e, b in pairs))
+            except (EngineError, Refused):
+                await asyncio.gather(*(r.engine.unload(name) for r in self.ready()), return_exceptions=True)
+                raise
+            self.wanted[name] = folder
 
     async def unload(self, name: str) -> None:
         if self.wanted.pop(name, None):
             await asyncio.gather(*(r.engine.unload(name) for r in self.ready()), return_exceptions=True)
 
     async def _keep(self, replica: Replica) -> None:
-        """Watch one replica for ever: when it ends or hangs, start it again with everything it held."""
-        engine, pause = replica.engine, 1.0
-        while True:
-            up_since = time.monotonic()
-            await self._until_gone(engine)
-            replica.ready = False
-            replica.admission.fail(unavailable(f"the engine for {self.name} stopped; try again soon"))
-            log.error("the engine for %s is gone; restarting it%s", self.name, await engine.process.tail(3))
-            if time.monotonic() - up_since > LONGEST_PAUSE:
-                pause = 1.0
-            while not replica.ready:
-                await engine.stop()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                try:
-                    await engine.start()
-                    await self._replay(engine)
-                    replica.ready = True
-                except EngineError as error:
-                    log.error("%s", error)
-                except Exception:  # whatever it is, it may pass, and nobody else would try again
-                    log.exception("the engine for %s cannot be started; trying again", self.name)
-            replica.restarts += 1
-            log.info("the engine for %s is back with %d adapters", self.name, len(self.wanted))
+        """Watch one replica until it ends or hangs, and start it again with everything it held."""
+        engine, up_since = replica.engine, time.monotonic()
+        await self._until_gone(engine)
+        replica.ready = False
+        replica.admission.fail(unavailable(f"the engine for {self.name} stopped; try again soon"))
+        log.error("the engine for %s is gone; restarting it%s", self.name, await engine.process.tail(3))
+        if time.monotonic() - up_since > LONGEST_PAUSE:
+            replica.pause = 1.0
+        while not replica.ready:
+            await engine.stop()
+            await asyncio.sleep(replica.pause)
+            replica.pause = min(2 * replica.pause, LONGEST_PAUSE)
+            try:
+                await engine.start()
+                await self._replay(engine)
+                replica.ready = True
+            except EngineError as error:
+                log.error("%s", error)
+            except Exception:  # whatever it is, it may pass, and nobody else would try again
+                log.exception("the engine for %s cannot be started; trying again", self.name)
+        replica.restarts += 1
+        log.info("the engine for %s is back with %d adapters", self.name, len(self.wanted))
 
     async def _replay(self, engine: Engine) -> None:
         """Load all wanted adapters, also those that came to be wanted meanwhile."""
-        await engine.warm_up(self.name)
+        await engine.read(self.name, GREETING)
         while missing := set(self.wanted) - engine.loaded:
             for name in sorted(missing):
                 if folder := self.wanted.get(name):

@@ -139,6 +139,8 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
         "seed": 0,
         "generation-config": "vllm",
         "default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
+        # JSON without white space: a small model pads it for ever where it may.
+        "structured-outputs-config": json.dumps({"backend": "xgrammar", "disable_any_whitespace": True}),
         "chat-template-content-format": "string",  # as training renders it; vLLM would give some templates lists
     }
     flags = ["enable-lora", "disable-uvicorn-access-log", "disable-fastapi-docs"]

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from factory.errors import FactoryError, InputError
+from factory.errors import FactoryError, GateRefused, InputError
 from factory.home import home
 
 
@@ -26,12 +26,14 @@ def state() -> dict[str, Any] | None:
     return _ask("state")
 
 
-def promote(version: str, share: float = 1.0, expected: int | None = None) -> dict[str, Any] | None:
-    """Make a version live, or with `share` < 1 the canary. The server moves the alias in the registry itself.
+def promote(version: str, share: float = 1.0, expected: int | None = None, force: str = "") -> dict[str, Any] | None:
+    """Make a version live, or with `share` < 1 the canary. The server asks the gate and moves the alias in the registry
+    itself; `force` is the reason of somebody who overrides the gate.
 
-    Errors: InputError for a wrong name, FactoryError with the reason if the server refuses; then nothing has changed.
+    Errors: InputError for a wrong name, GateRefused, FactoryError with the reason if the server refuses; then nothing
+    has changed.
     """
-    return _ask("promote", {"version": version, "share": share, "expected": expected})
+    return _ask("promote", {"version": version, "share": share, "expected": expected, "force": force})
 
 
 def rollback(task: str) -> dict[str, Any] | None:
@@ -57,7 +59,10 @@ def _ask(what: str, order: dict[str, Any] | None = None) -> dict[str, Any] | Non
         with opener.open(request, timeout=1800) as answer:
             return dict(json.loads(answer.read()))
     except urllib.error.HTTPError as error:
-        message = json.loads(error.read())["error"]["message"]
+        said = json.loads(error.read())["error"]
+        message = said["message"]
+        if said["code"] == GateRefused.__name__:
+            raise GateRefused(*message.split(": ", 1)) from None
         raise (InputError if error.code == 400 else FactoryError)(message) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FactoryError(f"the running server (process {server['pid']}) does not answer: {error}") from None

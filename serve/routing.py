@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from factory.registry.aliases import Registry
@@ -33,11 +34,18 @@ class Target:
     fingerprint: str
     model: str  # the name in the engine
     version: Version | None = None
+    standing: bool = True  # it is or was promoted, or is the canary; a base always is
+    names: tuple[str, ...] = ()  # how a key may name it
 
     @property
     def task(self) -> str:
         """The task, for permissions and metrics; of the base its name."""
         return self.version.task if self.version else self.model
+
+    @property
+    def adapter(self) -> str:
+        """The adapter it needs in a slot; empty for the base, which needs none."""
+        return self.model if self.version else ""
 
     @property
     def label(self) -> str:
@@ -54,10 +62,10 @@ class Routes:
     versions: dict[str, Version] = field(default_factory=dict)  # by full hash
     traffic: dict[str, Traffic] = field(default_factory=dict)
 
-    def resolve(self, asked: str, caller: str = "") -> Target:
+    def resolve(self, asked: str, caller: str = "", sees: Callable[[str], bool] = lambda task: True) -> Target:
         """The target of `model=asked`. One `caller` always gets the same side of a canary.
 
-        Refusal 404 says what there is instead.
+        Refusal 404 says what there is instead, of what this caller sees.
         """
         if not NAME.fullmatch(asked):
             raise _unknown("a model's name is letters, digits and ._-/ with at most one @", asked)
@@ -66,15 +74,21 @@ class Routes:
         task, _, which = asked.partition("@")
         registry = self.registries.get(task)
         if registry is None:
-            raise _unknown(f"there is no model {task!r}{nearest(task, [*self.registries, *self.bases])}", asked)
+            seen = filter(sees, [*self.registries, *self.bases])
+            raise _unknown(f"there is no model {task!r}{nearest(task, seen)}", asked)
         sha = self._pick(registry, which, caller)
         if sha is None and which in ("", "prod"):
             raise _unknown(f"no version of {task} is promoted yet: factory promote version={task}@v1", asked)
+        if sha is None and which == "canary":
+            why = "cannot be served (yet)" if "canary" in registry.aliases else f"is not set: {task} has no canary"
+            raise _unknown(f"the canary of {task} {why}", asked)
         if sha is None or sha not in self.versions:
-            known = [*registry.aliases, *(f"v{e.ordinal}" for e in registry.versions)]
+            known = ["prod", *(f"v{e.ordinal}" for e in registry.versions)]
             raise _unknown(f"{task} has no version {which!r}{nearest(which, known)}", asked)
-        version = self.versions[sha]
-        return Target(asked, version.facts.fingerprint, version.name, version)
+        version, entry = self.versions[sha], registry.entry(sha)
+        names = (version.name, f"{task}@{sha}", *([f"{task}@v{entry.ordinal}"] if entry else []))
+        standing = sha in {*registry.aliases.values(), *registry.history}
+        return Target(asked, version.facts.fingerprint, version.name, version, standing, names)
 
     def _pick(self, registry: Registry, which: str, caller: str) -> str | None:
         """The hash that `which` means for a task, or None."""
@@ -105,7 +119,7 @@ class Routes:
 
 
 def _bucket(task: str, caller: str) -> float:
-    """A number in [0, 1) for a caller, another one for each task."""
+    """A number in [0, 1) for a caller (who names no user: for the request), another one for each task."""
     return int.from_bytes(hashlib.blake2b(f"{task} {caller}".encode(), digest_size=6).digest()) / 2**48
 
 

@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
@@ -34,12 +35,12 @@ from factory.home import PRIVATE, home, write_json
 from serve import boot
 from serve.admin import Admin
 from serve.auth import LOCAL, Keys, keys_file
-from serve.control import Control
+from serve.control import FOLLOW, Control
 from serve.gateway import Gateway
 from serve.guard import GuardedProtocol
 from serve.logs import open_logs
 from serve.metrics import Metrics
-from serve.pool import Launch
+from serve.pool import Launch, forever
 from serve.process import Process, temporary
 from serve.telemetry import Traces
 
@@ -167,8 +168,8 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
             await control.start(options.base)
             jobs = [
                 *(asyncio.create_task(app.serve([at])) for app, at in zip(apps, (public, private), strict=True)),
-                asyncio.create_task(control.watch()),
-                asyncio.create_task(_refresh(keys)),
+                asyncio.create_task(forever(control.look, "following the registry", FOLLOW)),
+                asyncio.create_task(forever(partial(asyncio.to_thread, keys.refresh), "reading the keys", FOLLOW)),
             ]
             while not all(app.started for app in apps):
                 await asyncio.sleep(0.01)
@@ -193,12 +194,6 @@ def _launch(options: Options) -> Launch:
 
         return on_ray()
     return Process
-
-
-async def _refresh(keys: Keys) -> None:
-    while True:
-        await asyncio.sleep(0.5)
-        keys.refresh()
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ class Shadow:
             pool = await control.ready(other)
             replica = pool.pick(other.model)
             async with (
-                replica.admission.turn(f"{other.task} (shadow)", other.model),
+                replica.admission.turn(f"{other.task} (shadow)", other.adapter),
                 replica.engine.session.post(path, json=pool.harmless(request)) as reply,
             ):
                 answer = await reply.json() if reply.status == 200 else None

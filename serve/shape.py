@@ -1,4 +1,5 @@
-"""A client's request made into the engine's: known fields, then what the version brings where the caller is silent.
+"""A client's request made into the engine's: what `schema.py` allows, then what the version brings where the caller is
+silent.
 
 A version brings its system prompt, its decoding defaults and, for a classification, its labels: the engine may then
 answer nothing else.
@@ -6,85 +7,47 @@ answer nothing else.
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import Any
 
+from pydantic_core import from_json
+
 from factory.registry.store import Facts
 from serve.replies import Refusal
+from serve.schema import IGNORED, MAX_CHOICES, SENT_BACK, check
 
 MAX_SCHEMA, MAX_COUNT = 2**15, 500  # characters of a schema, and how far it may count characters or items
 COUNTS = {"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"}
-MAX_CHOICES = 16  # answers (`n`) and prompts of one request: one caller must not fill the engine's batch
-_SAMPLING = """
-    frequency_penalty ignore_eos logit_bias logprobs max_tokens min_p min_tokens n presence_penalty
-    repetition_penalty response_format return_token_ids seed skip_special_tokens stop stop_token_ids stream
-    stream_options structured_outputs temperature top_k top_p
-""".split()
-FIELDS = {
-    "/v1/chat/completions": {
-        *("messages", "model", "user", *_SAMPLING),
-        *("max_completion_tokens", "parallel_tool_calls", "tool_choice", "tools", "top_logprobs"),
-        *("add_generation_prompt", "chat_template_kwargs", "continue_final_message"),
-    },
-    "/v1/completions": {"echo", "model", "prompt", "user", *_SAMPLING},
-}
-# Fields that the engine takes apart before it looks at their types.
-KINDS: dict[str, type] = {
-    **dict.fromkeys(("stream", "parallel_tool_calls"), bool),
-    **dict.fromkeys(
-        ("chat_template_kwargs", "logit_bias", "response_format", "stream_options", "structured_outputs"), dict
-    ),
-    **dict.fromkeys(("messages", "stop_token_ids", "tools"), list),
-}
-SAID = {bool: "true or false", dict: "an object", list: "a list"}
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-# OpenAI's own fields that mean nothing here: clients that send them are served all the same.
-IGNORED = {
-    *("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "store"),
-    *("verbosity", "reasoning_effort"),
-}
+CUTS = ("stop", "stop_token_ids", "ignore_eos", "min_tokens")  # what could end a label early or late
 
 
 def parse(body: bytes, path: str) -> dict[str, Any]:
-    """The JSON object of a request, with known fields only. Refusal 400 says what is wrong with it."""
+    """The JSON object of a request, checked. Refusal 400 says what is wrong with it."""
     try:
-        request = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+        request = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        half = " (half of a surrogate pair is no text)" if "hex escape" in str(error) else ""
+        raise Refusal(400, f"the body is not valid JSON: {error}{half}", code="invalid_json") from None
     if not isinstance(request, dict):
         raise Refusal(400, "the body must be a JSON object", code="invalid_json")
-    model = request.get("model")
-    if not isinstance(model, str) or not model:
-        raise Refusal(400, "model must be given, as a string", param="model", code="missing_model")
-    for name in request.keys() - FIELDS[path]:
-        if name not in IGNORED:
-            close = difflib.get_close_matches(name, FIELDS[path], n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise Refusal(400, f"unknown field {name[:80]!r}{hint}", param=name[:80], code="unknown_field")
-        del request[name]
-    _limit(request, "n", request.get("n"))
-    if isinstance(prompts := request.get("prompt"), list) and any(not isinstance(p, int) for p in prompts):
-        _limit(request, "prompt", len(prompts))
-    for name, kind in KINDS.items():
-        if not isinstance(request.get(name), kind | None):
-            raise Refusal(400, f"{name} must be {SAID[kind]}", param=name, code="invalid_type")
-    for tool in request.get("tools") or []:
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise Refusal(400, "each tool is an object with a function that has a name", param="tools", code="no_tool")
-    if unknown := (request.get("structured_outputs") or {}).keys() - {"choice", "json"}:
-        why = f"structured_outputs takes choice or json here, not {min(unknown)[:40]}"
-        raise Refusal(400, why, param="structured_outputs", code="unknown_field")
     for name in ("response_format", "structured_outputs", "tools"):
         _modest(name, request.get(name))
-    for message in request.get("messages") or []:
-        if _role(message) not in ROLES:
-            raise Refusal(400, f"each message needs a role: {', '.join(ROLES)}", param="messages", code="invalid_role")
-        content = message.get("content")
-        if isinstance(content, list) and any(not isinstance(p, dict) or p.get("type") != "text" for p in content):
-            raise Refusal(400, "messages hold text only here", param="messages", code="text_only")
+    check(request, path)
+    for name in IGNORED & request.keys():
+        del request[name]
+    for message in request.get("messages") or ():
+        for name in SENT_BACK & message.keys():
+            del message[name]
+    if answers(request) > MAX_CHOICES:
+        raise Refusal(400, f"n times the prompts is at most {MAX_CHOICES} here", param="n", code="too_many")
     return request
+
+
+def answers(request: dict[str, Any]) -> int:
+    """How many answers a request asks for: each takes a place in the engine's batch."""
+    prompt = request.get("prompt")
+    several = len(prompt) if isinstance(prompt, list) and not isinstance(prompt[0], int) else 1
+    return int(request.get("n") or 1) * several
 
 
 def complete(request: dict[str, Any], model: str, facts: Facts | None) -> dict[str, Any]:
@@ -94,18 +57,24 @@ def complete(request: dict[str, Any], model: str, facts: Facts | None) -> dict[s
         request["stream_options"] = {**(request.get("stream_options") or {}), "include_usage": True}
     if facts is None:
         return request
-    messages = request.get("messages")
-    if facts.prompt and messages and not any(_role(m) in ("system", "developer") for m in messages):
-        request["messages"] = [{"role": "system", "content": facts.prompt}, *messages]
+    if messages := request.get("messages"):
+        said = [m for m in messages if not (m["role"] in ("system", "developer") and _blank(m.get("content")))]
+        if facts.prompt and not any(m["role"] in ("system", "developer") for m in said):
+            request["messages"] = [{"role": "system", "content": facts.prompt}, *said]
     decoding = facts.decoding.model_dump()
     if request.get("max_completion_tokens") is not None:
         decoding.pop("max_tokens")
     for name, value in decoding.items():
         if request.get(name) is None:
             request[name] = value
-    free = not any(request.get(name) for name in ("response_format", "structured_outputs", "tools"))
-    if facts.labels and free:
+    if facts.labels and not _another_form(request):
         request["structured_outputs"] = {"choice": facts.labels}
+        for name in (*CUTS, "response_format"):
+            request.pop(name, None)
+        # A label in the worst case a token for each byte, and one that ends it: never cut, however few were asked for.
+        room = max(len(label.encode()) for label in facts.labels) + 1
+        limit = "max_completion_tokens" if request.get("max_completion_tokens") is not None else "max_tokens"
+        request[limit] = max(request[limit], room)
     return request
 
 
@@ -125,8 +94,16 @@ def wants_usage(request: dict[str, Any]) -> bool:
     return bool((request.get("stream_options") or {}).get("include_usage"))
 
 
-def _role(message: Any) -> Any:
-    return message.get("role") if isinstance(message, dict) else None
+def _another_form(request: dict[str, Any]) -> bool:
+    """Whether the caller asks for something else than a label: JSON, choices of its own, or a tool's call."""
+    form = (request.get("response_format") or {}).get("type", "text")
+    tools = request.get("tools") and request.get("tool_choice") != "none"
+    return form != "text" or bool(request.get("structured_outputs")) or bool(tools)
+
+
+def _blank(content: Any) -> bool:
+    parts = content if isinstance(content, list) else [{"text": content or ""}]
+    return not any(part["text"].strip() for part in parts)
 
 
 def _modest(name: str, schema: Any) -> None:
@@ -143,12 +120,3 @@ def _modest(name: str, schema: Any) -> None:
             parts += part.values()
         elif isinstance(part, list):
             parts += part
-
-
-def _limit(request: dict[str, Any], name: str, value: Any) -> None:
-    if isinstance(value, int) and value > MAX_CHOICES:
-        raise Refusal(400, f"{name} is at most {MAX_CHOICES} here", param=name, code="too_many")
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")

@@ -33,13 +33,15 @@ class Entry(Strict):
 
 
 class Registry(Strict):
-    """Everything the registry knows of one task. `history` are the versions that `prod` pointed to, oldest first."""
+    """Everything the registry knows of one task. `history` are the versions that `prod` pointed to, oldest first;
+    `share` is the part of prod's requests, 0 to 1, that goes to the canary."""
 
     task: str
     generation: int = 0
     versions: tuple[Entry, ...] = ()
     aliases: dict[str, str] = {}
     history: tuple[str, ...] = ()
+    share: float = 0.0
 
     def entry(self, sha: str) -> Entry | None:
         return next((e for e in self.versions if e.sha == sha), None)
@@ -75,8 +77,11 @@ def register(version: Version) -> Entry:
     return entry
 
 
-def point(version: Version, alias: Alias = "prod", *, expected: int | None = None) -> Registry:
-    """Let `alias` mean this version.
+def point(
+    version: Version, alias: Alias = "prod", *, expected: int | None = None, share: float | None = None
+) -> Registry:
+    """Let `alias` mean this version; a canary gets this `share` of the requests, by default what it has had. A canary
+    that becomes `prod` is none any more.
 
     `expected` is the generation the caller decided on (compare-and-swap); if another one came first nothing changes and
     Moved says so.
@@ -87,11 +92,19 @@ def point(version: Version, alias: Alias = "prod", *, expected: int | None = Non
             raise Moved(f"{version.task} was changed by someone else meanwhile: look at it again and repeat")
         if not now.entry(version.sha):
             raise InputError(f"{version.short} is not registered")
-        if now.aliases.get(alias) == version.sha:
+        if now.aliases.get(alias) == version.sha and share is None:
             return now
         before = now.aliases.get(alias)
-        history = (*now.history, before) if alias == "prod" and before else now.history
-        return now.model_copy(update={"aliases": {**now.aliases, alias: version.sha}, "history": history})
+        moved = {**now.aliases, alias: version.sha}
+        changes: dict[str, object] = {"aliases": moved}
+        if alias == "canary" and share is not None:
+            changes["share"] = share
+        if alias == "prod" and before and before != version.sha:
+            changes["history"] = (*now.history, before)
+        if alias == "prod" and moved.get("canary") == version.sha:
+            del moved["canary"]
+            changes["share"] = 0.0
+        return now.model_copy(update=changes)
 
     return _change(version.task, change)
 

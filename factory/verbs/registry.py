@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from evals import decisions, tables
+from evals import decisions
 from factory.base.build import label
 from factory.data.exam import edited
 from factory.errors import FactoryError, InputError
@@ -119,16 +119,13 @@ def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
     version = aliases.resolve(arguments["version"])
     store.verify(version)
     share = _share(arguments.get("canary", "100%"))
-    now = aliases.read(version.task).aliases.get("prod", "")
-    if now != version.sha:
-        against = store.name_of(version.task, now)
-        decisions.allow(tables.open_database(), version.name, against, force := arguments.get("force", ""))
-        if not force:
-            decisions.same_rows(version)
-    served = remote.promote(version.name, share)
+    force = arguments.get("force", "")
+    served = remote.promote(version.name, share, force=force)
     if served is None:
-        aliases.point(version, "prod" if share == 1 else "canary")
-    what = "is now" if share == 1 else f"goes to {share:.0%} of the callers as"
+        expected = aliases.read(version.task).generation
+        decisions.admit(version, force)
+        aliases.point(version, "prod" if share == 1 else "canary", expected=expected, share=share)
+    what = "is now" if share == 1 else f"goes to {share:.0%} of the callers (by user, else of the requests) as"
     where = "served at once" if served else "no server is running"
     out(quiet).print(f"{version.task} {what} {aliases.label(version)}; {where}")
     return {

@@ -67,7 +67,9 @@ def key(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
         auth.revoke_key(name)
         console.print(f"the key of {name} is refused from now on")
         return {"revoked": name}
-    limits: dict[str, Any] = {n: _number(n, arguments[n]) for n in ("rpm", "tpm", "concurrent") if n in arguments}
+    limits: dict[str, Any] = {
+        n: _number(n, arguments[n], 0) or None for n in ("rpm", "tpm", "concurrent") if n in arguments
+    }
     limits |= {n: arguments[n].split(",") for n in ("tasks", "admin") if n in arguments}
     if "admin" in limits:
         limits.setdefault("tasks", [])  # who manages need not ask

@@ -11,6 +11,7 @@ from typing import Any
 from evals import rubric as rubrics
 from evals import show
 from evals.scorecard import Scorecard, grade_answers
+from factory import probe
 from factory import recipe as recipes
 from factory.data.build import Built
 from factory.data.report import lines as data_lines
@@ -145,6 +146,7 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     computed = precision(recipe.train.precision)
     run = {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped, "precision": computed.name}
     store.note(version, "run", run)
+    probe.remember(version, on.model, on.tokenizer)
     entry = aliases.register(version)
     rubric = rubrics.load(recipe.rubric)
     before = grade_answers(rubric, built.eval, of_base(recipe, on.base)(built.eval))

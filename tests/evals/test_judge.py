@@ -267,6 +267,11 @@ def test_pairwise_asks_in_both_orders(database: sa.Engine, fake_judge: Fake) -> 
     triples = {"x": (SOURCE, "fine", "BAD"), "y": (SOURCE, "BAD", "fine"), "z": (SOURCE, "one", "two")}
     winners, flips, tally = judging.pairwise(fake_judge(), "fake", RUBRIC, triples, database)
     assert winners == {"x": "a", "y": "b", "z": "tie"} and flips == 0 and tally.calls == 6
+    judge = fake_judge()
+    first, again, other = (
+        judging.pairwise(judge, "fake", RUBRIC, triples, database, version)[2] for version in ("j@1", "j@1", "j@2")
+    )
+    assert (first.calls, again.calls, other.calls) == (6, 0, 6), "another version is another judge"
 
 
 def test_a_judge_that_always_takes_the_first_has_no_opinion(database: sa.Engine, fake_judge: Fake) -> None:

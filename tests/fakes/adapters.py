@@ -14,6 +14,7 @@ from factory.home import digest
 from factory.recipe import Decoding
 from factory.registry import aliases, store
 from factory.registry.store import CONFIG, WEIGHTS, Facts, Version
+from serve import remote
 from serve.bench import lora_config, random_weights
 
 
@@ -61,3 +62,8 @@ def register(base: Base, task: str, seed: int, *, rank: int = 8, scale: float = 
     if "prod" not in aliases.read(task).aliases:
         aliases.point(version)
     return version
+
+
+def promote(name: str, **how: Any) -> dict[str, Any] | None:
+    """What `remote.promote` does, past the gate: these adapters are random and nobody graded them."""
+    return remote.promote(name, force="random adapters of a test", **how)

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from serve.boot import die_with_parent
 
 PAUSE = float(os.environ.get("FAKE_TOKEN_SECONDS", "0.002"))
 loaded: dict[str, str] = {}
+running: dict[str, list[int]] = {}  # by X-Request-Id: tokens written so far
+DOES_NOTHING, SPOILS_THE_BASE = "does-nothing", "spoils"  # a task so called is one whose adapter does that
 base = ""
 
 
@@ -44,12 +47,20 @@ async def adapters(request: Request) -> Response:
 
 async def load(request: Request) -> Response:
     adapter = await request.json()
+    if adapter["name"].startswith(os.environ.get("FAKE_REFUSES", "\0")):
+        return JSONResponse({"error": "no memory is left"}, 422)
     try:
         (Path(adapter["path"]) / "adapter_config.json").read_text()
     except OSError as error:
         return JSONResponse({"error": str(error)}, 422)
     loaded[adapter["name"]] = adapter["path"]
     return JSONResponse({"loaded": adapter["name"], "new": True})
+
+
+async def spent(request: Request) -> Response:
+    written = running.get((await request.json())["name"], [])
+    used = {"prompt": 5 * bool(written), "completion": sum(written), "longest": sum(written), "answers": len(written)}
+    return JSONResponse(used)
 
 
 async def unload(request: Request) -> Response:
@@ -69,21 +80,38 @@ async def generate(request: Request) -> Response:
     structure = asked.get("structured_outputs") or {}
     if not isinstance(structure, dict):
         return _error(400, "structured_outputs must be an object")
+    written = running.setdefault(request.headers.get("x-request-id", ""), [0])
     length = asked.get("max_completion_tokens") or asked.get("max_tokens") or 8
     words = [structure["choice"][0]] if structure.get("choice") else [f"{model}:{i} " for i in range(int(length))]
     usage = {"prompt_tokens": 5, "completion_tokens": len(words), "total_tokens": 5 + len(words)}
     frame = {"id": "x", "object": "chat.completion", "created": int(time.time()), "model": model}
     if not asked.get("stream"):
-        await asyncio.sleep(PAUSE * len(words))
-        message = {"role": "assistant", "content": "".join(words), "seen": asked.get("messages")}
+        try:
+            for _ in words:
+                await asyncio.sleep(PAUSE)
+                written[0] += 1
+                if await request.is_disconnected():
+                    return Response()
+        finally:
+            running.pop(request.headers.get("x-request-id", ""), None)
+        message = {"role": "assistant", "content": "".join(words), "seen": asked.get("messages"), "asked": asked}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-        return _json({**frame, "choices": choices, "usage": usage})
-    return StreamingResponse(_events(frame, words, usage), media_type="text/event-stream")
+        scored = _scores(model) if "prompt_logprobs" in asked else None
+        return _json({**frame, "choices": choices, "usage": usage, "prompt_logprobs": scored})
+    return StreamingResponse(_events(frame, words, usage, written), media_type="text/event-stream")
 
 
-async def _events(frame: dict[str, Any], words: list[str], usage: dict[str, int]) -> Any:
+def _scores(model: str) -> list[dict[str, dict[str, float]] | None]:
+    """As vLLM gives them: of each token of the prompt but the first. An adapter's are its own."""
+    own = 0.0 if model == base or model.startswith(DOES_NOTHING) else 1 + zlib.crc32(model.encode()) % 1000 / 100
+    spoilt = 1.0 if model == base and any(name.startswith(SPOILS_THE_BASE) for name in loaded) else 0.0
+    return [None, *({"7": {"logprob": -1.0 - own - spoilt}} for _ in range(4))]
+
+
+async def _events(frame: dict[str, Any], words: list[str], usage: dict[str, int], written: list[int]) -> Any:
     for word in words:
         await asyncio.sleep(PAUSE)
+        written[0] += 1
         choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
         yield _event({**frame, "choices": [choice]})
     yield _event({**frame, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}]})
@@ -113,6 +141,7 @@ def main() -> None:
         Route("/metrics", metrics),
         Route("/v1/factory/adapters", adapters),
         Route("/v1/factory/load", load, methods=["POST"]),
+        Route("/v1/factory/spent", spent, methods=["POST"]),
         Route("/v1/factory/unload", unload, methods=["POST"]),
         Route("/v1/chat/completions", generate, methods=["POST"]),
         Route("/v1/completions", generate, methods=["POST"]),

@@ -1,7 +1,8 @@
 """The real server over fake engines (`tests/fakes/engine.py`) and made-up bases: up in a second, for tests of the rest.
 
 `python -m tests.fakes.serving '{"port": 0}'` is `python -m serve.server` with these two replaced. FAKE_PATIENCE is how
-many seconds a client may take to send its headers, or its body; FAKE_OPENED a file that gets the path of every file
+many seconds a client may take to send its headers, or its body; FAKE_PREFLIGHT_SECONDS
+how much longer the preflight takes; FAKE_OPENED a file that gets the path of every file
 that the server's process opens once it serves.
 """
 
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +105,9 @@ def main() -> int:
     control.prepare = found_base
     if patience := os.environ.get("FAKE_PATIENCE"):
         guard.HEADER_LIMIT = replies.BODY_LIMIT = float(patience)
+    if seconds := os.environ.get("FAKE_PREFLIGHT_SECONDS"):
+        check = control.preflight
+        control.preflight = lambda *given: time.sleep(float(seconds)) or check(*given)
     if opened := os.environ.get("FAKE_OPENED"):
         _note_opened(opened)
     return server.main()

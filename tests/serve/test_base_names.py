@@ -21,7 +21,7 @@ from factory.verbs.registry import listing, show
 from serve import remote
 from serve.pages.versions import Known
 from tests.any_lm.zoo import ANIMALS, build
-from tests.fakes.adapters import register
+from tests.fakes.adapters import promote, register
 from tests.fakes.serving import Fake, fake_base, fake_server
 
 USER = [{"role": "user", "content": "x"}]
@@ -131,6 +131,6 @@ def test_two_bases_of_one_name_are_never_mixed_up(place: Path, twins: list[Base]
             f"two bases are called model, {twins[0].name} and {twins[1].name}, and model= could mean" in said["message"]
         )
         with pytest.raises(FactoryError, match="two bases are called model"):
-            remote.promote("two@v1")
+            promote("two@v1")
         assert ask(fake, "one").status_code == 200
         assert [engine["base"] for engine in (remote.state() or {})["engines"]] == ["model"]

@@ -20,7 +20,7 @@ from factory.errors import FactoryError
 from factory.registry import aliases
 from serve import remote
 from serve.journal import Journal, Traffic
-from tests.fakes.adapters import register
+from tests.fakes.adapters import promote, register
 from tests.fakes.serving import Fake, fake_server
 from tests.serve.load import children, through_a_kill, until
 
@@ -33,8 +33,8 @@ def alive(pid: int) -> bool:
 
 
 def test_an_engine_killed_under_load_comes_back_with_all_aliases(fake: Fake) -> None:
-    remote.promote("summary@v2")
-    remote.promote("summary@v3", share=0.5)
+    promote("summary@v2")
+    promote("summary@v3", share=0.5)
     before = (remote.state() or {})["tasks"]
 
     engine = children(fake.process.pid)[0]
@@ -86,7 +86,7 @@ def test_everything_killed_50_times_during_promotions(place: Path, made_up: Base
 
 def _promote(name: str) -> None:
     with contextlib.suppress(FactoryError, OSError):
-        remote.promote(name)
+        promote(name)
 
 
 @pytest.fixture

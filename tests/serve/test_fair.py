@@ -127,6 +127,72 @@ def test_the_books_balance_whoever_leaves_early(requests: list[tuple[int, int, b
                 await asyncio.sleep(0)
                 tasks[-1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert door.running == 0 and not door.queues and not door.models and not door.tasks and not door.closed
+        assert (
+            door.running == 0
+            and not door.queues
+            and not door.models
+            and not door.held
+            and not door.adapters
+            and not door.closed
+        )
+
+    asyncio.run(main())
+
+
+def test_one_task_never_holds_all_slots_and_one_key_never_all_places() -> None:
+    """Eight long streams on eight versions of a task: the next task has a slot at once, and so have two more."""
+
+    async def main() -> None:
+        door, stop = Admission(limit=32, slots=8), asyncio.Event()
+
+        async def long(task: str, model: str, key: str = "", places: int = 1) -> None:
+            async with door.turn(task, model, key, places):
+                await stop.wait()
+
+        greedy = [asyncio.create_task(long("greedy", f"greedy@{n}", "k1")) for n in range(8)]
+        await asyncio.sleep(0.01)
+        assert len(door.models) == 4 and door.waiting("greedy") == 4
+        others = [asyncio.create_task(long(task, task, key)) for task, key in (("a", "k2"), ("b", "k3"), ("c", "k2"))]
+        await asyncio.sleep(0.01)
+        assert {"a", "b", "c"} <= set(door.models)
+        wide = [asyncio.create_task(long("greedy", "greedy@0", "k1", 4)) for _ in range(8)]
+        await asyncio.sleep(0.01)
+        assert door.held["k1", ""] <= 28 and door.limit - door.running >= 1
+        async with door.turn("d", "", "k2"):  # the base needs no slot
+            assert len(door.models) == 7
+        stop.set()
+        await asyncio.gather(*greedy, *others, *wide)
+        assert door.running == 0 and not door.held and not door.adapters
+
+    asyncio.run(main())
+
+
+def test_the_base_takes_no_adapters_slot() -> None:
+    async def main() -> None:
+        door = Admission(limit=8, slots=1)
+        async with door.turn("base"), door.turn("t", "m"):
+            assert set(door.models) == {"m"} and door.running == 2
+
+    asyncio.run(main())
+
+
+def test_an_adapter_closed_for_one_that_left_opens_again() -> None:
+    async def main() -> None:
+        door, stop = Admission(limit=8, slots=1), asyncio.Event()
+
+        async def long() -> None:
+            async with door.turn("a", "a"):
+                await stop.wait()
+
+        running = asyncio.create_task(long())
+        await asyncio.sleep(0.001)
+        waiter = asyncio.create_task(work(door, "b", "b", []))
+        await asyncio.sleep(0.05)
+        assert door.closed == {"a"}
+        waiter.cancel()
+        await asyncio.sleep(0.001)
+        await asyncio.wait_for(work(door, "a", "a", []), 0.5)
+        stop.set()
+        await running
 
     asyncio.run(main())

@@ -17,12 +17,14 @@ from factory.base.build import Base
 from factory.errors import InputError
 from serve import auth, remote
 from serve.server import Options
-from tests.fakes.adapters import register
+from tests.fakes.adapters import promote, register
 from tests.fakes.serving import Fake, fake_server
+from tests.serve.conftest import LABELS
 from tests.serve.hostile import CHAT, attack
 from tests.serve.load import until
 
 USER = [{"role": "user", "content": "x"}]
+ASKED = b'"messages": [{"role": "user", "content": "x"}]'
 
 
 def chat(fake: Fake, **changes: Any) -> httpx.Response:
@@ -45,8 +47,29 @@ def test_a_version_brings_its_prompt_and_its_defaults(calm: Fake) -> None:
 
 def test_a_classification_answers_with_a_label(calm: Fake) -> None:
     assert chat(calm, model="classification").json()["choices"][0]["message"]["content"] == "billing"
-    free = chat(calm, model="classification", response_format={"type": "text"}).json()
-    assert free["choices"][0]["message"]["content"] != "billing"
+    tool = {"type": "function", "function": {"name": "note"}}
+    for more in (
+        {"response_format": {"type": "text"}},
+        {"tools": [tool], "tool_choice": "none"},
+        {"max_tokens": 1},
+        {"max_completion_tokens": 1},
+        {"stop": "b", "ignore_eos": True, "min_tokens": 40, "stop_token_ids": [1]},
+    ):
+        message = chat(calm, model="classification", **more).json()["choices"][0]["message"]
+        assert message["content"] == "billing"
+        assert message["asked"]["structured_outputs"] == {"choice": LABELS}
+        limit = message["asked"].get("max_completion_tokens") or message["asked"]["max_tokens"]
+        assert limit >= len("delivery") + 1 and "stop" not in message["asked"] and "min_tokens" not in message["asked"]
+    other = chat(calm, model="classification", structured_outputs={"choice": ["mine"]}).json()
+    assert other["choices"][0]["message"]["content"] == "mine"
+
+
+def test_a_blank_system_message_does_not_displace_the_prompt(calm: Fake) -> None:
+    for blank in ("", " \n", [{"type": "text", "text": "  "}]):
+        seen = chat(calm, messages=[{"role": "system", "content": blank}, *USER]).json()["choices"][0]["message"][
+            "seen"
+        ]
+        assert seen == [{"role": "system", "content": "You do the task summary."}, *USER]
 
 
 def test_names_and_headers(calm: Fake) -> None:
@@ -86,28 +109,62 @@ def test_streams_tell_the_usage_only_to_those_who_ask(calm: Fake) -> None:
         (b"\xff\xfe", 400, "invalid_json"),
         (b"[" * 100_000, 400, "invalid_json"),
         (b'{"model": NaN}', 400, "invalid_json"),
-        (b'{"messages": []}', 400, "missing_model"),
-        (b'{"model": 3, "messages": []}', 400, "missing_model"),
-        (b'{"model": "nope", "messages": []}', 404, "model_not_found"),
-        (b'{"model": "summary@v99", "messages": []}', 404, "model_not_found"),
-        (b'{"model": "summary@canary", "messages": []}', 404, "model_not_found"),
-        (b'{"model": "../../etc/passwd", "messages": []}', 404, "model_not_found"),
-        (b'{"model": "/etc/passwd", "messages": []}', 404, "model_not_found"),
-        (b'{"model": "summary\\u0000", "messages": []}', 404, "model_not_found"),
-        (b'{"model": "summary@@v1", "messages": []}', 404, "model_not_found"),
-        (b'{"model": "summary", "messages": [], "nope": 1}', 400, "unknown_field"),
-        (b'{"model": "summary", "messages": [], "kv_transfer_params": {}}', 400, "unknown_field"),
+        (b'{"messages": [{"role": "user", "content": "x"}]}', 400, "missing_model"),
+        (b'{"model": 3, "messages": [{"role": "user", "content": "x"}]}', 400, "missing_model"),
+        (b'{"model": "nope", %s}' % ASKED, 404, "model_not_found"),
+        (b'{"model": "summary@v99", %s}' % ASKED, 404, "model_not_found"),
+        (b'{"model": "summary@canary", %s}' % ASKED, 404, "model_not_found"),
+        (b'{"model": "../../etc/passwd", %s}' % ASKED, 404, "model_not_found"),
+        (b'{"model": "/etc/passwd", %s}' % ASKED, 404, "model_not_found"),
+        (b'{"model": "summary\\u0000", %s}' % ASKED, 404, "model_not_found"),
+        (b'{"model": "summary@@v1", %s}' % ASKED, 404, "model_not_found"),
+        (b'{"model": "summary", %s, "nope": 1}' % ASKED, 400, "unknown_field"),
+        (
+            b'{"model": "summary", %s, "kv_transfer_params": {}}' % ASKED,
+            400,
+            "unknown_field",
+        ),
         (b'{"model": "summary", "messages": "x"}', 400, "invalid_type"),
-        (b'{"model": "summary", "messages": ["x"]}', 400, "invalid_role"),
+        (b'{"model": "summary", "messages": ["x"]}', 400, "invalid_type"),
+        (b'{"model": "summary", "messages": null}', 400, "invalid_type"),
+        (b'{"model": "summary"}', 400, "missing_field"),
+        (b'{"model": "summary", "messages": [{"role": "user", "content": null}]}', 400, "invalid_value"),
+        (b'{"model": "summary", "messages": [{"role": "user"}]}', 400, "invalid_value"),
+        (b'{"model": "summary", %s, "n": "16000"}' % ASKED, 400, "invalid_type"),
+        (b'{"model": "summary", %s, "n": 1.6e4}' % ASKED, 400, "invalid_type"),
+        (b'{"model": "summary", %s, "n": true}' % ASKED, 400, "invalid_type"),
+        (b'{"model": "summary", %s, "max_tokens": "9"}' % ASKED, 400, "invalid_type"),
+        (b'{"model": "summary", %s, "temperature": 1e999}' % ASKED, 400, "invalid_value"),
+        (b'{"model": "summary", %s, "logit_bias": {"x": 1}}' % ASKED, 400, "invalid_value"),
+        (b'{"model": "summary", %s, "\\ud800": 1}' % ASKED, 400, "invalid_json"),
+        (b'{"model": "summary", %s, "user": "\\ud800"}' % ASKED, 400, "invalid_json"),
+        (b'{"model": "summary", %s, "stop": "\\udc00x"}' % ASKED, 400, "invalid_json"),
+        (b'{"model": "summary", %s, "structured_outputs": {"choice": null}}' % ASKED, 400, "invalid_type"),
         (b'{"model": "summary", "messages": [{"role": "nobody", "content": "x"}]}', 400, "invalid_role"),
-        (b'{"model": "summary", "messages": [], "stream": "yes"}', 400, "invalid_type"),
-        (b'{"model": "summary", "messages": [], "n": 1000000}', 400, "too_many"),
-        (b'{"model": "summary", "messages": [], "structured_outputs": "json"}', 400, "invalid_type"),
-        (b'{"model": "summary", "messages": [], "tools": [{"type": "function"}]}', 400, "no_tool"),
-        (b'{"model": "summary", "messages": [], "structured_outputs": {"regex": "((a+)+)+"}}', 400, "unknown_field"),
-        (b'{"model": "summary", "messages": [], "response_format": {"x": [{"maxLength": 1e6}]}}', 400, "too_many"),
+        (b'{"model": "summary", %s, "stream": "yes"}' % ASKED, 400, "invalid_type"),
+        (b'{"model": "summary", %s, "n": 1000000}' % ASKED, 400, "too_many"),
+        (
+            b'{"model": "summary", %s, "structured_outputs": "json"}' % ASKED,
+            400,
+            "invalid_type",
+        ),
+        (
+            b'{"model": "summary", %s, "tools": [{"type": "function"}]}' % ASKED,
+            400,
+            "no_tool",
+        ),
+        (
+            b'{"model": "summary", %s, "structured_outputs": {"regex": "((a+)+)+"}}' % ASKED,
+            400,
+            "unknown_field",
+        ),
+        (
+            b'{"model": "summary", %s, "response_format": {"x": [{"maxLength": 1e6}]}}' % ASKED,
+            400,
+            "too_many",
+        ),
         pytest.param(
-            b'{"model": "summary", "messages": [], "structured_outputs": {"json": "%s"}}' % (b"x" * 40000),
+            b'{"model": "summary", %s, "structured_outputs": {"json": "%s"}}' % (ASKED, b"x" * 40000),
             *(400, "too_large"),
             id="a long schema",
         ),
@@ -130,7 +187,6 @@ def test_only_the_paths_of_the_api_can_be_reached(calm: Fake) -> None:
     for path in (
         "/",
         "/docs",
-        "/openapi.json",
         "/v1/load_lora_adapter",
         "/adapters",
         "/invocations",
@@ -257,8 +313,14 @@ def test_keys_allow_tasks_and_set_limits(place: Path, made_up: Base) -> None:
         assert [ask(bound).status_code for _ in range(2)] == [200, 429]
         assert int(ask(bound).headers["retry-after"]) > 1
         assert [ask(few).status_code for _ in range(2)] == [200, 429]  # 21 tokens a request
-        models = httpx.get(f"{running.url}/v1/models", headers={"authorization": f"Bearer {bound}"}).json()["data"]
+        mine = {"authorization": f"Bearer {bound}"}
+        models = httpx.get(f"{running.url}/v1/models", headers=mine).json()["data"]
         assert {m["id"] for m in models} == {"summary", "summary@v1"}
+        assert [httpx.get(f"{running.url}/metrics", headers=h).status_code for h in ({}, mine)] == [401, 403]
+        assert httpx.get(f"{running.url}/metrics", headers={"authorization": f"Bearer {ops}"}).status_code == 200
+        hidden, nowhere = (ask(few, name).json()["error"] for name in ("identity", "nowhere"))
+        assert hidden["code"] == nowhere["code"] == "task_not_allowed"
+        assert "summary" not in json.dumps([hidden, nowhere]), "not even which tasks there are"
 
         async def at_once() -> list[int]:
             async with aiohttp.ClientSession(headers={"authorization": f"Bearer {one}"}) as session:
@@ -283,6 +345,6 @@ def test_keys_allow_tasks_and_set_limits(place: Path, made_up: Base) -> None:
 
         auth.revoke_key("free")
         assert until(lambda: ask(free).status_code == 401)
-        remote.promote("summary@v1")
+        promote("summary@v1")
     audit = [json.loads(line) for line in (place / "serve" / "audit.jsonl").read_text().splitlines()]
-    assert [(line["who"], line["what"]) for line in audit] == [("owner", "/admin/promote")]
+    assert [(line["who"], line["what"]) for line in audit] == [("(owner)", "/admin/promote")]

@@ -30,3 +30,5 @@ def test_they_fit_each_other() -> None:
         volume["name"] for volume in pod["spec"]["volumes"]
     }
     assert "replicas=2" in container["command"]
+    paths = {what: container[f"{what}Probe"]["httpGet"]["path"] for what in ("startup", "readiness", "liveness")}
+    assert paths == {"startup": "/health/ready", "readiness": "/health/ready", "liveness": "/health/live"}

@@ -25,7 +25,7 @@ from factory.registry.preflight import Refused, preflight
 from factory.registry.store import CONFIG, FACTS, WEIGHTS
 from serve import remote
 from serve.bench import random_weights
-from tests.fakes.adapters import config, facts, register
+from tests.fakes.adapters import config, facts, promote, register
 from tests.fakes.serving import fake_base, fake_server
 
 ROOT = Path(__file__).parents[2]
@@ -245,11 +245,11 @@ def test_the_server_stays_up_and_refuses_them_all(
             reply = client.post("/v1/chat/completions", json={"model": f"{task}@v1", **ask})
             assert reply.status_code == 404, (case, reply.text)
             with pytest.raises(Exception, match=r".+"):
-                remote.promote(f"{task}@v1")
+                promote(f"{task}@v1")
             assert "prod" not in aliases.read(task).aliases
         for name in ("../../etc/passwd@v1", "/etc/passwd", "good@../../x", "t0\n@v1"):
             with pytest.raises(InputError):
-                remote.promote(name)
+                promote(name)
             with pytest.raises(InputError):
                 remote.rollback(name)
         assert client.post("/v1/chat/completions", json={"model": "good", **ask}).status_code == 200

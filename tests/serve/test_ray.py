@@ -21,7 +21,7 @@ import pytest
 
 from factory.base.build import Base
 from serve import remote
-from tests.fakes.adapters import register
+from tests.fakes.adapters import promote, register
 from tests.fakes.serving import fake_server
 
 pytestmark = pytest.mark.slow
@@ -88,7 +88,7 @@ def test_engines_are_placed_on_nodes_and_placed_again_when_one_is_lost(
             return [engine["ready"] for engine in (remote.state() or {})["engines"]]
 
         assert engines() == [True, True] and ask() == 200
-        assert (remote.promote("summary@v2") or {})["prod"] == "summary@v2"
+        assert (promote("summary@v2") or {})["prod"] == "summary@v2"
         cluster.remove_node(next(filter(hosts_engine, cluster.worker_nodes)), allow_graceful=False)
         deadline = time.monotonic() + 300
         while all(engines()) and time.monotonic() < deadline:

@@ -20,7 +20,7 @@ from serve import remote
 from serve.bench import engine
 from serve.process import tool_parser
 from tests.conftest import Server
-from tests.fakes.adapters import register
+from tests.fakes.adapters import promote, register
 from tests.serve.hostile import attack
 from tests.serve.load import Answer, children, stream, through_a_kill, until
 
@@ -275,7 +275,7 @@ def test_200_streams_while_versions_change_20_times(server: Server) -> None:
                 await asyncio.sleep(0.2)
                 order = f"swap@v{2 + change // 2 % 2}"
                 done = await asyncio.to_thread(remote.rollback, "swap") if change % 2 else None
-                done = done or await asyncio.to_thread(remote.promote, order)
+                done = done or await asyncio.to_thread(promote, order)
                 assert done
                 entry = next(e for e in aliases.read("swap").versions if f"swap@v{e.ordinal}" == done["prod"])
                 swaps.append((asyncio.get_running_loop().time(), f"swap@{entry.sha[:12]}"))
@@ -307,3 +307,31 @@ def test_vllm_killed_under_load_is_back_by_itself(server: Server) -> None:
     state = remote.state() or {}
     assert {task["task"]: task["prod"] for task in state["tasks"]} == before
     assert state["engines"][0]["restarts"] == 1 and state["leases"] == 0
+
+
+def test_what_a_caller_left_behind_is_known_to_the_token(server: Server) -> None:
+    """The engine is asked how far a request is, streamed or not."""
+    (log,) = server.home.glob("runs/serve-*/access.jsonl")
+    body = {"model": "summary", "messages": USER, "max_tokens": 400, "ignore_eos": True, "n": 2}
+    for streamed in (True, False):
+        before = log.read_text().count('"status": 499')
+        asked, impatient = {**body, "stream": streamed}, httpx.Timeout(30, read=1)
+        with (
+            pytest.raises(httpx.ReadTimeout),
+            httpx.stream("POST", f"{server.url}/v1/chat/completions", json=asked, timeout=impatient) as r,
+        ):
+            next(r.iter_lines())
+            raise httpx.ReadTimeout("the caller hangs up in the middle of its stream")
+        assert until(lambda before=before: log.read_text().count('"status": 499') > before, 30)
+        line = [found for found in map(json.loads, log.read_text().splitlines()) if found["status"] == 499][-1]
+        assert line["prompt"] > 5 and line["completion"] > 1
+
+
+def test_json_ends_instead_of_running_into_white_space(client: openai.OpenAI) -> None:
+    """A random adapter, hot: whatever it likes to write, between the tokens of the JSON there is none."""
+    schema: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
+    for seed in range(8):
+        answer = client.chat.completions.create(
+            model="summary", messages=USER, response_format=schema, max_tokens=60, temperature=1.5, seed=seed
+        )
+        assert answer.choices[0].message.content in ('{"ok":true}', '{"ok":false}', '{"ok": true}', '{"ok": false}')

@@ -12,7 +12,7 @@ import aiohttp
 
 from factory.base.build import Base
 from serve import remote
-from tests.fakes.adapters import register
+from tests.fakes.adapters import promote, register
 from tests.fakes.serving import fake_server
 from tests.serve.load import Answer, children, stream, until
 
@@ -50,6 +50,6 @@ def test_two_replicas_share_the_work_and_one_may_die(place: Path, made_up: Base)
         broken = [a for a in answers if a.status != 200]
         assert len(broken) <= 12  # only streams that had begun on the engine that died; everything later was served
         assert all(a.status == 200 for a in answers[-6:])
-        assert (remote.promote("summary@v2") or {})["prod"] == "summary@v2"
+        assert (promote("summary@v2") or {})["prod"] == "summary@v2"
         state = lambda: [(e["ready"], e["adapters"]) for e in (remote.state() or {})["engines"]]  # noqa: E731
         assert until(lambda: state() == [(True, 8)] * 2), state()

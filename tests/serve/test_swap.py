@@ -13,10 +13,11 @@ from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.registry import aliases
 from serve import remote
-from tests.fakes.adapters import register
+from tests.fakes.adapters import promote, register
 from tests.fakes.serving import Fake, fake_base, fake_server
 from tests.serve.load import Answer, stream, until
 
+USER = [{"role": "user", "content": "x"}]
 MODELS = ("summary", "identity", "classification")
 
 
@@ -36,7 +37,7 @@ async def under_load(url: str, changes: int) -> tuple[list[Answer], list[tuple[f
             await asyncio.sleep(0.1)
             order = ("summary@v2", "summary@v3")[change // 2 % 2]
             done = await asyncio.to_thread(remote.rollback, "summary") if change % 2 else None
-            done = done or await asyncio.to_thread(remote.promote, order)
+            done = done or await asyncio.to_thread(promote, order)
             assert done
             swaps.append((asyncio.get_running_loop().time(), done["prod"]))
         await asyncio.sleep(0.3)
@@ -65,20 +66,20 @@ def test_200_streams_while_versions_change_20_times(fake: Fake) -> None:
 def test_what_is_no_longer_needed_is_unloaded_and_what_was_before_stays(fake: Fake) -> None:
     loaded = lambda: (remote.state() or {})["engines"][0]["adapters"]  # noqa: E731
     assert loaded() == 3
-    assert (remote.promote("summary@v2") or {})["previous"] == "summary@v1"
-    assert (remote.promote("summary@v3") or {})["previous"] == "summary@v2"
+    assert (promote("summary@v2") or {})["previous"] == "summary@v1"
+    assert (promote("summary@v3") or {})["previous"] == "summary@v2"
     assert until(lambda: loaded() == 4)  # v3 live, v2 for the way back, and the two other tasks
     assert (remote.rollback("summary") or {})["prod"] == "summary@v2"
 
 
 def test_a_promotion_decided_on_an_old_state_changes_nothing(fake: Fake) -> None:
     generation = aliases.read("summary").generation
-    remote.promote("summary@v2", expected=generation)
+    promote("summary@v2", expected=generation)
     with pytest.raises(FactoryError, match="someone else"):
-        remote.promote("summary@v3", expected=generation)
+        promote("summary@v3", expected=generation)
     assert (remote.state() or {})["tasks"][2]["prod"] == "summary@v2"
     with pytest.raises(InputError, match="no version 'v9'"):
-        remote.promote("summary@v9")
+        promote("summary@v9")
 
 
 def test_a_promotion_made_elsewhere_is_followed(fake: Fake) -> None:
@@ -87,13 +88,13 @@ def test_a_promotion_made_elsewhere_is_followed(fake: Fake) -> None:
 
 
 def test_a_canary_gets_its_share_of_callers_and_each_caller_always_the_same(fake: Fake) -> None:
-    remote.promote("summary@v2", share=0.25)
+    promote("summary@v2", share=0.25)
 
     async def versions() -> list[tuple[str, str]]:
         async with aiohttp.ClientSession() as session:
             found = []
             for caller in [*map(str, range(120)), *map(str, range(120))]:
-                request = {"model": "summary", "messages": [], "user": caller, "max_tokens": 1}
+                request = {"model": "summary", "messages": USER, "user": caller, "max_tokens": 1}
                 async with session.post(f"{fake.url}/v1/chat/completions", json=request) as reply:
                     found.append((caller, reply.headers["x-adapter-version"]))
             return found
@@ -102,7 +103,7 @@ def test_a_canary_gets_its_share_of_callers_and_each_caller_always_the_same(fake
     canary = next(e.sha[:12] for e in aliases.read("summary").versions if e.ordinal == 2)
     assert len(set(found)) == 120
     assert 0.1 < sum(version.endswith(canary) for _, version in found) / len(found) < 0.4
-    assert (remote.promote("summary@v2") or {})["share"] == 0.0
+    assert (promote("summary@v2") or {})["share"] == 0.0
 
 
 def test_a_promotion_to_another_base_starts_its_engine_and_ends_the_old_one(place: Path, made_up: Base) -> None:
@@ -112,20 +113,20 @@ def test_a_promotion_to_another_base_starts_its_engine_and_ends_the_old_one(plac
     with fake_server(place) as running:
         assert [e["base"] for e in (remote.state() or {})["engines"]] == ["tiny"]
 
-        async def promote() -> list[Answer]:
+        async def promoted() -> list[Answer]:
             async with aiohttp.ClientSession() as session:
                 slow = [asyncio.create_task(stream(session, running.url, "summary", "x", 400)) for _ in range(20)]
                 await asyncio.sleep(0.1)
-                await asyncio.to_thread(remote.promote, "summary@v2")
+                await asyncio.to_thread(promote, "summary@v2")
                 new = [await stream(session, running.url, "summary", "x") for _ in range(5)]
                 return [*await asyncio.gather(*slow), *new]
 
-        answers = asyncio.run(promote())
+        answers = asyncio.run(promoted())
         assert all(a.status == 200 and a.whole for a in answers)
         assert len({a.version for a in answers[:20]}) == len({a.version for a in answers[20:]}) == 1
         assert answers[0].version != answers[-1].version
         assert sorted(e["base"] for e in (remote.state() or {})["engines"]) == ["small", "tiny"]
-        remote.promote("summary@v3")
+        promote("summary@v3")
         assert until(lambda: [e["base"] for e in (remote.state() or {})["engines"]] == ["small"])
 
 

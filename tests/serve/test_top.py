@@ -6,12 +6,13 @@ from rich.console import Console
 
 from serve import remote
 from serve.top import view
+from tests.fakes.adapters import promote
 from tests.fakes.serving import Fake
 
 
 def test_it_shows_tasks_versions_shares_and_engines(fake: Fake) -> None:
-    remote.promote("summary@v2")
-    remote.promote("summary@v3", share=0.1)
+    promote("summary@v2")
+    promote("summary@v3", share=0.1)
     state = remote.state()
     assert state is not None
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
