@@ -43,6 +43,7 @@ VERBS = {
         {
             "task": TASK,
             "sweep": "lora.r:8,16 train.lr:1e-4,3e-4 and the like: variants of the one task, the best is kept",
+            "devices": "GPUs (without any: processes) over which tasks or a sweep's variants are spread; default 1",
         },
         True,
         ("task",),
@@ -62,7 +63,9 @@ VERBS = {
             "host": "default 127.0.0.1",
             "admin_port": "default: a free one",
             "base": "serve this base too",
-            "replicas": "engines per base, default 1",
+            "replicas": "engines per base, default 1; on machines with GPUs each on its own while there are enough",
+            "tensor_parallel": "GPUs that each engine is split over, default 1",
+            "memory": "share of a GPU's memory that each engine takes (0.5); default: what is free there",
             "engine": "local (default), or ray: a Ray cluster places the engines (RAY_ADDRESS)",
             "manifests": "print Kubernetes manifests with this image instead of serving",
             "registry": f"follow what prod and canary mean there: a list (follow.yaml), hub:<namespace> or {PLACE}",
