@@ -17,7 +17,7 @@ from evals.gate import Verdict
 from factory.data.exam import edited
 from factory.errors import GateRefused, InputError
 from factory.registry import aliases, store
-from factory.registry.store import Version
+from factory.registry.store import SHORT, Version
 
 
 def log(
@@ -67,14 +67,15 @@ def allow(engine: Engine, version: str, against: str, force: str = "") -> dict[s
             raise InputError('say why the gate is overridden, in words: force="hotfix for the wrong amounts, see #12"')
         _override(engine, version, against, run, force)
         return run
-    again = f"factory grade version={version}" + (" against=prod" if against else "")
+    again = f"factory grade version={_short(version)}" + (" against=prod" if against else "")
     if run is None:
-        raise GateRefused("INCONCLUSIVE", f"{version} was never graded: {again}")
+        raise GateRefused("INCONCLUSIVE", f"{_short(version)} was never graded: {again}")
     if run["decision"] != "PROMOTE" and not run["forced"]:
         raise GateRefused(run["decision"], run["result"]["why"])
     if run["against"] != against:
-        then, now = run["against"] or "nothing", against or "nothing"
-        raise GateRefused("INCONCLUSIVE", f"{version} was graded against {then}, but {now} is in production: {again}")
+        then, now = (_short(name) or "nothing" for name in (run["against"], against))
+        why = f"{_short(version)} was graded against {then}, but {now} is in production: {again}"
+        raise GateRefused("INCONCLUSIVE", why)
     return run
 
 
@@ -90,8 +91,14 @@ def admit(version: Version, force: str = "") -> None:
 def same_rows(version: Version) -> None:
     """GateRefused where the eval rows are others by now than those that the version was graded on."""
     if other := edited(version.task, store.noted(version, "exam")):
-        again = f"factory grade version={version.name}"
-        raise GateRefused("INCONCLUSIVE", f"{version.name} was graded on other rows ({other}): grade again: {again}")
+        again = f"factory grade version={version.short}"
+        raise GateRefused("INCONCLUSIVE", f"{version.short} was graded on other rows ({other}): grade again: {again}")
+
+
+def _short(version: str) -> str:
+    """A version's name as people read it."""
+    task, at, sha = version.partition("@")
+    return f"{task}{at}{sha[:SHORT]}"
 
 
 def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:

@@ -20,6 +20,7 @@ from evals import tables as t
 from evals import verdicts
 from evals.ratings import Plan
 from evals.rubric import Rubric
+from evals.voids import TAKEN_BACK
 
 DAY = 86400.0
 DRIFT_MIN = 20  # graded outputs before a rater's drift is shown
@@ -170,7 +171,7 @@ def export_ratings(engine: Engine, batch: Batch, rubric: Rubric) -> Iterator[dic
     with t.reading(engine) as c:
         last = {row["assignment"]: row for row in c.execute(query).mappings()}
     for row in last.values():
-        if row["action"] != "undo":
+        if row["action"] not in TAKEN_BACK:
             kept = ("kind", "rater", "action", "grades", "seconds", "created", "source")
             yield {
                 "task": batch.task, "rubric": rubric.name, "rubric_hash": batch.rubric, **{k: row[k] for k in kept},

@@ -69,6 +69,8 @@ def prefer(engine: Engine, assignment: str, rater: str, winner: Winner, reason: 
     now = time.time()
     with t.writing(engine) as c:
         row = ratings.own(c, assignment, rater)
+        if row["other"] is None:
+            raise InputError("there is nothing to compare in this assignment: grade it")
         said = {"assignment": assignment, "first": row["output"], "second": row["other"], "rater": rater}
         said |= {"rubric": row["rubric"], "winner": winner, "reason": reason, "created": now}
         c.execute(sa.insert(t.comparisons).values(**said))

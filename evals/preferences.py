@@ -1,8 +1,8 @@
 """Pairs to learn from (DPO): of two answers to one source, the one that people found strictly better, never by a hair.
 
 Sources: composites that differ strictly (edited > good > average > poor), comparisons that all went one way, and what
-users of the demo would have written instead of an answer they voted down. Rows of a gate's split are left out: what
-decides about a version must never have trained it.
+users of the demo would have written instead of an answer, where a lead accepted it. Rows of a gate's split are left
+out, whatever their white space and case: what decides about a version must never have trained it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from evals import feedback, pairs, verdicts
 from evals import tables as t
 from evals.grades import BANDS
 from evals.rubric import Rubric
+from factory.data.words import normal
 from factory.home import digest
 
 Pair = dict[str, Any]
@@ -28,7 +29,7 @@ def export(engine: Engine, task: str, rubric: Rubric, gate_share: float) -> Iter
     held_back, seen = _held_back(engine, task, gate_share), set()
     for pair in (*_by_composite(engine, task, rubric), *_by_comparison(engine, task, rubric), *_edited(engine, task)):
         key = (pair["prompt"], pair["chosen"], pair["rejected"])
-        if pair["prompt"] not in held_back and key not in seen:
+        if normal(pair["prompt"]) not in held_back and key not in seen:
             seen.add(key)
             yield pair
 
@@ -39,7 +40,7 @@ def _held_back(engine: Engine, task: str, share: float) -> set[str]:
     with t.reading(engine) as c:
         rows = c.execute(sa.select(i.id, i.source, i.meta).where(i.task == task)).all()
     return {
-        source
+        normal(source)
         for item, source, meta in rows
         if meta.get("eval")
         or (meta.get("from") != feedback.WHO and int(digest(["gate", item])[:8], 16) / 16**8 < share)
@@ -75,7 +76,7 @@ def _by_comparison(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
 
 def _edited(engine: Engine, task: str) -> Iterator[Pair]:
     for said in feedback.given(engine, task):
-        if said["wrote"] and said["wrote"] != said["answer"]:
+        if said["accepted"] and said["wrote"] and said["wrote"] != said["answer"]:
             chosen = {"prompt": said["source"], "chosen": said["wrote"], "rejected": said["answer"]}
             yield {**chosen, "from": "edited"}
 

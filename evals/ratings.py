@@ -9,8 +9,8 @@ rater's own) are mixed in unseen. What a rater gets carries neither version nor 
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ def open_batch(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[str]
     batch = digest([task, rubric.hash(), sorted(outputs), plan.model_dump(mode="json")])
     rows = [
         {
-            "id": digest([batch, o, slot]),
+            "id": new_id(),
             "batch": batch,
             "output": o,
             "kind": "plain",
@@ -158,6 +158,8 @@ def submit(
     now = time.time()
     with t.writing(engine) as c:
         row = own(c, assignment, rater)
+        if row["rubric"] != rubric.hash() or row["other"] is not None:
+            raise InputError("these are no grades for this assignment: it has another rubric, or two outputs")
         c.execute(
             sa.insert(t.ratings).values(
                 assignment=assignment,
@@ -206,6 +208,19 @@ def adjudicate(engine: Engine, output: str, rubric: Rubric, lead: str, grades: G
         )
 
 
+def batch_of(engine: Engine, assignment: str, rater: str) -> str | None:
+    """The batch of an assignment that is or was this rater's."""
+    a = t.assignments.c
+    with t.reading(engine) as c:
+        found = c.execute(sa.select(a.batch).where(a.id == assignment, a.rater == rater)).scalar()
+    return None if found is None else str(found)
+
+
+def new_id() -> str:
+    """An assignment's id. At random and of one form: it must not tell a rater what kind of assignment it is."""
+    return secrets.token_hex(32)
+
+
 def complete(rubric: Rubric, grades: Grades, partly: bool = False) -> None:
     """Grades must name known dimensions and levels, be complete, and give a reason for the worst level."""
     problems = []
@@ -247,7 +262,7 @@ def _hidden(c: Connection, batch: str, rater: str, number: int, plan: Plan) -> s
     if not pool:
         return None
     output = pool[seeded(plan.seed, rater, number, "which") % len(pool)]
-    new = uuid.uuid4().hex
+    new = new_id()
     values = {"batch": batch, "output": output, "kind": kind, "slot": 0, "shuffle": 0, "rater": rater}
     c.execute(sa.insert(t.assignments).values(id=new, **values))
     return new

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
-from evals import answers, decisions, gate, panel, ratings, verdicts
+from evals import answers, decisions, gate, panel, ratings, verdicts, voids
 from evals import rubric as rubrics
 from evals.agreement import Agreement
 from evals.matrix import Cell
@@ -85,6 +85,7 @@ def grade(
 ) -> Report:
     """Grade `candidate` (and `against`, if anything is in production) on the gate's split of `rows`; decide and log."""
     rubric, plan = rubrics.load(recipe.rubric), recipe.gate
+    voids.misfits(engine, rubric)
     rows = gate_rows(recipe, rows)
     versions = [_answered(engine, recipe.task, s, rows) for s in (candidate, against) if s]
     sources = [row.source for row in rows]

@@ -233,6 +233,8 @@ def migrate(engine: Engine) -> None:
             if migration.number not in done:
                 for statement in statements(migration, engine.dialect.name):
                     connection.exec_driver_sql(statement)
+                if migration.run:
+                    migration.run(connection)
                 connection.execute(
                     sa.text("INSERT INTO migrations VALUES (:number, :name, :at)"),
                     {"number": migration.number, "name": migration.name, "at": time.time()},

@@ -19,6 +19,7 @@ from evals import tables as t
 from evals.agreement import Agreement, alpha_interval, cohen
 from evals.grades import Grade
 from evals.rubric import Rubric
+from evals.voids import TAKEN_BACK
 
 Levels = dict[str, str]
 
@@ -71,7 +72,7 @@ def standing(engine: Engine, rubric_hash: str) -> list[Said]:
     )
     with t.reading(engine) as c:
         last = {row.assignment: row for row in c.execute(query)}
-    return [Said(w.output, w.rater, w.kind, w.grades, w.created) for w in last.values() if w.action != "undo"]
+    return [Said(w.output, w.rater, w.kind, w.grades, w.created) for w in last.values() if w.action not in TAKEN_BACK]
 
 
 def verdicts(engine: Engine, rubric: Rubric) -> dict[str, Verdict]:

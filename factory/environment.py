@@ -8,4 +8,7 @@ DEFAULTS = {
     # by default, such a process slows it tenfold.
     "GOMP_SPINCOUNT": "5000",
     "TOKENIZERS_PARALLELISM": "false",
+    # Rows are of unlike length, and CUDA's memory would fall into pieces between them. Not run on a GPU yet.
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
 }
+ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF",)  # what vLLM is not given: parts of it refuse such memory

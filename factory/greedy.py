@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
+from factory.shares import shares
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import hidden
 from factory.train.fused.rows import pack
@@ -24,7 +25,6 @@ from factory.train.tokens import IGNORE, Example
 NAME = "greedy"
 READ = {"cpu": 2048, "cuda": 16_384}  # prompt tokens that are read as one row
 ROWS = {"cpu": 64, "cuda": 256}  # sequences that are answered side by side
-KEPT = {"cpu": 2**29, "cuda": 2**32}  # bytes of their keys and values
 
 Allowed = Callable[[Sequence[int]], Sequence[int]]
 
@@ -58,11 +58,11 @@ def greedy(
 
 
 def _batches(model: Any, lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Indices of the longest prompts first, in batches whose keys and values fit KEPT."""
+    """Indices of the longest prompts first, in batches whose keys and values fit their share of the memory."""
     config, device = model.config.get_text_config(), model.device.type
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    tokens = KEPT[device] // (2 * config.num_hidden_layers * heads * width * model.dtype.itemsize)
+    tokens = shares(model.device).answers() // (2 * config.num_hidden_layers * heads * width * model.dtype.itemsize)
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if batch and (len(batch) == ROWS[device] or (len(batch) + 1) * (lengths[batch[0]] + most) > tokens):

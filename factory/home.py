@@ -63,8 +63,14 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write a whole file or nothing: temporary name in the same folder, fsync, rename, fsync of the folder."""
+PRIVATE = 0o600  # the mode of files with secrets
+
+
+def write_file(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write a whole file or nothing: temporary name in the same folder, fsync, rename, fsync of the folder.
+
+    The file has its `mode` before it has its name, and until then it is its owner's alone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -73,7 +79,7 @@ def write_file(path: Path, content: str | bytes) -> None:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -81,8 +87,8 @@ def write_file(path: Path, content: str | bytes) -> None:
     sync(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_file(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+    write_file(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode)
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> Path:

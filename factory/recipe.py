@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from factory.data.label import alike, visible
 from factory.errors import InputError, Problem
@@ -104,9 +104,7 @@ class Lora(Strict):
     dropout: float = Field(0.0, ge=0, lt=1)
     targets: str | list[str] = "all-linear"
     rslora: bool = False
-    dora: bool = False
-    init: Literal["default", "gaussian", "orthogonal", "pissa", "olora"] = "default"
-    modules_to_save: list[str] = []
+    init: Literal["default", "gaussian"] = "default"
     rank_pattern: dict[str, int] = {}
     alpha_pattern: dict[str, float] = {}
 
@@ -117,7 +115,6 @@ class Train(Strict):
     epochs: float = Field(3, gt=0)
     lr: float | Literal["auto"] = "auto"
     batch: int = Field(16, ge=1)
-    micro_batch: int | None = Field(None, ge=1)
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
@@ -129,7 +126,7 @@ class Train(Strict):
     gradient_checkpointing: bool | Literal["auto"] = "auto"
     use_liger_kernel: bool = Field(False, description="fused Triton kernels on a GPU")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: what the machine computes fast")
-    report_to: Literal["none", "trackio", "wandb", "tensorboard", "mlflow"] = "none"
+    report_to: Literal["none", "trackio", "wandb", "tensorboard", "mlflow", "comet"] = "none"
     seed: int = 0
 
     @field_validator("lr")
@@ -193,7 +190,6 @@ class Recipe(Strict):
     prompt: str = "prompt.md"
     labels: list[str] = []
     rubric: str = ""
-    serve: bool = True
     data: Data = Data()
     lora: Lora = Lora()
     train: Train = Train()
@@ -202,14 +198,6 @@ class Recipe(Strict):
     card: Card = Card()
     folder: Path = Field(exclude=True)
     system: str = Field("", exclude=True)
-
-    @model_validator(mode="after")
-    def _servable(self) -> Recipe:
-        if self.serve and (what := _not_served(self.lora)):
-            raise ValueError(
-                f"vLLM cannot serve {what}; leave it out, or set serve=false to train it for use elsewhere"
-            )
-        return self
 
     @field_validator("labels")
     @classmethod
@@ -306,14 +294,4 @@ def _prompt(layer: Layer, folder: Path) -> str:
             raise InputError(Problem(f"not UTF-8 at byte {error.start}", shown(path))) from None
     if name:
         raise InputError(Problem(f"no such file: {shown(path)}", *layer.places[("prompt",)], "prompt"))
-    return ""
-
-
-def _not_served(lora: Lora) -> str:
-    if lora.dora:
-        return "DoRA (lora.dora)"
-    if lora.init in ("pissa", "olora"):
-        return f"lora.init={lora.init}, which changes the base's weights"
-    if lora.modules_to_save:
-        return "modules_to_save"
     return ""

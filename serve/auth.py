@@ -21,7 +21,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from factory.errors import FactoryError, InputError
-from factory.home import home, locked, write_file
+from factory.home import PRIVATE, home, locked, write_file
 from factory.strict import Strict, nearest
 from serve.replies import Refusal, Scope, header
 from serve.routing import Target
@@ -245,8 +245,7 @@ def _only_local(scope: Scope) -> None:
 
 
 def _write(path: Path, keys: list[Key]) -> None:
-    write_file(path, json.dumps([key.model_dump() for key in keys], indent=2) + "\n")
-    path.chmod(0o600)
+    write_file(path, json.dumps([key.model_dump() for key in keys], indent=2) + "\n", PRIVATE)
 
 
 def _hash(secret: str) -> str:

@@ -155,7 +155,7 @@ class Control:
         """Send a copy of the task's requests to the version `name`, for the record only; an empty name ends that."""
         version = await asyncio.to_thread(_named, name) if name else None
         if version and version.task != task:
-            raise InputError(f"{version.name} is no version of {task}")
+            raise InputError(f"{version.short} is no version of {task}")
         async with self._lock("task", _task(task)):
             if version:
                 await self._ready(version)
@@ -253,7 +253,7 @@ class Control:
             raise
         except FactoryError as error:
             self.failed[version.sha] = str(error)
-            self.tell(f"{version.name} cannot be served: {error}")
+            self.tell(f"{version.short} cannot be served: {error}")
 
     async def _try(self, version: Version) -> bool:
         """Load a version that nobody is waiting for; if that fails the log says why."""
@@ -262,8 +262,8 @@ class Control:
         try:
             await self._ready(version)
         except FactoryError as error:
-            log.error("%s cannot be served: %s", version.name, error)
-            self.tell(f"{version.name} cannot be served: {error}")
+            log.error("%s cannot be served: %s", version.short, error)
+            self.tell(f"{version.short} cannot be served: {error}")
             return False
         return True
 
@@ -370,7 +370,7 @@ class Control:
         if "canary" not in registry.aliases:
             changes |= {"canary": None, "share": 0.0}
         self._set(registry, **changes)
-        log.info("%s is live", version.name)
+        log.info("%s is live", version.short)
 
     def _set(self, registry: Registry, **changes: Any) -> None:
         before = self.journal.states.get(registry.task, Traffic(task=registry.task))

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
 
+from factory.errors import InputError
 from serve.pages import about, app, feedback, promote, versions
 from serve.pages.ask import Answer, Server, ask_all
+from serve.pages.auth import Users
 from serve.pages.cards import cards
+from serve.pages.login import ToSignIn, name_of, sign_in
 from serve.pages.markup import Safe, join, tag
-from serve.pages.texts import say
+from serve.pages.texts import LANGUAGES, say
 from serve.pages.versions import Known
 
 LOOK = 2.0  # seconds between two looks at the registry and the server
@@ -29,10 +32,11 @@ MAX_INPUT = 20_000  # characters
 
 @dataclass(frozen=True)
 class Options:
-    """Where the answers come from, and where `promote` goes (empty: nobody can promote here)."""
+    """Where the answers come from, where `promote` goes (empty: nobody can promote), and whether people sign in."""
 
     server: Server
     admin: str = ""
+    sign_in: bool = False
 
 
 class Pulse:
@@ -52,12 +56,25 @@ def make(options: Options) -> FastAPI:
     """The web application."""
     web = app.make("demo")
     pulse = Pulse(options.server)
-    app.mount(web, "", lambda language: _blocks(language, options, pulse))
+    users = Users()
+    known: dict[str, Any] = {"auth_dependency": name_of(users)} if options.sign_in else {}
+    if options.sign_in:
+        sign_in(web, users, "demo_title", "demo_login_lead")
+        web.add_middleware(ToSignIn, users=users, pages={"", *LANGUAGES})
+    app.mount(web, "", lambda language: _blocks(language, options, pulse), **known)
     return web
 
 
 def run(options: Options, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Show the demo until Ctrl-C or SIGTERM."""
+    """Show the demo until Ctrl-C or SIGTERM. Who can reach it from elsewhere has to sign in, as a user of the raters'
+    page: the answers cost what its key may spend, and what is written here is kept. InputError if nobody could."""
+    if host not in app.LOOPBACK:
+        options = replace(options, sign_in=True)
+        if not Users().all():
+            raise InputError(
+                f"host={host}: beyond this machine the demo asks for a sign-in, and there is no user yet; "
+                "make one: factory rate add_user=name"
+            )
     app.run(make(options), host, port, ready)
 
 
@@ -153,10 +170,10 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
                 return gr.skip(), gr.skip(), gr.skip(), gr.skip()
             return gr.update(visible=True), feedback.heading(language, chosen), chosen, ""
 
-        def store_it(chosen: Any, own_words: str, agreed: bool) -> tuple[Any, ...]:
+        def store_it(chosen: Any, own_words: str, agreed: bool, request: gr.Request) -> tuple[Any, ...]:
             if not agreed:
                 return gr.skip(), tag("p", t("consent_first"), class_="hint warn", role="alert")
-            feedback.store(chosen, own_words)
+            feedback.store(chosen, own_words, request.username or "")
             return gr.update(visible=False), tag("p", t("thanks"), class_="hint", role="status")
 
         quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}

@@ -20,15 +20,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from factory.base.build import Base
+from factory.environment import ALLOCATOR, DEFAULTS
+from factory.errors import FactoryError
 from factory.home import shown
 from factory.precision import precision
+from factory.shares import ENGINE, gpus, on_gpu
+from factory.train.memory import Shape
 from serve import nf4
 from serve.boot import PARENT, python_path
 
@@ -40,14 +44,21 @@ TOOL_PARSERS = {"hermes": "<tool_call>", "llama3_json": "<|python_tag|>", "mistr
 PLUGINS = "adapter_factory,adapter_factory_child,adapter_factory_nf4,bitsandbytes"
 
 
+WORKING = 1.5e9  # bytes that an engine's activations, graphs and kernels take beside weights, slots, keys and values
+
+
 @dataclass(frozen=True)
 class Size:
-    """How many adapters, and of which rank, an engine is built for."""
+    """How many adapters, and of which rank, an engine is built for, and what of the machine it gets."""
 
     slots: int = 8  # adapters in one batch
     rank: int = 16  # one of vLLM's: 1, 8, 16, 32, 64, 128, 256, 320, 512
     held: int = 64  # adapters in memory beside the slots; more are read again from their files when asked for
     requests: int = 128  # requests in one batch
+    tensor: int = 1  # GPUs that it is split over
+    devices: str = ""  # those, as CUDA_VISIBLE_DEVICES names them; empty: what this process sees
+    share: float = 0.0  # of each GPU's memory; 0: what is free there, as `planned` finds
+    beside: int = 1  # engines on the same GPUs
 
 
 class Process:
@@ -73,7 +84,7 @@ class Process:
         with open(self.log, "ab") as log:
             self._running = subprocess.Popen(
                 command(self.base, listen, self.size, self.name),
-                env=environment(self.key),
+                env=environment(self.key, self.size.devices),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -147,6 +158,8 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
     if not cuda():
         flags.append("enforce-eager")
         options |= {"load-format": nf4.FORMAT, "hf-overrides": json.dumps({"quantization_config": None})}
+    else:
+        options |= {"gpu-memory-utilization": planned(base, size), "tensor-parallel-size": size.tensor}
     if parser := tool_parser(base):
         flags.append("enable-auto-tool-choice")
         options["tool-call-parser"] = parser
@@ -157,11 +170,47 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
     ]
 
 
-def environment(key: str) -> dict[str, str]:
-    """The engine's environment: ours, offline, without usage reports, with our plugin and no other."""
+def planned(base: Base, size: Size) -> float:
+    """The share of its GPUs' memory that an engine takes: `size.share`, else from what is free on the first of them.
+
+    FactoryError if what is free does not hold the base, the slots, and keys and values of the longest request. All is
+    computed from shapes; it was not run on a GPU.
+    """
+    there = on_gpu(size.devices or os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    if size.share or there is None:
+        return size.share or ENGINE
+    config = json.loads((base.folder / "config.json").read_text())
+    needed: float = sum(file.stat().st_size for file in base.folder.glob("*.safetensors"))
+    if {"num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size"} <= config.keys():
+        shape = Shape.of(config)
+        needed += 2 * size.slots * shape.lora(size.rank)
+        needed += 4 * context_length(base) * shape.layers * shape.kv_heads * shape.head_dim
+    needed = needed / size.tensor + WORKING
+    if share := there.engine(needed, size.beside):
+        return share
+    raise FactoryError(
+        f"the engine for {base.label} needs {needed / 1e9:.1f} GB of the GPU, and {there.free / 1e9:.1f} GB of "
+        f"{there.total / 1e9:.1f} are free: end what else is on it (nvidia-smi tells), or serve with fewer replicas"
+    )
+
+
+def placed(size: Size, number: int, replicas: int) -> Size:
+    """The same for replica `number` of so many: each on GPUs of its own while there are enough, then several on one."""
+    if not cuda():
+        return size
+    names = gpus()
+    places = max(1, len(names) // size.tensor)
+    first = number % places * size.tensor
+    return replace(size, devices=",".join(names[first : first + size.tensor]), beside=-(-replicas // places))
+
+
+def environment(key: str, devices: str = "") -> dict[str, str]:
+    """The engine's environment: ours, offline, without usage reports, with our plugin and no other, on `devices`."""
+    own = {name: value for name, value in os.environ.items() if DEFAULTS.get(name) != value or name not in ALLOCATOR}
     return {
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, unless the user says otherwise
-        **os.environ,
+        **own,
+        **({"CUDA_VISIBLE_DEVICES": devices} if devices else {}),
         PARENT: str(os.getpid()),
         "PYTHONPATH": python_path(),
         "VLLM_API_KEY": key,

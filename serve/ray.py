@@ -62,7 +62,7 @@ class OnRay:
         """Have Ray place an actor, however long that takes, and start vLLM in it."""
         import ray
 
-        needs = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
+        needs = {"num_gpus": self.size.tensor} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
         self._actor = (
             ray.remote(_Host).options(**needs).remote(self.base, self.size, self.name, self.log, process.MODULE)
         )

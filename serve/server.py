@@ -21,8 +21,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Literal
@@ -30,18 +31,20 @@ from typing import IO, Literal
 import uvicorn
 import uvloop
 
+from factory.base.build import Base
 from factory.errors import FactoryError, InputError
-from factory.home import home, write_json
+from factory.home import PRIVATE, home, write_json
 from serve import boot
 from serve.admin import Admin
 from serve.auth import LOCAL, Keys, keys_file
 from serve.control import FOLLOW, Control
+from serve.engine import Runs
 from serve.gateway import Gateway
 from serve.guard import GuardedProtocol
 from serve.logs import open_logs
 from serve.metrics import Metrics
 from serve.pool import Launch, forever
-from serve.process import Process, temporary
+from serve.process import Process, Size, placed, temporary
 from serve.telemetry import Traces
 
 log = logging.getLogger("serve")
@@ -52,7 +55,8 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve. Port 0 takes a free one; `base` is started even if no version of it is promoted."""
+    """How to serve. Port 0 takes a free one; `base` is started even if no version of it is promoted. Each engine is
+    split over `tensor_parallel` GPUs and takes the share `memory` of each; 0 takes what is free."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -60,6 +64,8 @@ class Options:
     base: str = ""
     replicas: int = 1
     engine: Literal["local", "ray"] = "local"
+    tensor_parallel: int = 1
+    memory: float = 0.0
 
 
 def serve(options: Options, progress: Progress | None = None) -> None:
@@ -174,8 +180,7 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
             while not all(app.started for app in apps):
                 await asyncio.sleep(0.01)
             facts = {"pid": os.getpid(), "url": _url(public), "admin": _url(private), "token": token}
-            write_json(home("serve", "server.json"), facts)
-            home("serve", "server.json").chmod(0o600)
+            write_json(home("serve", "server.json"), facts, PRIVATE)
             undo.callback(home("serve", "server.json").unlink, missing_ok=True)
             ready(_url(public), [*control.routes.bases, *control.routes.live()])
             await asyncio.gather(*jobs)
@@ -189,12 +194,22 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
 
 
 def _launch(options: Options) -> Launch:
-    """What starts an engine: a process here, or one that a Ray cluster places."""
+    """What starts an engine: a process here, each replica on GPUs of its own, or one that a Ray cluster places."""
+    start: Launch = Process
     if options.engine == "ray":
         from serve.ray import on_ray
 
-        return on_ray()
-    return Process
+        start = on_ray()
+    begun = Counter[str]()
+
+    def launch(base: Base, size: Size, name: str, log: Path) -> Runs:
+        size = replace(size, tensor=options.tensor_parallel, share=options.memory)
+        if start is Process:
+            size = placed(size, begun[base.name], options.replicas)
+        begun[base.name] += 1
+        return start(base, size, name, log)
+
+    return launch
 
 
 @contextlib.contextmanager

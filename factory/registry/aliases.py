@@ -91,7 +91,9 @@ def point(
         if expected is not None and now.generation != expected:
             raise Moved(f"{version.task} was changed by someone else meanwhile: look at it again and repeat")
         if not now.entry(version.sha):
-            raise InputError(f"{version.name} is not registered")
+            raise InputError(f"{version.short} is not registered")
+        if now.aliases.get(alias) == version.sha and share is None:
+            return now
         before = now.aliases.get(alias)
         moved = {**now.aliases, alias: version.sha}
         changes: dict[str, object] = {"aliases": moved}
@@ -169,7 +171,7 @@ def _no_version(task: str) -> InputError:
 def label(version: Version) -> str:
     """`summary@v2 (1a2b3c4d5e6f)`: a version as people see it."""
     entry = read(version.task).entry(version.sha)
-    return f"{version.task}@v{entry.ordinal} ({version.sha[:SHORT]})" if entry else version.name
+    return f"{version.task}@v{entry.ordinal} ({version.sha[:SHORT]})" if entry else version.short
 
 
 def _change(task: str, change: Callable[[Registry], Registry]) -> Registry:

@@ -146,7 +146,7 @@ def base_of(version: Version) -> tuple[str, str]:
         commit = len(base.revision) == 40  # the revision of local files is a sha256
         return (base.source if commit else base.label), base.revision
     raise FactoryError(
-        f"the base of {version.name} ({label(version.facts.base)}, {version.facts.fingerprint[:12]}) is not on this "
+        f"the base of {version.short} ({label(version.facts.base)}, {version.facts.fingerprint[:12]}) is not on this "
         f"machine: factory base base={version.facts.base}"
     )
 
@@ -191,7 +191,7 @@ def _data_folder(version: Version) -> Path:
 def _rows(version: Version) -> Files:
     folder = _data_folder(version)
     if not all((folder / name).is_file() for name in ROWS):
-        raise InputError(f"with_data=true: the data set of {version.name} is not on this machine; push without it")
+        raise InputError(f"with_data=true: the data set of {version.short} is not on this machine; push without it")
     return {f"{OWN_FOLDER}data/{name}": folder / name for name in ROWS}
 
 

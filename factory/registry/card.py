@@ -133,7 +133,7 @@ def _at_a_glance(dossier: Dossier) -> str:
     facts, config = dossier.version.facts, _config(dossier.version)
     base = f"`{dossier.base_id}`" + (f" at `{dossier.base_revision[:12]}`" if dossier.base_revision else "")
     rows = [
-        ("Version", f"`{dossier.version.name}`, v{dossier.ordinal} here"),
+        ("Version", f"`{dossier.version.short}`, v{dossier.ordinal} here"),
         ("Base", f"{base}, in 4 bits (NF4, double quantisation)"),
         ("Base fingerprint", f"`{facts.fingerprint[:16]}…` over weights, tokenizer, chat template, settings"),
         ("Adapter", f"LoRA, rank {config.get('r')}, alpha {config.get('lora_alpha'):g}, in {_size(dossier.version)}"),

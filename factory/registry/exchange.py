@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.base.build import Base, base_of
+from factory.base.build import Base, base_of, find
 from factory.base.catalog import CATALOG
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked
@@ -26,6 +26,7 @@ from factory.registry.hub import sha256
 from factory.registry.preflight import MAX_WEIGHTS, Refused, plain_file, preflight
 from factory.registry.remote import Catalogue, Lost, Place, Pointer, Release, Remote, RemoteError, State
 from factory.registry.store import CONFIG, FACTS, SHORT, WEIGHTS, Version
+from factory.registry.trust import may_fetch
 
 RACES = 60  # times that another push may come first before this one gives up
 CUTS = 3  # times that a write is begun again after the connection was lost
@@ -44,12 +45,16 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """A version from elsewhere, now in the store. `gate` is the decision that came with the alias asked for."""
+    """A version from elsewhere, now in the store. `pointer` is the alias that was asked for, with its decision."""
 
     version: Version
     release: Release
     new: bool
-    gate: dict[str, Any] | None = None
+    pointer: Pointer | None = None
+
+    @property
+    def gate(self) -> dict[str, Any] | None:
+        return self.pointer.gate if self.pointer else None
 
 
 def push(version: Version, remote: Remote, place: Place, with_data: bool = False, report: Path | None = None) -> Pushed:
@@ -106,28 +111,44 @@ def point(remote: Remote, place: Place, wanted: Mapping[str, Pointer], known: Ca
     return bool(_swap(remote, step))
 
 
-def pull(remote: Remote, place: Place, tell: Tell = lambda text: None) -> Pulled:
+def pull(
+    remote: Remote,
+    place: Place,
+    tell: Tell = lambda text: None,
+    task: str = "",
+    bases: tuple[str, ...] | None = None,
+) -> Pulled:
     """Fetch what `place` names (`@prod` where it names nothing) into the store, and give it an ordinal here.
+
+    Who follows a place without a person looking on gives the `task` that it stands for, and which `bases` may be
+    fetched if they are not here: neither is for a publisher to choose.
 
     Errors: RemoteError; Refused by the preflight; FactoryError for another base. Then nothing came into the store.
     """
     catalogue = remote.read().catalogue
     if catalogue is None or not catalogue.versions:
         raise RemoteError("no revision", f"{place} holds no version of this project; a plain adapter: factory adopt")
+    if task not in ("", catalogue.task):
+        raise FactoryError(
+            f"{remote.place} says that it holds {catalogue.task}, but here it stands for {task}: nothing is taken from "
+            f"it; if that is right, say so in a list: registry=follow.yaml with tasks: {{{catalogue.task}: {place}}}"
+        )
     which = place.which or "prod"
     release = catalogue.find(which)
     pointer = catalogue.aliases.get(which)
-    gate = pointer.gate if pointer and pointer.sha == release.sha else None
     if new := bool(store.fault(release.sha)):
+        if bases is not None:
+            _refuse_base(release, catalogue.task, bases)
         quarantine = home("quarantine", release.sha)
         with locked(quarantine):
             version = _fetch(remote, catalogue, release, quarantine, tell)
     else:
         version = store.get(release.sha)
     aliases.register(version)
-    if gate and store.noted(version, "gate") is None:
-        store.note(version, "gate", gate)
-    return Pulled(version, release, new, gate)
+    pulled = Pulled(version, release, new, pointer if pointer and pointer.sha == release.sha else None)
+    if pulled.gate and store.noted(version, "gate") is None:
+        store.note(version, "gate", pulled.gate)
+    return pulled
 
 
 def _swap(remote: Remote, step: Callable[[State], Any]) -> Any:
@@ -166,6 +187,14 @@ def _base(release: Release, task: str, revision: str) -> Base:
         return base_of(name, release.fingerprint, revision if len(revision) == 40 else "")
     except FactoryError as error:
         raise FactoryError(f"{task}@{release.tag} of {release.base}: {error}") from None
+
+
+def _refuse_base(release: Release, task: str, bases: tuple[str, ...]) -> None:
+    if find(release.fingerprint) is None and not may_fetch(release.base, bases):
+        raise FactoryError(
+            f"{task}@{release.tag} needs the base {release.base}, which is not here and not on the list: if you want "
+            f"it, factory base base={release.base}"
+        )
 
 
 def _fetch(remote: Remote, catalogue: Catalogue, release: Release, quarantine: Path, tell: Tell) -> Version:

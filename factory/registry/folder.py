@@ -60,9 +60,7 @@ class Folder:
         with _explained(self.place, "push to"):
             for name, path in files.items() if release else ():
                 self._put(path, f"{self._at(release)}/{name}")  # type: ignore[arg-type]
-            self._create(
-                f"{self.root}/registry/{int(state.at) + 1:08}.json", catalogue.model_dump_json(indent=2).encode()
-            )
+            self._create(f"{self.root}/registry/{int(state.at) + 1:08}.json", catalogue.text())
 
     def finish(self, release: Release) -> None:
         """Nothing: the catalogue is the last thing that a write leaves."""

@@ -1,7 +1,8 @@
 """A machine that serves what a registry elsewhere says: it looks, pulls, checks, and lets `prod` and `canary` mean here
 what they mean there. The server follows the local registry anyway, so nobody has to tell it.
 
-An alias moves only with the gate's decision PROMOTE beside it; a local policy may ask for one of its own instead.
+Which task comes from where is this machine's own list (`trust.py`), never what a repository says of itself. An alias
+moves with a decision PROMOTE of this machine's own gate, or with one that somebody on the list has signed.
 What cannot be pulled, fails a check or was refused leaves the version before in place, and is said once. What may be
 right at the next look is tried again then: a decision of one's own, a Hub that is away (what is here goes on being
 served, and it is said when it is back), and a few times bytes that were not those of the version.
@@ -20,9 +21,9 @@ from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases
 from factory.registry.aliases import Alias, Moved
 from factory.registry.exchange import Pulled, pull
-from factory.registry.places import remotes
-from factory.registry.remote import Place, Pointer, Remote, RemoteError, parse
+from factory.registry.remote import Pointer, Remote, RemoteError, parse
 from factory.registry.store import Version
+from factory.registry.trust import Named, Trust, signer
 
 log = logging.getLogger("factory.follow")
 EVERY = 30.0  # seconds between two looks
@@ -36,9 +37,10 @@ Gate = Callable[[Version], None]  # this machine's own policy: raises GateRefuse
 
 @dataclass
 class Follower:
-    """Follows one place: a repository, a namespace or a folder of folders. `gate` asks for a decision of one's own."""
+    """Follows the places of a list, or one place: a repository, a namespace or a folder of folders. `gate` asks for a
+    decision of one's own; without it the signature of somebody on the list is asked for."""
 
-    place: Place
+    trust: Trust | Named
     tell: Tell = log.warning
     gate: Gate | None = None
     seen: dict[tuple[str, str], Pointer] = field(default_factory=dict)  # (place, alias) → what was last acted on
@@ -48,13 +50,13 @@ class Follower:
     def look(self) -> list[Version]:
         """Take in what is new there; the versions that an alias means here from now on."""
         try:
-            found = remotes(self.place)
+            found = self.trust.remotes()
         except FactoryError as error:
-            self._trouble(str(self.place), error)
+            self._trouble(str(self.trust), error)
             return []
-        if str(self.place) not in (remote.place for remote in found):
-            self._well(str(self.place))
-        return [version for remote in found for version in self._one(remote)]
+        if str(self.trust) not in (remote.place for _, remote in found):
+            self._well(str(self.trust))
+        return [version for task, remote in found for version in self._one(task, remote)]
 
     def run(self, stop: threading.Event, looked: threading.Event, every: float = EVERY) -> None:
         """Look again and again until `stop` is set; `looked` is set after the first time. No trouble ends it."""
@@ -62,11 +64,11 @@ class Follower:
             try:
                 self.look()
             except Exception:
-                log.exception("following %s failed; trying again", self.place)
+                log.exception("following %s failed; trying again", self.trust)
             looked.set()
             stop.wait(every)
 
-    def _one(self, remote: Remote) -> list[Version]:
+    def _one(self, task: str, remote: Remote) -> list[Version]:
         try:
             catalogue = remote.read().catalogue
         except FactoryError as error:
@@ -79,7 +81,7 @@ class Follower:
             if pointer is None or self.seen.get((remote.place, alias)) == pointer:
                 continue
             try:
-                version = self._take(remote, alias)
+                version = self._take(task, remote, alias)
             except FactoryError as error:
                 trouble = error
                 if self._passing(error, pointer):
@@ -93,16 +95,16 @@ class Follower:
             self._well(remote.place)
         return moved
 
-    def _take(self, remote: Remote, alias: Alias) -> Version | None:
+    def _take(self, task: str, remote: Remote, alias: Alias) -> Version | None:
         """Pull the version and let the alias mean it here; None if it does already."""
         place = parse(f"{remote.place}@{alias}")
-        pulled = pull(remote, place, self.tell)
+        pulled = pull(remote, place, self.tell, task, self.trust.bases)
         version = pulled.version
         now = aliases.read(version.task)
         if now.aliases.get(alias) == version.sha:
             return None
         try:
-            (self.gate or _travelled(pulled))(version)
+            (self.gate or _signed(pulled, alias, self.trust.signers))(version)
         except GateRefused as error:
             raise GateRefused(error.decision, f"{alias} of {remote.place} is not taken over: {error.why}") from None
         aliases.point(version, alias, expected=now.generation)
@@ -129,11 +131,14 @@ class Follower:
             self.tell(f"{place} is back")
 
 
-def _travelled(pulled: Pulled) -> Gate:
-    """The policy of those who have none of their own: the decision that came with the alias."""
+def _signed(pulled: Pulled, alias: str, signers: tuple[str, ...]) -> Gate:
+    """The policy of those who have none of their own: the decision that came with the alias, if one whom they trust
+    signed it. Anybody who may write there could have written the decision."""
 
     def gate(version: Version) -> None:
         came = pulled.gate or {}
+        if not pulled.pointer or not signer(version.task, alias, pulled.pointer, signers):
+            raise GateRefused("INCONCLUSIVE", "nobody on the list of signers has signed it: factory push … sign=<key>")
         if came.get("decision") != "PROMOTE":
             why = came.get("why") or "no gate's decision came with it"
             raise GateRefused(came.get("decision") or "INCONCLUSIVE", why)
@@ -143,13 +148,13 @@ def _travelled(pulled: Pulled) -> Gate:
 
 @contextmanager
 def following(
-    registry: str, tell: Tell = log.warning, gate: Gate | None = None, every: float = EVERY
+    trust: Trust | Named, tell: Tell = log.warning, gate: Gate | None = None, every: float = EVERY
 ) -> Iterator[Follower]:
-    """Follow `registry` (hub:team, hub:team/summary, file:…) in a thread while the block runs.
+    """Follow what `trust` lists (`trusted`) in a thread while the block runs.
 
     The block waits for the first look, so that there is something to serve, but no longer than `FIRST` seconds.
     """
-    follower = Follower(parse(registry), tell, gate)
+    follower = Follower(trust, tell, gate)
     stop, looked = threading.Event(), threading.Event()
     thread = threading.Thread(target=follower.run, args=(stop, looked, every), name="follow", daemon=True)
     thread.start()

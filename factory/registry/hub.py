@@ -71,7 +71,7 @@ class Hub:
         with explained(self.place, "push to"):
             # Fresh operations for each try: huggingface_hub leaves out what the head already has, and the head moves.
             operations: list[Any] = [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
-            operations.append(CommitOperationAdd(CATALOGUE, catalogue.model_dump_json(indent=2).encode() + b"\n"))
+            operations.append(CommitOperationAdd(CATALOGUE, catalogue.text()))
             if release:
                 there = again(lambda: _api().list_repo_files(self.repo, revision=state.at))
                 gone = (name for name in there if name in OWN or name.startswith(OWN_FOLDER))

@@ -63,10 +63,12 @@ class Release(Strict):
 
 
 class Pointer(Strict):
-    """What an alias means, and the gate's decision on that version (`{"decision", "why", …}`), if there was one."""
+    """What an alias means, the gate's decision on that version (`{"decision", "why", …}`) if there was one, and the
+    signature of who promoted it (`trust.sign`) if they signed."""
 
-    sha: str
+    sha: str = Field(pattern=r"^[0-9a-f]{64}$")
     gate: dict[str, Any] | None = None
+    signature: str | None = Field(None, max_length=20_000)
 
 
 class Catalogue(Strict):
@@ -96,6 +98,10 @@ class Catalogue(Strict):
 
     def with_release(self, release: Release) -> Catalogue:
         return self.model_copy(update={"versions": (*self.versions, release), "generation": self.generation + 1})
+
+    def text(self) -> bytes:
+        """As it stands in a file. What is not there is left out, so that older programs can read it as before."""
+        return self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
 
     def with_aliases(self, aliases: Mapping[str, Pointer]) -> Catalogue:
         return self.model_copy(update={"aliases": {**self.aliases, **aliases}, "generation": self.generation + 1})

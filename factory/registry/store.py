@@ -57,8 +57,13 @@ class Version:
 
     @property
     def name(self) -> str:
-        """`summary@1a2b3c4d5e6f`: how vLLM and reports call it."""
+        """The task and the whole hash: what decisions, stored answers and engines know it by."""
         return name_of(self.task, self.sha)
+
+    @property
+    def short(self) -> str:
+        """`summary@1a2b3c4d5e6f`: for people to read. Two versions could be made to share it."""
+        return f"{self.task}@{self.sha[:SHORT]}"
 
     def notes(self, *parts: str) -> Path:
         """Where scorecards, reports and the recipe of this version lie, beside the store."""
@@ -67,7 +72,7 @@ class Version:
 
 def name_of(task: str, sha: str) -> str:
     """A version's name by its hash alone, whether it is in the store or not."""
-    return f"{task}@{sha[:SHORT]}" if sha else ""
+    return f"{task}@{sha}" if sha else ""
 
 
 def facts_of(recipe: Recipe, base: Base) -> Facts:
@@ -159,7 +164,7 @@ def verify(version: Version) -> None:
     else:
         why = "" if now == version.sha else f"its content hashes to {now[:SHORT]}"
     if why:
-        raise FactoryError(f"{version.name} is damaged: {why}; pull or train it again")
+        raise FactoryError(f"{version.short} is damaged: {why}; pull or train it again")
 
 
 def fault(sha: str) -> str:

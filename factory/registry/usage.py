@@ -23,7 +23,7 @@ def use(dossier: Dossier) -> str:
     parts = [
         "With the project that made it (checks hash, base and shapes first, puts the prompt in, serves OpenAI's API):",
         f"```sh\nfactory pull from={place}@v{dossier.ordinal}\n"
-        f"factory promote version={dossier.version.name}\nfactory serve\n```",
+        f"factory promote version={dossier.version.short}\nfactory serve\n```",
     ]
     if facts.prompt:
         parts.append("It was trained with this system message and needs it:\n\n" + _fenced(facts.prompt, "text"))

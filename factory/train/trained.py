@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,12 @@ class Trained:
     steps: int
     stopped: str
     eval_loss: float
+
+    def to_json(self) -> dict[str, Any]:
+        loss = None if math.isnan(self.eval_loss) else self.eval_loss
+        return asdict(self) | {"adapter": str(self.adapter), "run": str(self.run), "eval_loss": loss}
+
+    @classmethod
+    def of_json(cls, facts: dict[str, Any]) -> Trained:
+        loss = math.nan if facts["eval_loss"] is None else facts["eval_loss"]
+        return cls(**facts | {"adapter": Path(facts["adapter"]), "run": Path(facts["run"]), "eval_loss": loss})

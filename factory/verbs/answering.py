@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import gc
 import json
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from factory.errors import FactoryError, InputError
 from factory.home import digest, home, locked, write_json
 from factory.recipe import Recipe
 from factory.registry.store import Facts, Version
+from factory.shares import give_back
 from factory.terminal import err, progress_bar
 from factory.verbs import engine_answers
 from serve.engine import EngineError
@@ -61,9 +59,7 @@ def forget() -> None:
     """Give the memory of the loaded models back to the machine, where another process wants it."""
     loaded.cache_clear()
     HELD.clear()
-    gc.collect()
-    if sys.platform == "linux":  # glibc keeps what was freed, gigabytes after a training
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
 
 
 T = TypeVar("T")
@@ -152,7 +148,7 @@ def _kept(base: Base, version: Version | None, rows: Sequence[Row], how: Facts |
 
 def _answers(base: Base, version: Version | None, asked: Sequence[Row], how: Facts | Recipe) -> list[str]:
     """Answers of a version, or of the base alone: many from an engine, few (or without one) from this process."""
-    who = version.name if version else base.label
+    who = version.short if version else base.label
     with progress_bar() as bar:
         line = bar.add_task(f"answers of {who}", total=len(asked), text="")
         if len(asked) >= MANY:

@@ -22,13 +22,13 @@ from factory.errors import FactoryError
 from factory.home import home
 from factory.recipe import Decoding
 from factory.registry.store import Version
+from factory.shares import give_back
 from serve.catalogue import size_for
 from serve.engine import Engine, EngineError
-from serve.process import Process, cuda
+from serve.process import Process, cuda, placed, planned
 
 Progress = Callable[[int, str], None]  # how many rows are answered, and what else there is to say
 ASKED = 64  # rows that the engine is asked at once
-SHARE = 0.92  # of a GPU's memory: vLLM takes so much by default, and does not start if less is free
 
 
 def answer(
@@ -43,8 +43,6 @@ def answer(
 
     EngineError if the engine does not start or stops meanwhile, FactoryError for a row that it refuses.
     """
-    if cuda() and not _room():
-        raise EngineError("the GPU has no room for an engine beside what is on it")
     return asyncio.run(_answer(base, version, rows, decoding, labels, progress))
 
 
@@ -58,7 +56,12 @@ async def _answer(
 ) -> list[str]:
     name = base.label
     log = home("runs", f"answers-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}", "engine.log")
-    needed = replace(size_for([version] if version else []), slots=1, held=1)
+    give_back()  # what this process does not use; the base it holds stays
+    needed = placed(replace(size_for([version] if version else []), slots=1, held=1), 0, 1)
+    try:
+        needed = replace(needed, share=planned(base, needed) if cuda() else 0.0)
+    except FactoryError as error:
+        raise EngineError(str(error)) from None
     async with Engine(Process(base, needed, name, log)) as engine:
         await engine.start(lambda text: progress(0, text))
         if version:
@@ -70,15 +73,6 @@ async def _answer(
         tokens = control.tokens_of(base.folder)
         asked = [replace(row, messages=tuple(control.harmless_turns(row.turns, tokens))) for row in rows]
         return await _ask_all(engine, asked, how, progress)
-
-
-def _room() -> bool:
-    """Whether vLLM finds the memory that it takes, once this process has given back what it does not use."""
-    import torch
-
-    torch.cuda.empty_cache()
-    free, total = torch.cuda.mem_get_info()
-    return free >= SHARE * total
 
 
 async def _ask_all(engine: Engine, rows: Sequence[Row], how: dict[str, Any], progress: Progress) -> list[str]:

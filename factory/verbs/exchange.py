@@ -71,7 +71,7 @@ def export(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
     name = arguments["form"]
     if name not in FORMS:
         raise InputError(f"form={name}{nearest(name, FORMS)}")
-    folder = Path(arguments["to"]) if arguments.get("to") else home("exports", f"{version.name}-{name}")
+    folder = Path(arguments["to"]) if arguments.get("to") else home("exports", f"{version.short}-{name}")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{shown(folder)} is not empty: give another folder with to=…")
     store.verify(version)

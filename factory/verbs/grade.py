@@ -150,4 +150,4 @@ def _earlier(version: Version) -> list[Report]:
 
 def _label(version: Version) -> str:
     entry = aliases.read(version.task).entry(version.sha)
-    return f"v{entry.ordinal}" if entry else version.name
+    return f"v{entry.ordinal}" if entry else version.short

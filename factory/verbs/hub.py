@@ -18,6 +18,7 @@ from factory.registry.exchange import point, pull, push
 from factory.registry.places import open_remote, remotes
 from factory.registry.remote import Place, Pointer, Remote, parse, short
 from factory.registry.store import SHORT, Version
+from factory.registry.trust import sign
 from factory.terminal import err, out, percent, table
 
 
@@ -27,6 +28,9 @@ def push_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     if place.which:
         raise InputError(f"to={place}@{place.which}: a push names no version there, it gets the next number")
     versions, pointers = _wanted(arguments)
+    if key := arguments.get("sign"):
+        signed = {name: sign(versions[0].task, name, pointer, key) for name, pointer in pointers.items()}
+        pointers = {name: p.model_copy(update={"signature": signed[name]}) for name, p in pointers.items()}
     remote = open_remote(place, private=_flag(arguments, "private", True))
     with_data = _flag(arguments, "with_data", False)
     console = out(quiet)
@@ -99,7 +103,7 @@ def own_gate(version: Version) -> None:
     engine = tables.open_database()
     run, now = decisions.latest(engine, version.name), aliases.read(version.task).aliases.get("prod")
     if run and not run["plan"]:  # as `_take_over_decision` logs it
-        raise GateRefused("INCONCLUSIVE", f"it was graded elsewhere only: factory grade version={version.name}")
+        raise GateRefused("INCONCLUSIVE", f"it was graded elsewhere only: factory grade version={version.short}")
     decisions.allow(engine, version.name, store.name_of(version.task, now or ""))
     decisions.same_rows(version)
 
@@ -153,28 +157,28 @@ def _next(version: Version) -> str:
         decisions.allow(tables.open_database(), version.name, store.name_of(version.task, now))
         decisions.same_rows(version)
     except GateRefused:
-        return f"{'grade' if version.task in tasks() else 'show'} version={version.name}"
-    return f"promote version={version.name}"
+        return f"{'grade' if version.task in tasks() else 'show'} version={version.short}"
+    return f"promote version={version.short}"
 
 
 def _remark(version: Version) -> None:
     """Say what a reader of the card would stumble over."""
     card, recipe = store.noted(version, "scorecard"), store.noted(version, "recipe") or {}
     if not card:
-        err.print(f"[yellow]{version.name} has no scorecard: its card says that it was not graded[/]")
+        err.print(f"[yellow]{version.short} has no scorecard: its card says that it was not graded[/]")
         return
     try:
         now = rubrics.load(recipe.get("rubric") or version.task).hash()
     except FactoryError:
         return
     if now != card["rubric_hash"]:
-        err.print(f"[yellow]the rubric of {version.task} has changed since {version.name} was graded by it[/]")
+        err.print(f"[yellow]the rubric of {version.task} has changed since {version.short} was graded by it[/]")
 
 
 def _release(task: str, release: Any, remote: Remote) -> dict[str, Any]:
     return {
         "task": task,
-        "version": f"{task}@{release.sha[:SHORT]}",
+        "version": f"{task}@{release.sha}",
         "ordinal": release.ordinal,
         "base": release.base,
         "fingerprint": release.fingerprint,
@@ -191,7 +195,7 @@ def _row(version: dict[str, Any]) -> list[str]:
         " ".join(version["aliases"]),
         percent(card.get("good")),
         percent(card.get("poor")),
-        version["version"].partition("@")[2],
+        version["version"].partition("@")[2][:SHORT],
         version["place"],
     ]
 

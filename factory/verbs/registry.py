@@ -48,7 +48,7 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
             found.append(
                 {
                     "task": task,
-                    "version": f"{task}@{entry.sha[: store.SHORT]}",
+                    "version": f"{task}@{entry.sha}",
                     "ordinal": entry.ordinal,
                     "aliases": names,
                     "base": label(entry.base),
@@ -195,5 +195,5 @@ def _row(version: dict[str, Any]) -> list[str]:
         percent(card.get("poor")),
         version["base"],
         version["created"][:16].replace("T", " "),
-        version["version"].partition("@")[2],
+        version["version"].partition("@")[2][: store.SHORT],
     ]

@@ -9,10 +9,13 @@ from typing import Any
 
 from factory.errors import InputError
 from factory.registry.follow import following
+from factory.registry.trust import check_signing, trusted
+from factory.shares import gpus
 from factory.terminal import err, out, table
 from factory.verbs.hub import own_gate
 from serve import auth, kubernetes, remote, server
 from serve import top as live
+from serve.process import cuda
 
 
 def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -31,12 +34,22 @@ def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     given |= {name: _number(name, arguments[name], 0, 65535) for name in ("port", "admin_port") if name in arguments}
     if "replicas" in arguments:
         given["replicas"] = _number("replicas", arguments["replicas"], 1, 64)
+    if "tensor_parallel" in arguments:
+        most = len(gpus()) if cuda() and given.get("engine") != "ray" else 64
+        given["tensor_parallel"] = _number("tensor_parallel", arguments["tensor_parallel"], 1, max(1, most))
+    if "memory" in arguments:
+        given["memory"] = _share(arguments["memory"])
     registry = arguments.get("registry")
-    policy = arguments.get("gate", "theirs")
+    policy = arguments.get("gate", "own")
     if policy not in ("theirs", "own") or ("gate" in arguments and not registry):
         raise InputError(f"gate={policy}: must be theirs or own, beside registry=…")
+    trust = trusted(registry) if registry else None
+    if trust and policy == "theirs":
+        if not trust.signers:
+            raise InputError("gate=theirs needs a list of signers: registry=follow.yaml (factory/registry/README.md)")
+        check_signing()
     tell, gate = partial(err.print, markup=False), own_gate if policy == "own" else None
-    with following(registry, tell, gate) if registry else nullcontext():
+    with following(trust, tell, gate) if trust else nullcontext():
         server.serve(server.Options(**given))
     return {"stopped": True}
 
@@ -82,6 +95,16 @@ def _number(name: str, text: str, least: int = 1, most: int = 10**9) -> int:
     if not text.isdecimal() or not least <= int(text) <= most:
         raise InputError(f"{name}={text}: must be a whole number from {least} to {most}")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0.05 <= share <= 0.98:
+        raise InputError(f"memory={text}: the share of a GPU's memory that each engine takes, 0.05 to 0.98")
+    return share
 
 
 def top(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:

@@ -5,6 +5,8 @@ Variants are scored on the tune rows. The eval rows are looked at once, by the w
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,39 +16,47 @@ from evals import rubric as rubrics
 from evals.scorecard import grade_answers
 from factory import answers
 from factory import recipe as recipes
+from factory.base.build import prepare as prepare_base
 from factory.data.build import Built
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown
 from factory.recipe import Recipe
 from factory.terminal import err, out, progress_bar, table
-from factory.train.fused import Failed, board
+from factory.train.fused import Failed, Job, board
 from factory.train.fused import sweep as halving
-from factory.verbs.answering import Loaded, loaded
+from factory.train.trained import Trained
+from factory.verbs.answering import Loaded, dataset, loaded
+from factory.verbs.fan import PROCESS, Device, Lost, Worker, spread
 from factory.verbs.train import finish, one_at_a_time, prepare
 
+CHILD = f"{PROCESS}; from sys import argv; from factory.verbs.sweep import child; exit(child(argv[1]))"
 
-def sweep(wanted: Sequence[Recipe], grid: str, changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+
+def sweep(
+    wanted: Sequence[Recipe], grid: str, changes: dict[str, str], quiet: bool, on: Sequence[Device] = ()
+) -> dict[str, Any]:
     """Train every variant of the one task wanted, the worse half stopping at each rung; `sweep` in the result is all.
+    On several devices the variants of each rung are spread over them.
 
     Errors: more than one task; a key that does not belong to `lora` or `train` (variants share a base and its rows); a
     value that the recipe refuses; a rubric that nothing but people or a judge can decide; no variant that came through.
     """
-    recipe, variants = _variants(wanted, grid, changes)
-    on = loaded(recipe.base)
-    prepared = [prepare(variant, on) for variant in variants.values()]
-    tuned = len(prepared[0][1].tune)
+    recipe, choices, variants = _variants(wanted, grid, changes)
+    tuned = len(dataset(recipe).tune)
     if not tuned:
         raise InputError(
             f"sweep: {recipe.task} has no rows to tune on, and a choice by the eval rows would spoil them as an exam: "
             "give it more training rows, or a larger data.tune_share"
         )
-    jobs = [
-        replace(job, name=name, score=_Score(variant, built, on))
-        for name, (variant, built, job) in zip(variants, prepared, strict=True)
-    ]
-    with one_at_a_time(jobs), progress_bar() as bar:
-        standings = halving.sweep(jobs, on.base, on.model, progress=board.lines(bar))
-    folder = home("runs", f"{recipe.task}-sweep-{digest([str(job.run) for job in jobs])[:12]}")
+    if len(on) > 1:
+        prepare_base(recipe.base)  # once, before many ask for it
+        standings = halving.halve(list(variants), _Spread(recipe.task, changes, choices, on))
+    else:
+        base = loaded(recipe.base)
+        jobs = _jobs(variants, base)
+        with one_at_a_time(jobs), progress_bar() as bar:
+            standings = halving.sweep(jobs, base.base, base.model, progress=board.lines(bar))
+    folder = home("runs", f"{recipe.task}-sweep-{digest([variant.hash() for variant in variants.values()])[:12]}")
     plot = halving.write(standings, folder)
     console, rows = out(quiet), halving.rows(standings)
     console.print(table(f"{recipe.task}, {len(rows)} variants, scored on {tuned} tune rows", *_table(rows)))
@@ -54,30 +64,90 @@ def sweep(wanted: Sequence[Recipe], grid: str, changes: dict[str, str], quiet: b
     best = standings[0]
     if best.result is None or isinstance(best.result, Failed):
         raise FactoryError("\n".join(f"{row['name']}: {row['failed']}" for row in rows))
-    winner, built, _ = prepared[list(variants).index(best.name)]
+    winner, built, _ = prepare(variants[best.name], loaded(recipe.base))
     console.print(f"best: [bold]{best.name}[/]")
-    return {"versions": [finish(winner, built, on, best.result, quiet)], "sweep": rows}
+    return {"versions": [finish(winner, built, loaded(recipe.base), best.result, quiet)], "sweep": rows}
 
 
-def _variants(wanted: Sequence[Recipe], grid: str, changes: dict[str, str]) -> tuple[Recipe, dict[str, Recipe]]:
+def _jobs(variants: dict[str, Recipe], on: Loaded) -> list[Job]:
+    """A job for each variant, which scores it on the rows kept for tuning."""
+    prepared = {name: prepare(variant, on) for name, variant in variants.items()}
+    return [replace(job, name=name, score=_Score(recipe, built, on)) for name, (recipe, built, job) in prepared.items()]
+
+
+class _Spread:
+    """`climb` of the halving with the variants dealt out to devices, a process on each. They go on from the checkpoints
+    in the home, so a variant need not come back to the device where it was before."""
+
+    def __init__(
+        self, task: str, changes: dict[str, str], choices: dict[str, dict[str, str]], on: Sequence[Device]
+    ) -> None:
+        self.task, self.changes, self.choices, self.on = task, changes, choices, on
+
+    def __call__(self, names: Sequence[str], rung: float) -> list[tuple[Trained | Failed, float | None]]:
+        parts = [part for number in range(len(self.on)) if (part := names[number :: len(self.on)])]
+        spec = {"task": self.task, "changes": self.changes, "until": rung}
+        works = [[json.dumps(spec | {"variants": {name: self.choices[name] for name in part}})] for part in parts]
+        found: dict[str, tuple[Trained | Failed, float | None]] = {}
+        for part, result in zip(parts, spread(works, self.on, Worker(CHILD)), strict=True):
+            for name in part:
+                if isinstance(result, Lost):
+                    found[name] = Failed(name, result.why, 0, home("runs")), None
+                    continue
+                one = result[name]
+                failed = one["failed"] and Failed(name, one["failed"], one["step"], Path(one["run"]))
+                found[name] = failed or Trained.of_json(one["trained"]), one["score"]
+        return [found[name] for name in names]
+
+
+def child(spec: str) -> int:
+    """A worker's part of a rung, in a process of its own: prints what came of each variant as one line of JSON."""
+    asked = json.loads(spec)
+    try:
+        variants = {
+            name: recipes.load(asked["task"], asked["changes"] | choice) for name, choice in asked["variants"].items()
+        }
+        (base,) = {recipe.base for recipe in variants.values()}
+        on = loaded(base)
+        jobs = _jobs(variants, on)
+        with one_at_a_time(jobs), progress_bar() as bar:
+            climbed = halving.climb(jobs, on.base, on.model, asked["until"], board.lines(bar))
+    except FactoryError as error:
+        print(f"factory: {error}", file=sys.stderr)
+        return error.exit_code
+    found: dict[str, Any] = {}
+    for job, (result, score) in zip(jobs, climbed, strict=True):
+        if isinstance(result, Failed):
+            found[job.name] = {"failed": result.why, "step": result.step, "run": str(result.run), "score": score}
+        else:
+            found[job.name] = {"failed": "", "trained": result.to_json(), "score": score}
+    print(json.dumps(found), flush=True)
+    return 0
+
+
+def _variants(
+    wanted: Sequence[Recipe], grid: str, changes: dict[str, str]
+) -> tuple[Recipe, dict[str, dict[str, str]], dict[str, Recipe]]:
+    """The task's recipe; by the name of each variant what it changes, and its recipe."""
     if len(wanted) != 1:
         raise InputError(f"sweep: varies one task at a time, not {', '.join(recipe.task for recipe in wanted)}")
     (recipe,) = wanted
     problems: list[Any] = []
     if not any(dimension.checks for dimension in rubrics.load(recipe.rubric).dimensions):
         problems.append(f"sweep: no check decides anything in rubrics/{recipe.rubric}.yaml, so variants cannot be told")
-    variants = {}
+    choices, variants = {}, {}
     for choice in halving.grid(grid):
         if foreign := [key for key in choice if not key.startswith(("lora.", "train."))]:
             problems.append(f"sweep: {', '.join(foreign)}: only keys of lora and train can be varied over one base")
             break
         try:
-            variants[halving.name_of(recipe, choice)] = recipes.load(recipe.task, {**changes, **choice})
+            name = halving.name_of(recipe, choice)
+            choices[name], variants[name] = choice, recipes.load(recipe.task, {**changes, **choice})
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(*dict.fromkeys(problems))
-    return recipe, variants
+    return recipe, choices, variants
 
 
 class _Score:

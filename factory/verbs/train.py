@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from evals import rubric as rubrics
@@ -13,6 +14,7 @@ from evals import show
 from evals.scorecard import Scorecard, grade_answers
 from factory import probe
 from factory import recipe as recipes
+from factory.base.build import prepare as prepare_base
 from factory.data.build import Built
 from factory.data.report import lines as data_lines
 from factory.data.rows import Row
@@ -24,11 +26,11 @@ from factory.registry import aliases, store
 from factory.terminal import err, out, percent, progress_bar, table
 from factory.train import curves
 from factory.train.fused import Failed, Job, board, train_many
-from factory.train.fused.lora import alone
-from factory.train.lora import untrainable
 from factory.train.tokens import encode_all
 from factory.train.trained import Trained
+from factory.verbs import fan
 from factory.verbs.answering import Loaded, dataset, every, loaded, of_base
+from factory.verbs.fan import Device
 from factory.verbs.grade import gate_of, grade_version
 
 
@@ -46,18 +48,21 @@ class SomeFailed(FactoryError):
 def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Train every task named, all that share a base at once, and show each against the base; or sweep over one."""
     wanted = recipes.load_all(arguments["task"], changes)
+    on = fan.devices(arguments["devices"]) if "devices" in arguments else []
     if "sweep" in arguments:
         from factory.verbs.sweep import sweep
 
-        return sweep(wanted, arguments["sweep"], changes, quiet)
+        return sweep(wanted, arguments["sweep"], changes, quiet, on)
+    if len(on) > 1:
+        return _spread(wanted, changes, on, quiet)
     ready, error = every(wanted, _ready)
     if error:  # before anything is trained
         raise error
     made: list[dict[str, Any]] = []
     failed: list[Failed] = []
-    for name in dict.fromkeys(on.base.name for on, _ in ready):  # a base may be written in many ways
-        prepared = [one for on, one in ready if on.base.name == name]
-        for (recipe, built, _), result in zip(prepared, _fit(loaded(name), prepared), strict=True):
+    for name in dict.fromkeys(one.base.name for one, _ in ready):  # a base may be written in many ways
+        prepared = [one for where, one in ready if where.base.name == name]
+        for (recipe, built, _), result in zip(prepared, _fit(loaded(name), [job for *_, job in prepared]), strict=True):
             if isinstance(result, Failed):
                 failed.append(result)
                 continue
@@ -71,6 +76,43 @@ def _ready(recipe: Recipe) -> tuple[Loaded, tuple[Recipe, Built, Job]]:
     rubrics.load(recipe.rubric)
     on = loaded(recipe.base)
     return on, prepare(recipe, on)
+
+
+def _spread(wanted: Sequence[Recipe], changes: dict[str, str], on: Sequence[Device], quiet: bool) -> dict[str, Any]:
+    """The same on several devices: on each a process that trains, registers and grades its part of the tasks."""
+    if len(wanted) < 2:
+        raise InputError(f"devices={len(on)}: one task trains on one device; name several tasks, or give sweep=…")
+    for base in {recipe.base for recipe in wanted}:
+        prepare_base(base)  # once, before many ask for it
+    parts = _parts(wanted, len(on))
+    given = [f"{key}={value}" for key, value in changes.items()]
+    works = [["train", f"task={','.join(part)}", *given, "--json"] for part in parts]
+    made: list[dict[str, Any]] = []
+    failed: list[Failed] = []
+    for part, result in zip(parts, fan.spread(works, on, fan.Worker()), strict=True):
+        if isinstance(result, fan.Lost):
+            failed += [Failed(task, result.why, 0, home("runs")) for task in part]
+            continue
+        made += result["versions"]
+        failed += [Failed(f["task"], f["why"], f["step"], Path(f["run"])) for f in result.get("failed", [])]
+    rows = [[v["task"], v["version"], percent(v["scorecard"].get("good")), v["gate"]["decision"]] for v in made]
+    out(quiet).print(table("", ["task", "version", "good", "the gate says"], rows))
+    if failed:
+        raise SomeFailed(made, failed)
+    return {"versions": made}
+
+
+def _parts(wanted: Sequence[Recipe], count: int) -> list[list[str]]:
+    """The tasks dealt out so that no part has much more to train than another, by the size of their files of rows."""
+
+    def size(recipe: Recipe) -> float:
+        files = [recipe.data.train] if isinstance(recipe.data.train, str) else recipe.data.train
+        return recipe.train.epochs * sum(f.stat().st_size for name in files if (f := recipe.folder / name).is_file())
+
+    parts: list[list[Recipe]] = [[] for _ in range(min(count, len(wanted)))]
+    for recipe in sorted(wanted, key=size, reverse=True):
+        min(parts, key=lambda part: (sum(map(size, part)), len(part))).append(recipe)
+    return [[recipe.task for recipe in part] for part in parts]
 
 
 def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
@@ -92,31 +134,9 @@ def prepare(recipe: Recipe, on: Loaded) -> tuple[Recipe, Built, Job]:
     return recipe, built, Job(recipe.task, recipe, learn, held_out, home("runs", f"{recipe.task}-{inputs[:12]}"))
 
 
-def _fit(on: Loaded, prepared: Sequence[tuple[Recipe, Built, Job]]) -> list[Trained | Failed]:
-    """All that can share the base at once; what cannot (DoRA, dropout, a tracker …) by itself with TRL."""
-    jobs = [job for _, _, job in prepared]
-    apart = [job for job in jobs if alone(job.recipe.lora) or job.recipe.train.report_to != "none"]
-    together = [job for job in jobs if job not in apart]
-    if apart:
-        from factory.train import sft  # TRL takes seconds to import
-
-        for job in apart:
-            sft.check(job.recipe, job.train)
-        if faults := [f"{job.name}: {fault}" for job in apart for fault in untrainable(on.model, job.recipe.lora)]:
-            raise InputError(*faults)
+def _fit(on: Loaded, jobs: Sequence[Job]) -> list[Trained | Failed]:
     with one_at_a_time(jobs), progress_bar() as bar:
-        show = board.lines(bar)
-        results = train_many(together, on.base, on.model, progress=show) if together else []
-        found = {job.name: result for job, result in zip(together, results, strict=True)}
-        for job in apart:
-            told = functools.partial(show, job.name)
-            try:
-                found[job.name] = sft.train(
-                    job.recipe, on.base, on.model, on.tokenizer, job.train, job.eval, job.run, told
-                )
-            except FactoryError as error:
-                found[job.name] = Failed(job.name, str(error), curves.last_step(job.run), job.run)
-    return [found[job.name] for job in jobs]
+        return train_many(jobs, on.base, on.model, progress=board.lines(bar))
 
 
 @contextmanager
@@ -157,7 +177,7 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     said = list(show.lines(report))
     for line in said if recipe.kind == "judge" else said[-1:]:
         console.print(line)
-    console.print(f"{version.name} is in the registry. Next:")
+    console.print(f"{version.short} is in the registry. Next:")
     named = f"version={recipe.task}@v{entry.ordinal}"
     promoted = report.gate.decision == "PROMOTE"
     console.print(f"  factory promote {named} && factory serve\n" if promoted else f"  factory show {named}\n")

@@ -48,7 +48,7 @@ def prompt(language: str, version: Known) -> Safe:
         *([(say(language, "labels"), ", ".join(facts.labels))] if facts.labels else []),
     ]
     listed = tag("dl", *(part for key, value in lines for part in (tag("dt", key), tag("dd", value))), class_="facts")
-    text = tag("pre", facts.prompt or say(language, "no_prompt"), class_="text")
+    text = tag("pre", facts.prompt or say(language, "no_prompt"), class_="text", dir="auto")
     return join(tag("p", say(language, "prompt_note"), class_="quiet"), text, listed)
 
 

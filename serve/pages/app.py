@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -18,7 +19,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from factory.errors import FactoryError, InputError
@@ -27,6 +28,7 @@ from serve.pages.texts import LANGUAGES, of_browser
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_DEFAULT_CONCURRENCY_LIMIT"] = "64"  # Gradio's own is 1: one slow answer would hold up everybody
 MAX_BODY = 2**19  # bytes of one step of a page
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STATIC = Path(__file__).with_name("static")
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -38,6 +40,33 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
 }
+
+
+class Bounded:
+    """ASGI middleware: no body is longer than MAX_BODY, however it is sent, and no file is taken in."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if scope["path"].rstrip("/").endswith(("/upload", "/process_recording")):
+            return await Response("no files here\n", 404)(scope, receive, send)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > MAX_BODY:
+            return await Response("too long\n", 413)(scope, receive, send)
+        had = 0
+
+        async def bounded() -> Any:
+            nonlocal had
+            message = await receive()
+            had += len(message.get("body", b""))
+            if had > MAX_BODY:
+                raise HTTPException(413, "too long")
+            return message
+
+        await self.app(scope, bounded, send)
 
 
 class Headers:
@@ -64,6 +93,7 @@ class Headers:
 def make(title: str) -> FastAPI:
     """An application with headers, static files under /static, and `/` leading to the browser's language."""
     app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Bounded)
     app.add_middleware(Headers)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
@@ -131,12 +161,14 @@ async def json_body(request: Request) -> dict[str, Any]:
     """The JSON object that a page sent. Only JSON: a form of another site cannot send it with the user's cookie."""
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise HTTPException(415, "send JSON")
-    if int(request.headers.get("content-length") or 0) > MAX_BODY:
-        raise HTTPException(413, "too long")
     try:
         found = await request.json()
-    except ValueError:
+        # What is kept must be readable for ever: no half of a character, no zero byte, no number that is none.
+        text = json.dumps(found, ensure_ascii=False, allow_nan=False).encode().decode()
+    except (ValueError, RecursionError):
         raise HTTPException(400, "this is no JSON") from None
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise HTTPException(400, "no zero bytes, please")
     if not isinstance(found, dict):
         raise HTTPException(400, "send an object")
     return found

@@ -36,7 +36,7 @@ def _card(language: str, number: int, answer: Answer, tasks: dict[str, list[Know
     return tag(
         "article",
         head,
-        tag("pre", answer.text, class_="text") if answer.text else None,
+        tag("pre", answer.text, class_="text", dir="auto") if answer.text else None,
         _remark(language, answer),
         tag("footer", _figures(language, answer), _votes(language, number) if done and _whole(answer) else None),
         class_="card answer",

@@ -6,6 +6,7 @@ from typing import Any
 
 from evals import feedback
 from evals import tables as t
+from factory.data.words import normal
 from serve.pages.markup import Safe, tag
 from serve.pages.texts import say
 from serve.pages.versions import called, examples, known
@@ -32,14 +33,15 @@ def heading(language: str, chosen: Chosen) -> Safe:
     return tag("p", say(language, f"feedback_{chosen['vote']}", version=version), class_="feedback-on")
 
 
-def store(chosen: Chosen, wrote: str) -> None:
-    """Keep it with the ratings. Only called after the user agreed. An eval row stays marked as one."""
+def store(chosen: Chosen, wrote: str, by: str = "") -> None:
+    """Keep it with the ratings. Only called after the user agreed. An eval row is marked as one, however spaced."""
     task = chosen["task"]
-    evals = {text for version in known().get(task, []) for text in examples(version.version, None)}
+    evals = {normal(text) for version in known().get(task, []) for text in examples(version.version, None)}
     said = feedback.Feedback(
         vote="up" if chosen["vote"] == "up" else "down",
         wrote=wrote.strip(),
+        by=by,
         consent=True,
-        eval=chosen["question"] in evals,
+        eval=normal(chosen["question"]) in evals,
     )
     feedback.give(t.open_database(), task, chosen["version"], chosen["question"], chosen["text"], said)

@@ -27,6 +27,7 @@ from factory.errors import FactoryError, InputError
 from factory.home import project
 
 LONGEST = 6 * 3600.0  # seconds that one item can count for
+ITEM_STEPS = ("draft", "submit", "abstain", "prefer")
 WORK = "work"  # the key of a rater's chosen batch among their places
 
 
@@ -63,11 +64,15 @@ def act(engine: Engine, who: Rater, step: dict[str, Any]) -> dict[str, Any]:
 
     A step that comes too late (the item was handed on meanwhile) changes nothing and gives the place with a notice.
     """
-    do = STEPS.get(str(step.get("do")))
+    step = {**step, "do": str(step.get("do")), "id": str(step.get("id"))}
+    do = STEPS.get(step["do"])
     if do is None or not isinstance(step.get("draft") or {}, dict):
         raise InputError(f"no such step: {str(step)[:200]}")
     known = offered()
-    work = next((w for w in people.works(engine, list(known), step.get("work")) if w.id == step.get("work")), None)
+    wanted = str(step.get("work"))
+    if step["do"] in ITEM_STEPS:  # what an item is graded by is told by the item, not by the page
+        wanted = ratings.batch_of(engine, step["id"], who.name) or wanted
+    work = next((w for w in people.works(engine, list(known), wanted) if w.id == wanted), None)
     notice = None
     if work is not None:
         try:
@@ -75,7 +80,7 @@ def act(engine: Engine, who: Rater, step: dict[str, Any]) -> dict[str, Any]:
         except InputError:
             raise
         except FactoryError:
-            heard = people.finished(engine, str(step.get("id")), who.name)
+            heard = people.finished(engine, step["id"], who.name)
             notice = None if heard else "moved_on"
         if step["do"] == "draft" and notice is None:
             return {"saved": True}
@@ -168,16 +173,16 @@ def _draft(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[st
     if at := _practising(engine, rater, work, step):
         people.move(engine, rater, work.rubric, {**at, "draft": people.clean(rubric, step.get("draft"))})
     elif work.pairs:
-        ratings.save_draft(engine, str(step.get("id")), rater, {"pair": _said((step.get("draft") or {}).get("pair"))})
+        ratings.save_draft(engine, step["id"], rater, {"pair": _said((step.get("draft") or {}).get("pair"))})
     else:
-        ratings.save_draft(engine, str(step.get("id")), rater, people.clean(rubric, step.get("draft")))
+        ratings.save_draft(engine, step["id"], rater, people.clean(rubric, step.get("draft")))
     return None
 
 
 def _submit(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> str | None:
     at, grades = _practising(engine, rater, work, step), people.clean(rubric, step.get("draft"))
     if at is None:
-        ratings.submit(engine, str(step.get("id")), rater, rubric, grades, _seconds(step))
+        ratings.submit(engine, step["id"], rater, rubric, grades, _seconds(step))
         return None
     ratings.complete(rubric, grades)
     if at["stage"] == "training":
@@ -198,14 +203,14 @@ def _submit(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[s
 
 def _abstain(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> None:
     if work.pairs:
-        pairs.prefer(engine, str(step.get("id")), rater, "abstain")
+        pairs.prefer(engine, step["id"], rater, "abstain")
     elif _practising(engine, rater, work, step) is None:
-        ratings.submit(engine, str(step.get("id")), rater, rubric, {}, _seconds(step), abstain=True)
+        ratings.submit(engine, step["id"], rater, rubric, {}, _seconds(step), abstain=True)
 
 
 def _prefer(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> None:
     said = _said(step)
-    pairs.prefer(engine, str(step.get("id")), rater, said.get("winner"), said.get("reason", ""))  # type: ignore[arg-type]
+    pairs.prefer(engine, step["id"], rater, said.get("winner"), said.get("reason", ""))  # type: ignore[arg-type]
 
 
 def _undo(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> str | None:
@@ -222,7 +227,7 @@ def _choose(engine: Engine, rater: str, work: Work, *_: Any) -> None:
 def _practising(engine: Engine, rater: str, work: Work, step: dict[str, Any]) -> dict[str, Any] | None:
     """The rater's place if the step is about the training or test item they are at."""
     at = people.place(engine, rater, work.rubric)
-    return at if step.get("id") == f"{at.get('stage')}-{at.get('at', 0)}" else None
+    return at if step["id"] == f"{at.get('stage')}-{at.get('at', 0)}" else None
 
 
 def _said(value: Any) -> dict[str, str]:

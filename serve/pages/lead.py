@@ -11,7 +11,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy.engine import Engine
 
-from evals import oversight, pairs, people, preferences, ratings, verdicts
+from evals import feedback, oversight, pairs, people, preferences, ratings, verdicts, voids
 from evals import tables as t
 from evals.grades import Grade
 from evals.oversight import Batch
@@ -47,10 +47,12 @@ def routes(web: FastAPI, engine: Engine, users: Users, leading: Callable[[Reques
         who, given = leading(request), await json_body(request)
         if step == "adjudicate":
             _, rubric = _batch(engine, str(given.get("batch")))
-            grades = people.clean(rubric, given.get("draft"))
-            ratings.adjudicate(
-                engine, str(given.get("output")), rubric, who.name, grades, str(given.get("reason"))[:2000]
-            )
+            output, grades = str(given.get("output")), people.clean(rubric, given.get("draft"))
+            if oversight.dispute(engine, rubric, output) is None:
+                raise HTTPException(404, "nobody has graded this output")
+            ratings.adjudicate(engine, output, rubric, who.name, grades, str(given.get("reason") or "")[:2000])
+        elif step == "feedback":
+            feedback.settle(engine, given.get("id"), who.name, given.get("accept") is True)
         elif step == "role":
             if given.get("user") == who.name:
                 raise InputError("nobody changes their own role")
@@ -89,11 +91,13 @@ def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
         "roles": ROLES,
         "by_proxy": bool(users.proxy_header),
         "can_open": can_open,
+        "feedback": feedback.waiting(engine),
         "names": _names({*(v for b in found for v in b.versions), *(v for mine in can_open.values() for v in mine)}),
     }
     if batch is None or batch.rubric not in known:
         return {**shown, "batch": batch.id if batch else None}
     rubric = known[batch.rubric]
+    voids.misfits(engine, rubric)
     return {
         **shown,
         "batch": batch.id,
@@ -158,8 +162,11 @@ def _can_open(engine: Engine) -> dict[str, dict[str, int]]:
 
 def _open(engine: Engine, task: str, chosen: Any, as_pairs: bool) -> str:
     """Open a batch over the stored answers of the `chosen` versions under the task's rubric; as pairs of just two."""
-    if not isinstance(chosen, list) or not chosen or (as_pairs and len(chosen) != 2):
+    whole = isinstance(chosen, list) and all(isinstance(version, str) for version in chosen)
+    if not whole or not chosen or (as_pairs and len(chosen) != 2):
         raise InputError("choose the versions; two of them for pairs")
+    if task not in _can_open(engine):
+        raise InputError(f"there are no stored answers for {task[:100]!r}: factory grade version=… makes them")
     rubric = flow.rubric_of(task)
     w, i = t.answers.c, t.items.c
     with t.reading(engine) as c:
@@ -189,6 +196,7 @@ def _batch(engine: Engine, id_: str) -> tuple[Batch, Rubric]:
     rubric = flow.offered().get(found.rubric) if found else None
     if found is None or rubric is None:
         raise HTTPException(404, "there is no such batch, or its rubric has changed")
+    voids.misfits(engine, rubric)
     return found, rubric
 
 

@@ -75,10 +75,10 @@ def live(versions: list[Known]) -> Known | None:
 
 
 def called(label: str, tasks: dict[str, list[Known]]) -> str:
-    """`summary@v2 · 1a2b3c4d5e6f` for the `summary@1a2b3c4d5e6f` that the server says; as it is where it is unknown."""
+    """`summary@v2 · 1a2b3c4d5e6f` for the task and the hash that the server says; shortened where it is unknown."""
     task, _, sha = label.partition("@")
     found = next((v for v in tasks.get(task, []) if sha and v.version.sha.startswith(sha)), None)
-    return f"{found.name} · {sha}" if found else label
+    return f"{found.name} · {sha[: store.SHORT]}" if found else label.replace(sha, sha[: store.SHORT]) if sha else label
 
 
 def examples(version: store.Version, limit: int | None = EXAMPLES) -> list[str]:

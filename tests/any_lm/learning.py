@@ -18,6 +18,7 @@ from factory.train.fused.rows import learned
 from factory.train.fused.run import Run
 from factory.train.tokens import encode
 from tests.any_lm.zoo import TEXT
+from tests.factory.train.fused_support import upcast
 
 PROMPT = "Answer briefly, in one sentence."
 
@@ -49,7 +50,7 @@ def by_peft(model: Any, base: Base, job: Job, folder: Path) -> tuple[list[float]
     with computing_in(model, torch.float32):
         run = Run(Job(job.name, job.recipe, job.train, [], folder), base, model)
         peft = get_peft_model(model, lora.config(job.recipe.lora)).train()
-        lora.upcast(peft)
+        upcast(peft)
         ours = run.adapter.tensors(run.adapter.weights)
         theirs = {k.replace(".default", ""): p for k, p in peft.named_parameters() if p.requires_grad}
         assert theirs.keys() == ours.keys()

@@ -148,6 +148,8 @@ def test_preferences_differ_strictly_and_leave_the_gates_rows_out() -> None:
     feedback.give(engine, "digest", "digest@v1", "A new text", "Worse.", yes)
     feedback.give(engine, "digest", "digest@v1", "An eval row", "Worse.", yes.model_copy(update={"eval": True}))
     feedback.give(engine, "digest", "digest@v1", found[0]["prompt"], "Worse.", yes)
+    for said in feedback.given(engine, "digest"):
+        feedback.settle(engine, said["id"], "lee", True)
     edited = [p for p in preferences.export(engine, "digest", RUBRIC, 1.0) if p["from"] == "edited"]
     assert [p["prompt"] for p in edited] == ["A new text"]
     assert len(verdicts.standing(engine, RUBRIC.hash())) == 12, "feedback is no rating"

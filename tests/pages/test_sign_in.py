@@ -54,10 +54,10 @@ def test_without_a_session_nothing_is_shown(client: Client) -> None:
 def test_a_forged_cookie_is_nobody_and_a_new_password_ends_sessions(client: Client) -> None:
     world.users(anna="rater", lee="lead")
     anna = client("anna")
-    cookie = anna.cookies[COOKIE].strip('"')
+    cookie = anna.cookies[COOKIE]
     assert anna.get("/api/place").json()["user"] == "anna"
     forged = client()
-    forged.cookies.set(COOKIE, cookie.replace("anna", "lee", 1))
+    forged.cookies.set(COOKIE, cookie.swapcase())
     assert forged.get("/api/place").status_code == 401
     Users().add("anna", "another password", "rater")
     assert anna.get("/api/place").status_code == 401

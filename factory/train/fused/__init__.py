@@ -4,6 +4,7 @@ engine     the loop over rows                           run        one adapter's
 rows       one padding-free row of many tasks, a task's system prompt in it once
 attention  each sequence by itself, behind its prompt   layers     the base once, each adapter on its part
 lora       one adapter's weights                        head       the loss on learned tokens only
+saving     checkpoints, beside the training             dropout    what an adapter's inputs leave out
 forward    a row to its losses                          precision  the base in bf16 or fp32
 memory     how long a row may be                        board      progress in the terminal
 sweep      variants of one task, the losers stopped early

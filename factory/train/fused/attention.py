@@ -76,6 +76,8 @@ def attend(
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    if query.is_cuda:
+        return padded(query, key, value, cu_seq_lens_q, scale, window), None
     bounds = list(pairwise(cu_seq_lens_q.tolist()))
     if max_length_q <= SHORT and window is None:
         spans = [Span(a, b, *lead) for (a, b), lead in zip(bounds, leads or [(0, 0)] * len(bounds), strict=True)]
@@ -91,6 +93,42 @@ def attend(
             )
         )
     return torch.cat(outs, 2).transpose(1, 2), None
+
+
+def padded(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bounds: torch.Tensor, scale: float, window: int | None
+) -> torch.Tensor:
+    """[1, heads, N, D] → [1, N, heads, D] on a GPU in fp32, for which PyTorch has no kernel with boundaries: sequences
+    of like length as one batch, filled up at their ends, which causal attention never looks at."""
+    outs = []
+    lots, places = _lots(bounds)
+    for length, tokens in lots:
+        q, k, v = (t[0].index_select(1, tokens).unflatten(1, (-1, length)).transpose(0, 1) for t in (query, key, value))
+        mask = None
+        if window is not None and length > window:
+            mask = torch.ones(length, length, dtype=torch.bool, device=query.device).tril().triu(1 - window)
+        out = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=scale)
+        outs.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outs).index_select(0, places)[None]
+
+
+@lru_cache(maxsize=2)
+def _lots(bounds: torch.Tensor) -> tuple[list[tuple[int, torch.Tensor]], torch.Tensor]:
+    """The sequences by length, doubling from lot to lot: each lot's length and tokens [sequences · length], and where
+    among the tokens of all lots each token of the row stands. The same for every layer, so it is made once a row."""
+    lots: dict[int, list[tuple[int, int]]] = {}
+    spans = [span for span in pairwise(bounds.tolist()) if span[0] < span[1]]
+    for start, end in spans:
+        lots.setdefault((end - start - 1).bit_length(), []).append((start, end))
+    made, places, at = [], torch.empty(spans[-1][1], dtype=torch.long), 0
+    for lot in lots.values():
+        length, tokens = max(end - start for start, end in lot), []
+        for start, end in lot:
+            tokens.append(torch.arange(start, start + length).clamp(max=end - 1))
+            places[start:end] = torch.arange(at, at + end - start)
+            at += length
+        made.append((length, torch.cat(tokens).to(bounds.device)))
+    return made, places.to(bounds.device)
 
 
 def can_share(model: Any, longest: int) -> bool:

@@ -20,6 +20,9 @@ def lines(bar: Bar) -> Progress:
         if "plan" in record:
             err.print(f"planned for this machine's memory: {record['plan']}", markup=False)
             return
+        if "remark" in record:
+            err.print(f"{name}: {record['remark']}", markup=False)
+            return
         if name not in known:
             known[name] = bar.add_task(name or "all together", total=None, text="")
         if name == ALL:

@@ -13,21 +13,24 @@ import torch
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.precision import precision
+from factory.shares import free, give_back
 from factory.train.fused import memory
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import losses
 from factory.train.fused.layers import Layers
-from factory.train.fused.lora import alone
 from factory.train.fused.precision import computing_in
-from factory.train.fused.rows import learned, pack, share_out, size
+from factory.train.fused.rows import learned, pack, probe, share_out, size
 from factory.train.fused.run import Failed, Job, Run, finished
+from factory.train.fused.saving import SECONDS, Saver
 from factory.train.kernels import check_kernels, use_liger
 from factory.train.lora import untrainable
+from factory.train.memory import ADAPTER
 from factory.train.tokens import Example
+from factory.train.trackers import missing
 from factory.train.trained import Trained
 
 PROBE = 256  # tokens of the row whose kept memory is measured
-CHECKPOINT_SECONDS = 30.0
+LEAST = 16  # and of the shortest that is tried where memory is short
 ALL = ""  # the name under which progress is told of all adapters together
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -40,19 +43,20 @@ def train_many(
     *,
     budget: int | None = None,
     until: float = 1.0,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float = SECONDS,
     progress: Progress = lambda name, record: None,
 ) -> list[Trained | Failed]:
     """Train every job's adapter over the loaded base; results in the jobs' order, each in its `run/adapter`.
 
     `budget` is the most tokens of one row, found from free memory if not given; a row that does not fit in memory all
-    the same is halved. `until` pauses each run after that share of its steps; calling again with more goes on. Jobs
+    the same is halved. `until` pauses each run after that share of its steps; calling again with more goes on. Each is
+    checkpointed every `checkpoint_seconds`, more seldom where that would cost much (`saving`). Jobs
     that an earlier call finished are not trained again, interrupted ones go on from their last checkpoint.
     `progress(name, record)` gets every step and eval of an adapter, and with name "" the state of the whole.
 
-    Errors: a job without a token to learn, or with a recipe that cannot share a base, before anything is trained;
-    one sequence alone too long for the memory. A job whose loss or gradient is not finite
-    is `Failed` in the results and costs the others nothing.
+    Errors: a job without a token to learn, or whose tracker is not installed, before anything is trained; one sequence
+    alone too long for the memory. A job whose loss or gradient is not finite is `Failed` in the results and costs the
+    others nothing.
     """
     _check(jobs, model)
     if any(job.recipe.train.use_liger_kernel for job in jobs):
@@ -81,13 +85,17 @@ def _check(jobs: Sequence[Job], model: Any) -> None:
         if not learned(job.train)
     ]
     problems += [f"{job.name}: {fault}" for job in jobs for fault in untrainable(model, job.recipe.lora)]
-    problems += [f"{j.name}: {what} cannot train beside others" for j in jobs if (what := alone(j.recipe.lora))]
+    problems += [
+        f"train.report_to={job.recipe.train.report_to} needs a package that is not here: pip install {package}"
+        for job in jobs
+        if (package := missing(job.recipe.train.report_to))
+    ]
     if len({job.name for job in jobs}) < len(jobs):
         problems.append("two jobs have the same name")
     if len({job.recipe.train.use_liger_kernel for job in jobs}) > 1:
         problems.append("train.use_liger_kernel must be the same for all that train together: they share the base")
     if problems:
-        raise InputError(*problems)
+        raise InputError(*dict.fromkeys(problems))
 
 
 @contextmanager
@@ -116,36 +124,48 @@ class Engine:
         progress: Progress,
     ) -> None:
         self.model, self.base, self.until, self.progress = model, base, until, progress
-        self.checkpoint_seconds = checkpoint_seconds
+        self.saver = Saver(checkpoint_seconds)
         self.layers = Layers(model)
         self.longest = max(len(e.input_ids) for job in jobs for e in (*job.train, *job.eval))
-        self.share = can_share(model, self.longest)
+        # What stands in a row once for many sequences would be dropped alike for all of them.
+        self.share = can_share(model, self.longest) and not any(job.recipe.lora.dropout for job in jobs)
         self.waiting = sorted(jobs, key=lambda job: size(job.train) * job.recipe.train.epochs)  # the longest runs first
         self.running: list[Run] = []
         self.results: dict[str, Trained | Failed] = {}
         self.tokens = self.row = 0
-        self.started = self.counted = self.saved = time.monotonic()
+        self.packing = 0.0
+        self.started = self.counted = time.monotonic()
         first = Run(self.waiting.pop(), base, model)
-        self.plan = self._measure(first, {job.recipe.train.gradient_checkpointing for job in jobs})
+        ranks = sum(job.recipe.lora.r for job in self.waiting) / first.job.recipe.lora.r
+        self.plan = self._measure(
+            first,
+            {job.recipe.train.gradient_checkpointing for job in jobs},
+            first.adapter.weights.numel() * ADAPTER * ranks,
+        )
         self.budget = budget or self.plan.tokens
         progress(ALL, {"plan": self.plan.says()})
         self._join(first)
 
     def train(self) -> dict[str, Trained | Failed]:
-        while self.waiting or self.running:
-            self._admit()
-            if not self.running:
-                continue
-            parts = self._next_row()
-            if not self._carry(parts):
-                self._shrink([example for _, examples in parts for example in examples])
-                for run, _ in parts:
-                    run.begin_step()
-                continue
-            self._account(parts)
-            self._step([run for run, _ in parts if not run.waiting])
-            self._checkpoint()
-        return self.results
+        try:
+            while self.waiting or self.running:
+                self._admit()
+                if not self.running:
+                    continue
+                parts = self._next_row()
+                if not self._carry(parts):
+                    self._shrink([example for _, examples in parts for example in examples])
+                    for run, _ in parts:
+                        run.begin_step()
+                    continue
+                self._account(parts)
+                self._step([run for run, _ in parts if not run.waiting])
+                self.saver.offer(self.running)
+            return self.results
+        finally:
+            for run in self.running:
+                run.reporter.end()
+            self.saver.close()
 
     def _admit(self) -> None:
         """Let waiting jobs join while the row has room for their batches and the memory for their states."""
@@ -153,7 +173,7 @@ class Engine:
             not self.running
             or (
                 sum(run.row_tokens if self.share else run.tokens_per_step for run in self.running) < self.budget
-                and memory.free(self.model.device) > 64 * self.running[-1].adapter.weights.numel()
+                and free(self.model.device) > 64 * self.running[-1].adapter.weights.numel()
             )
         ):
             self._join(Run(self.waiting.pop(), self.base, self.model))
@@ -165,13 +185,22 @@ class Engine:
     def _leave(self, run: Run) -> None:
         """Take a run out if it is done, or as far as it is to go for now."""
         paused = run.step >= math.ceil(self.until * run.schedule.steps)
+        if not (run.done or paused):
+            return
+        self._remove(run)
         if run.done:
             self.results[run.job.name] = run.finish()
-        elif paused:
-            run.save_checkpoint()
+        else:
+            run.snapshot()()
             self.results[run.job.name] = run.result()
-        if run.done or paused:
-            self.running.remove(run)
+
+    def _remove(self, run: Run) -> None:
+        """Take it out of the rows; nothing of it is being written any more."""
+        self.running.remove(run)
+        self.saver.settle(run)
+        run.reporter.end()
+        if run.reporter.said:
+            self.progress(run.job.name, {"step": run.step, "remark": run.reporter.said})
 
     def _next_row(self) -> list[tuple[Run, list[Example]]]:
         """Parts (run, sequences) of the next row; whoever has most left to do goes first, so that all end together."""
@@ -182,10 +211,14 @@ class Engine:
 
     def _carry(self, parts: Sequence[tuple[Run, list[Example]]]) -> bool:
         """Forward and backward of one row: adds to the gradients and losses of its runs. False: no memory for it."""
+        began = time.monotonic()
         row = pack([(examples, run.weight) for run, examples in parts], self.model.device, self.share)
         self.row = row.tokens
+        self.packing += time.monotonic() - began
         self._recompute(row.tokens > self.plan.recompute_from)
-        with self.layers.carrying([run.adapter for run, _ in parts], row.slices), packed_attention(self.model):
+        dropouts = [run.dropout(examples) for run, examples in parts]
+        adapters = [run.adapter for run, _ in parts]
+        with self.layers.carrying(adapters, row.slices, dropouts), packed_attention(self.model):
             try:
                 total, each = losses(self.model, row)
                 total.backward()
@@ -227,9 +260,9 @@ class Engine:
             f"the {what} is not finite at step {run.step + 1}: lower train.lr (it is {run.schedule.rate:g}), or look "
             f"for broken rows; the steps until then are in {run.metrics}"
         )
+        self._remove(run)
         run.checkpoint.unlink(missing_ok=True)
         self.results[run.job.name] = Failed(run.job.name, why, run.step, run.job.run)
-        self.running.remove(run)
 
     @torch.no_grad()
     def _evaluate(self, run: Run) -> float:
@@ -261,8 +294,7 @@ class Engine:
                 f"one sequence of {size(examples)} tokens does not fit in memory: set "
                 "train.gradient_checkpointing=true, or a smaller train.max_length"
             )
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_back()
         self.budget = min(self.budget, size(examples)) // 2
 
     def _account(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
@@ -275,19 +307,25 @@ class Engine:
         self.tokens += tokens
         rate = self.tokens / (time.monotonic() - self.started)
         state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.budget}
+        state["packing"] = self.packing  # type: ignore[assignment]
         self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": self.row, **state})
 
-    def _checkpoint(self) -> None:
-        if time.monotonic() - self.saved >= self.checkpoint_seconds:
-            for run in self.running:
-                run.save_checkpoint()
-            self.saved = time.monotonic()
-
-    def _measure(self, run: Run, wanted: set[bool | str]) -> memory.Plan:
-        """How rows are made, from what one of PROBE tokens keeps: short sequences, so that it fits whatever comes."""
-        (examples,) = share_out([[e for e in run.job.train if len(e.input_ids) <= PROBE]], PROBE)
-        examples = examples or [min(run.job.train, key=lambda e: len(e.input_ids))]
-        row = pack([(examples, 1.0)], self.model.device)
-        with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
-            kept = memory.kept_bytes(self.model, lambda: losses(self.model, row))
-        return memory.plan(self.model, kept / row.tokens, self.longest, wanted)
+    def _measure(self, run: Run, wanted: set[bool | str], states: float) -> memory.Plan:
+        """How rows are made, from what one of PROBE tokens keeps: of fewer where not even those fit in memory."""
+        length = PROBE
+        while True:
+            row = pack([(probe(run.job.train, length), 1.0)], self.model.device)
+            with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
+                try:
+                    kept = memory.kept_bytes(self.model, lambda: losses(self.model, row))  # noqa: B023
+                    return memory.plan(self.model, kept / row.tokens, self.longest, wanted, states)
+                except Exception as error:
+                    if not memory.is_out_of_memory(error):
+                        raise
+            if length <= LEAST:
+                raise FactoryError(
+                    f"base {self.base.label} leaves no memory to train in: end what else is on the device "
+                    "(nvidia-smi tells), or take a smaller base"
+                )
+            length //= 4
+            give_back()

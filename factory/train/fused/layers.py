@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 
 from factory.errors import FactoryError, InputError
+from factory.train.fused.dropout import Dropout, Dropping
 from factory.train.fused.lora import Adapter, Slot
 
 KEPT_BYTES = 512 * 2**20  # a base whose layers, dequantised to 16 bits, need no more than this is dequantised once
@@ -23,6 +25,16 @@ KEPT_BYTES = 512 * 2**20  # a base whose layers, dequantised to 16 bits, need no
 MANY = {"cpu": 32, "cuda": 3}
 
 Part = tuple[int, int, Slot]
+
+
+class Adding(Protocol):
+    """What the adapters of a row add to a layer: its way there and back. x [N, in], y and grad [N, out]."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+        """Add to y in place; returns what the way back needs: each part's x Aᵀ."""
+
+    def backward(self, grad: torch.Tensor, x: torch.Tensor, dx: torch.Tensor | None, hidden: Any) -> None:
+        """Add to every slot's gradients, and to dx in place where it is wanted."""
 
 
 def worth_keeping(linears: Iterable[Any]) -> bool:
@@ -37,7 +49,8 @@ class Layers:
         self.modules = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
         self.weights: dict[str, torch.Tensor] = {}
         self.dtype = model.dtype
-        self.many = MANY[model.device.type]
+        self.kind = model.device.type
+        self.many = MANY[self.kind]
         self.keep = worth_keeping(self.modules.values())
         # An output computed from frozen tensors alone would have no backward; this makes every layer differentiable.
         self.anchor = torch.zeros(0, device=model.device, requires_grad=True)
@@ -60,8 +73,11 @@ class Layers:
         return weight
 
     @contextmanager
-    def carrying(self, adapters: Sequence[Adapter], slices: Sequence[tuple[int, int]]) -> Iterator[None]:
-        """Within, adapter i is added to the tokens of slice i of any row that goes through the model."""
+    def carrying(
+        self, adapters: Sequence[Adapter], slices: Sequence[tuple[int, int]], dropouts: Sequence[Dropout | None] = ()
+    ) -> Iterator[None]:
+        """Within, adapter i is added to the tokens of slice i of any row that goes through the model; of its inputs
+        dropout i leaves some out."""
         tokens = slices[-1][1]
         changed = []
         for name in dict.fromkeys(name for adapter in adapters for name in adapter.slots):
@@ -69,8 +85,11 @@ class Layers:
             if module is None:
                 raise InputError(f"lora.targets: {name} is no linear layer of this base")
             parts = [(*s, a.slots[name]) for s, a in zip(slices, adapters, strict=True) if name in a.slots]
+            adding = self._adding(parts, tokens)
+            if any(dropouts):
+                adding = Dropping(adding, name, [(*s, d) for s, d in zip(slices, dropouts, strict=True)])
             changed.append((module, vars(module).get("forward")))
-            vars(module)["forward"] = self._forward(name, module.bias, self._adding(parts, tokens), tokens)
+            vars(module)["forward"] = self._forward(name, module.bias, adding, tokens)
         try:
             yield
         finally:
@@ -79,14 +98,16 @@ class Layers:
                 if before is None:
                     del vars(module)["forward"]
 
-    def _adding(self, parts: list[Part], tokens: int) -> OneByOne | Grouped:
+    def _adding(self, parts: list[Part], tokens: int) -> Adding:
         gapless = sum(end - start for start, end, _ in parts) == tokens
-        if len(parts) >= self.many and gapless and self.dtype == torch.bfloat16:
+        if len(parts) < self.many or not gapless:
+            return OneByOne(parts)
+        if self.dtype == torch.bfloat16:
             return Grouped(parts)
-        return OneByOne(parts)
+        return Masked(parts) if self.kind == "cuda" else OneByOne(parts)
 
     def _forward(
-        self, name: str, bias: torch.Tensor | None, adding: OneByOne | Grouped, tokens: int
+        self, name: str, bias: torch.Tensor | None, adding: Adding, tokens: int
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
             if x.shape[:-1] != (1, tokens):
@@ -123,7 +144,6 @@ class OneByOne:
         self.parts = parts
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
-        """Add to y [N, out] in place; returns what the way back needs: each part's x Aᵀ."""
         hidden = []
         for start, end, slot in self.parts:
             h = x[start:end] @ slot.a.t()
@@ -132,7 +152,6 @@ class OneByOne:
         return hidden
 
     def backward(self, grad: torch.Tensor, x: torch.Tensor, dx: torch.Tensor | None, hidden: Any) -> None:
-        """Add to every slot's gradients, and to dx [N, in] in place where it is wanted."""
         for (start, end, slot), h in zip(self.parts, hidden, strict=True):
             g = grad[start:end]
             dh = (g @ slot.b).mul_(slot.scale)
@@ -151,8 +170,8 @@ class Grouped:
     def __init__(self, parts: list[Part]) -> None:
         self.slots = [slot for _, _, slot in parts]
         first = self.slots[0].a
-        self.ends = torch.tensor([end for _, end, _ in parts], dtype=torch.int32, device=first.device)
-        self.scales = torch.tensor([s.scale for s in self.slots], device=first.device)[:, None, None]
+        self.ends = _on_device(tuple(end for _, end, _ in parts), torch.int32, first.device)
+        self.scales = _on_device(tuple(s.scale for s in self.slots), torch.float32, first.device)[:, None, None]
         self.rank = -8 * (-max(s.a.shape[0] for s in self.slots) // 8)
         self.stacks: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -176,12 +195,50 @@ class Grouped:
     def backward(self, grad: torch.Tensor, x: torch.Tensor, dx: torch.Tensor | None, hidden: Any) -> None:
         (h,), (a, b) = hidden, self.stacked()
         dh = F.grouped_mm(grad, b, offs=self.ends)
-        grad_b = F.grouped_mm(grad.t(), h, offs=self.ends).float().mul_(self.scales)
-        grad_a = F.grouped_mm(dh.t(), x, offs=self.ends).float()
+        self._add(F.grouped_mm(dh.t(), x, offs=self.ends), F.grouped_mm(grad.t(), h, offs=self.ends))
+        if dx is not None:
+            dx += F.grouped_mm(dh, a, offs=self.ends)
+
+    def _add(self, grad_a: torch.Tensor, grad_b: torch.Tensor) -> None:
+        """To every slot its part of grad_a [P, R, in] and, scaled, of grad_b [P, out, R]."""
+        grad_a, grad_b = grad_a.float(), grad_b.float().mul_(self.scales)
         ranks = [slot.a.shape[0] for slot in self.slots]
         parts_a = [g[:r] for g, r in zip(grad_a, ranks, strict=True)]
         parts_b = [g[:, :r] for g, r in zip(grad_b, ranks, strict=True)]
         torch._foreach_add_([slot.grad_a for slot in self.slots], parts_a)
         torch._foreach_add_([slot.grad_b for slot in self.slots], parts_b)
+
+
+class Masked(Grouped):
+    """The same in any precision, where grouped products know bf16 alone: every A and B on all tokens, and what another
+    part owes set to zero. P times the adapters' own arithmetic, which is little beside the base's, in six products."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+        a, b = self.stacked()
+        h = (x @ a.flatten(0, 1).t()).mul_(self._own(x))
+        y += h @ b.mT.flatten(0, 1)
+        return [h]
+
+    def backward(self, grad: torch.Tensor, x: torch.Tensor, dx: torch.Tensor | None, hidden: Any) -> None:
+        (h,), (a, b) = hidden, self.stacked()
+        dh = (grad @ b.mT.flatten(0, 1).t()).mul_(self._own(x))
+        count = len(self.slots)
+        self._add((dh.t() @ x).unflatten(0, (count, -1)), (h.t() @ grad).unflatten(0, (count, -1)).mT)
         if dx is not None:
-            dx += F.grouped_mm(dh, a, offs=self.ends)
+            dx += dh @ a.flatten(0, 1)
+
+    def _own(self, x: torch.Tensor) -> torch.Tensor:
+        """1 where a token belongs to the part, else 0: [N, P · R]."""
+        return _members(self.ends, x.shape[0], self.rank, x.dtype)
+
+
+@lru_cache(maxsize=64)
+def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A small tensor that all layers of a row ask for: copied to the device once."""
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=4)
+def _members(ends: torch.Tensor, tokens: int, rank: int, dtype: torch.dtype) -> torch.Tensor:
+    part = torch.bucketize(torch.arange(tokens, device=ends.device), ends, right=True)
+    return F.one_hot(part, len(ends)).repeat_interleave(rank, 1).to(dtype)

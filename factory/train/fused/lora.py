@@ -15,7 +15,7 @@ import torch
 from factory.errors import InputError
 from factory.home import write_file
 from factory.recipe import Lora
-from factory.train.lora import PLAIN_INITS, config
+from factory.train.lora import config
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,6 @@ class Adapter:
         self.config.inference_mode = True
         self.config.save_pretrained(str(folder))
         self.config.inference_mode = trained
-
-
-def alone(lora: Lora) -> str:
-    """What of the recipe cannot be trained beside others over one base, in words; empty if all can."""
-    if lora.dora:
-        return "lora.dora"
-    if lora.dropout:
-        return "lora.dropout"
-    if lora.modules_to_save:
-        return "lora.modules_to_save"
-    return "" if lora.init in PLAIN_INITS else f"lora.init={lora.init}"
 
 
 def _initialised(model: Any, lora: Lora, seed: int) -> tuple[Any, dict[str, tuple[torch.Tensor, float]]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from factory.shares import shares
 from factory.train.memory import recomputed
 
 # Rows longer than MOST, or that keep more than CAP bytes, gain nothing more; rows shorter than ENOUGH leave the
@@ -16,21 +16,7 @@ from factory.train.memory import recomputed
 MOST = {"cpu": 4096, "cuda": 32_768}
 ENOUGH = {"cpu": 512, "cuda": 8192}
 CAP = {"cpu": 2**30, "cuda": 2**40}
-SHARE = {"cpu": 0.4, "cuda": 0.8}  # of free memory; a CPU process that asks for too much is killed without a word
 TRANSIENT = 1.5  # gradients and temporaries beside what is kept
-
-
-def free(device: torch.device) -> int:
-    """Bytes that this process can still take on the device."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + unused
-    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").is_file() else []
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        found.append(int(limit.read_text()) - int(used.read_text()))
-    return min(found, default=8 * 2**30)
 
 
 def kept_bytes(model: Any, forward: Callable[[], Any]) -> int:
@@ -66,8 +52,9 @@ class Plan:
         return f"rows of {self.tokens:,} tokens, {self.tokens * self.per_token / 1e9:.1f} GB of activations{longer}"
 
 
-def plan(model: Any, per_token: float, longest: int, wanted: set[bool | str]) -> Plan:
-    """What fits, from the bytes a token keeps without recomputing; `wanted` are the recipes' gradient_checkpointing.
+def plan(model: Any, per_token: float, longest: int, wanted: set[bool | str], states: float = 0) -> Plan:
+    """What fits, from the bytes a token keeps without recomputing; `wanted` are the recipes' gradient_checkpointing,
+    `states` the bytes of the adapters that are yet to join, with their optimizers.
 
     Recomputing (`recomputed` says what it keeps) is on for every row where a recipe asks for it, or where `auto` meets
     too little memory for rows of a useful length; a single sequence so long that it would keep more than a useful row
@@ -76,7 +63,7 @@ def plan(model: Any, per_token: float, longest: int, wanted: set[bool | str]) ->
     """
     kind = model.device.type
     config = model.config.get_text_config()
-    available = SHARE[kind] * free(model.device) / TRANSIENT
+    available = shares(model.device).training(states) / TRANSIENT
     checkpointed = recomputed(per_token, config.num_hidden_layers, config.hidden_size, model.dtype.itemsize)
     full, useful = int(available / per_token), max(ENOUGH[kind], int(CAP[kind] / per_token))
     always = True in wanted or ("auto" in wanted and full < min(longest, ENOUGH[kind]))

@@ -96,6 +96,15 @@ def pack(parts: Sequence[tuple[Sequence[Example], float]], device: torch.device,
     return Row(**moved, leads=leads, longest=max(positions) + 1, slices=list(pairwise(ends)))
 
 
+def probe(examples: Sequence[Example], most: int) -> list[Example]:
+    """Sequences of `most` tokens together, as near as they come, to measure with: whole ones, else the end of one."""
+    (short,) = share_out([[e for e in examples if len(e.input_ids) <= most]], most)
+    if short:
+        return short
+    long = next((e for e in examples if learned([e])), examples[0])
+    return [Example(long.input_ids[-most:], long.labels[-most:])]
+
+
 def _beginnings(examples: Sequence[Example]) -> list[tuple[int, list[Example]]]:
     """(length of the beginning in common, examples that have it): all that begin alike are neighbours once sorted.
 

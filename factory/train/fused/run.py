@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from factory.home import digest, write_file, write_json
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.train import curves
+from factory.train.fused.dropout import Dropout
 from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, own_size, size, usual_beginning
 from factory.train.lora import learning_rate
 from factory.train.schedule import Schedule
 from factory.train.tokens import Example
+from factory.train.trackers import Reporter
 from factory.train.trained import Trained
 
 
@@ -84,6 +86,10 @@ class Run:
         self.checkpoint = job.run / "checkpoint.safetensors"
         self._restore()
         self.begin_step()
+        facts = {"task": job.recipe.task, "rows": len(job.train), "steps": self.schedule.steps, "base": base.label}
+        facts |= {f"lora.{key}": str(value) for key, value in job.recipe.lora.model_dump().items()}
+        facts |= {f"train.{key}": str(value) for key, value in settings.model_dump().items()}
+        self.reporter = Reporter(settings.report_to, job.name, job.run, facts)
 
     @property
     def done(self) -> bool:
@@ -107,9 +113,17 @@ class Run:
         self.adapter.grads.zero_()
         self.loss = torch.zeros((), device=self.adapter.weights.device)
         if not self.done:
-            self.waiting = [self.job.train[i] for i in self.schedule.batch(self.step)]
+            self.batch = self.waiting = [self.job.train[i] for i in self.schedule.batch(self.step)]
             self.batch_tokens = size(self.waiting)
             self.weight = 1 / max(1, learned(self.waiting))
+
+    def dropout(self, examples: Sequence[Example]) -> Dropout | None:
+        """What the adapter drops of these sequences of the current batch; None where its recipe has no dropout."""
+        if not (share := self.job.recipe.lora.dropout):
+            return None
+        places = {id(example): place for place, example in enumerate(self.batch)}
+        sequences = [(places[id(example)], len(example.input_ids)) for example in examples]
+        return Dropout(share, self.job.recipe.train.seed, self.step, sequences)
 
     def finish_step(self, loss: float, norm: float) -> dict[str, Any]:
         """Clip, step and go on to the next batch; returns the step's record. `norm` is that of the whole gradient."""
@@ -139,10 +153,12 @@ class Run:
         """Append a record to metrics.jsonl; returned as progress shows it."""
         with open(self.metrics, "a") as out:
             out.write(json.dumps(record) + "\n")
+        self.reporter.log(record)
         return {**record, "total": self.schedule.steps, "tokens": self.tokens}
 
-    def save_checkpoint(self) -> None:
-        """Everything a new process needs to go on as if nothing had happened; between two optimizer steps."""
+    def snapshot(self) -> Callable[[], None]:
+        """Everything a new process needs to go on as if nothing had happened, copied between two optimizer steps; the
+        function that is returned writes it, whatever the run does meanwhile."""
         tensors = {"weights": self.adapter.weights.detach()}
         if self.best_weights is not None:
             tensors["best"] = self.best_weights
@@ -150,8 +166,9 @@ class Run:
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"{key}.{i}"] = value
         place = {name: getattr(self, name) for name in ("step", "tokens", "seconds", "best", "since_best", "identity")}
-        on_cpu = {key: value.cpu().contiguous() for key, value in tensors.items()}
-        write_file(self.checkpoint, save(on_cpu, metadata={"place": json.dumps(place)}))
+        on_cpu = {key: value.to("cpu", copy=True) for key, value in tensors.items()}
+        metadata = {"place": json.dumps(place)}
+        return lambda: write_file(self.checkpoint, save(on_cpu, metadata=metadata))
 
     def _restore(self) -> None:
         self.job.run.mkdir(parents=True, exist_ok=True)
@@ -194,9 +211,7 @@ class Run:
     def finish(self) -> Trained:
         """The result, marked so that a run of the same identity is not trained again."""
         result = self.result()
-        facts = {**asdict(result), "adapter": str(result.adapter), "run": str(result.run), "identity": self.identity}
-        facts["eval_loss"] = None if math.isnan(result.eval_loss) else result.eval_loss
-        facts["weights"] = _weights(result.adapter)
+        facts = result.to_json() | {"identity": self.identity, "weights": _weights(result.adapter)}
         write_json(self.job.run / "trained.json", facts)
         self.checkpoint.unlink(missing_ok=True)
         return result
@@ -210,8 +225,7 @@ def finished(job: Job, base: Base) -> Trained | None:
         return None
     if facts.pop("weights", None) != _weights(job.run / "adapter"):  # damaged since, or of an earlier release
         return None
-    facts["eval_loss"] = math.nan if facts["eval_loss"] is None else facts["eval_loss"]
-    return replace(Trained(**facts), adapter=job.run / "adapter", run=job.run)
+    return replace(Trained.of_json(facts), adapter=job.run / "adapter", run=job.run)
 
 
 def _weights(adapter: Path) -> str:

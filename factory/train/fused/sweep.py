@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,17 +73,38 @@ def sweep(
 
     A variant that fails stands last, with its reason. The winner is `standings[0].result`, trained to its end.
     """
-    standings = {job.name: Standing(job.name) for job in jobs}
-    alive = list(jobs)
+    named = {job.name: job for job in jobs}
+    return halve(list(named), lambda names, rung: climb([named[n] for n in names], base, model, rung, progress), rungs)
+
+
+def climb(
+    jobs: Sequence[Job], base: Base, model: Any, rung: float, progress: Progress = lambda name, record: None
+) -> list[tuple[Trained | Failed, float | None]]:
+    """Train the variants to a rung; what came of each, and its score."""
+    found: list[tuple[Trained | Failed, float | None]] = []
+    for job, result in zip(jobs, train_many(jobs, base, model, until=rung, progress=progress), strict=True):
+        score = job.score(result.adapter) if isinstance(result, Trained) and job.score is not None else None
+        if isinstance(result, Trained) and score is not None:
+            progress(job.name, {"step": result.steps, "score": score})
+        found.append((result, score))
+    return found
+
+
+def halve(
+    names: Sequence[str],
+    climb: Callable[[Sequence[str], float], Sequence[tuple[Trained | Failed, float | None]]],
+    rungs: Sequence[float] = RUNGS,
+) -> list[Standing]:
+    """Successive halving, wherever the variants are trained: `climb` takes those that are left to the next rung."""
+    standings = {name: Standing(name) for name in names}
+    alive = list(names)
     for at, rung in enumerate(rungs):
-        for job, result in zip(alive, train_many(alive, base, model, until=rung, progress=progress), strict=True):
-            standing = standings[job.name]
-            standing.result = result
-            if isinstance(result, Trained) and job.score is not None:
-                standing.scores.append((result.steps, job.score(result.adapter)))
-                progress(job.name, {"step": result.steps, "score": standing.scores[-1][1]})
-        ranked = sorted(alive, key=lambda job: standings[job.name].rank, reverse=True)
-        survivors = [job for job in ranked if isinstance(standings[job.name].result, Trained)]
+        for name, (result, score) in zip(alive, climb(alive, rung), strict=True):
+            standings[name].result = result
+            if isinstance(result, Trained) and score is not None:
+                standings[name].scores.append((result.steps, score))
+        ranked = sorted(alive, key=lambda name: standings[name].rank, reverse=True)
+        survivors = [name for name in ranked if isinstance(standings[name].result, Trained)]
         alive = survivors[: math.ceil(len(alive) / 2)] if at < len(rungs) - 1 else survivors
         if not alive:
             break

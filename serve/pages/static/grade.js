@@ -98,6 +98,7 @@ export class Grades {
     const needs = grade.level === worst(dimension), right = this.answer?.[dimension.name];
     const id = `dim-${i}`;
     const reason = (needs || grade.reason) && !this.answer && h('textarea', {
+      dir: 'auto',
       'aria-label': t('r_reason', {dimension: title(dimension.name)}), rows: 2, maxlength: 2000,
       placeholder: needs ? t('r_reason_needed') : t('r_reason_may'),
       oninput: event => { this.draft[dimension.name].reason = event.target.value; this.changed(); },

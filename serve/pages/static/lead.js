@@ -23,7 +23,7 @@ function draw(found) {
   const now = view.batches.find(batch => batch.id === view.batch);
   root.replaceChildren(bar(view, t('l_title'), batches(now), [h('a', {href: `/${root.lang}/`}, t('l_rate'))]),
     h('main', {class: 'board'}, now ? [progress(now), now.stale ? h('p', {class: 'warn'}, t('l_stale')) : [people(), agreement(), gate(), raters()]]
-      : h('p', {class: 'hint'}, t('l_no_batch')), opening(), users()));
+      : h('p', {class: 'hint'}, t('l_no_batch')), feedback(), opening(), users()));
 }
 function batches(now) {
   return view.batches.length > 0 && h('label', {class: 'works'}, h('span', {}, t('l_batch')),
@@ -98,6 +98,15 @@ function opening() {
   return h('details', {class: 'card', open: view.batches.length === 0}, h('summary', {}, t('l_open_title')), h('p', {class: 'quiet'}, t('l_open_why')),
     tasks.length ? made : h('p', {}, t('l_nothing_to_open')));
 }
+function feedback() { // what users of the demo would have written: nothing learns from it before a lead says so
+  const text = words => h('div', {class: 'text', dir: 'auto'}, words);
+  const say = (one, accept, key, kind) => h('button', {class: kind, onclick: () => act('feedback', {id: one.id, accept})}, t(key));
+  return view.feedback.length > 0 && h('details', {class: 'card', id: 'feedback'}, h('summary', {}, t('l_feedback', {n: view.feedback.length})),
+    h('p', {class: 'quiet'}, t('l_feedback_why')), view.feedback.map(one => h('article', {class: 'wrap'},
+      h('h3', {}, `${one.task}${one.by ? ` · ${one.by}` : ''}`), text(one.source), h('h4', {}, t('l_answered')), text(one.answer),
+      h('h4', {}, t('l_wrote')), text(one.wrote), one.eval && h('p', {class: 'warn'}, t('l_eval_row')),
+      h('p', {class: 'links'}, say(one, true, 'l_accept', 'primary'), say(one, false, 'l_discard', 'plain')))));
+}
 function users() {
   return h('details', {class: 'card'}, h('summary', {}, t('l_users')), view.by_proxy && h('p', {class: 'quiet'}, t('l_by_proxy')),
     table([t('l_user'), t('l_role')], view.users.map(user => h('tr', {}, h('th', {scope: 'row'}, user.name), h('td', {},
@@ -114,7 +123,7 @@ async function open_(output) {
   for (const {name} of rubric.dimensions) { // what nobody disputes is filled in
     if (new Set(levels(name)).size === 1) draft[name] = {...found.said[0].grades[name]};
   }
-  const texts = [h('div', {class: 'text'}), h('div', {class: 'text'})];
+  const texts = [h('div', {class: 'text', dir: 'auto'}), h('div', {class: 'text', dir: 'auto'})];
   const mark = () => {
     const quotes = [...found.said.flatMap(said => Object.values(said.grades).flatMap(grade => grade.evidence || [])), ...grades.quotes()];
     texts[0].replaceChildren(...passage(found.source, quotes));
@@ -122,7 +131,7 @@ async function open_(output) {
   };
   grades = new Grades(rubric.dimensions, draft, mark);
   mark();
-  const reason = h('textarea', {rows: 2, maxlength: 2000, id: 'why', 'aria-label': t('l_reason'), placeholder: t('l_reason')});
+  const reason = h('textarea', {dir: 'auto', rows: 2, maxlength: 2000, id: 'why', 'aria-label': t('l_reason'), placeholder: t('l_reason')});
   settle = () => {
     if (!grades.complete()) { grades.active = grades.first(); grades.draw(true); return; }
     if (!reason.value.trim()) return reason.focus();

@@ -109,7 +109,7 @@ function rules() {
 function item() {
   const {rubric, item: shown, stage} = place;
   grades = new Grades(rubric.dimensions, draft, () => { save(); mark(); }, place.answer || null);
-  const texts = [h('div', {class: 'text', tabindex: -1}), h('div', {class: 'text', tabindex: -1})];
+  const texts = [h('div', {class: 'text', dir: 'auto', tabindex: -1}), h('div', {class: 'text', dir: 'auto', tabindex: -1})];
   const answer = place.answer, verdict = answer && Object.values(answer).flatMap(grade => grade.evidence || []);
   function mark() {
     const quotes = verdict || grades.quotes();
@@ -143,8 +143,8 @@ function pair() {
   const {rubric, item: shown} = place;
   draft.pair ||= {};
   const choices = [['first', t('r_a_better')], ['second', t('r_b_better')], ['tie', t('r_tie')]];
-  const panes = [shown.source, shown.output, shown.other].map(text => h('div', {class: 'text', tabindex: -1}, text));
-  const reason = h('textarea', {rows: 2, maxlength: 2000, 'aria-label': t('r_pair_reason'), placeholder: t('r_pair_reason'),
+  const panes = [shown.source, shown.output, shown.other].map(text => h('div', {class: 'text', dir: 'auto', tabindex: -1}, text));
+  const reason = h('textarea', {dir: 'auto', rows: 2, maxlength: 2000, 'aria-label': t('r_pair_reason'), placeholder: t('r_pair_reason'),
     oninput: event => { draft.pair.reason = event.target.value; save(); }});
   reason.value = draft.pair.reason || '';
   const buttons = choices.map(([winner, text], i) => h('button', {class: 'level pick', type: 'button', role: 'radio',

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,9 @@ from factory.base.build import Base
 from factory.home import home, write_json
 from factory.recipe import Decoding
 from factory.registry import aliases, store
+from factory.registry.remote import Pointer
 from factory.registry.store import CONFIG, FACTS, WEIGHTS, Facts, Version
+from factory.registry.trust import sign
 from tests.fakes.fake_hub import WRITER, FakeHub, fake_hub
 
 OUT, WIDTH, RANK = 8, 16, 2
@@ -24,6 +29,30 @@ MODULES = [f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name
 ROOMY = 2**16  # values of a bulky tensor: enough bytes to cut a transfer in the middle
 Make = Callable[..., Version]
 WORDS = "the a meeting mail is on monday friday moved to room four please send slides by noon who are you what".split()
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Somebody with a key of ssh: the path of the private one, and the line that lists them as an allowed signer."""
+
+    key: str
+    line: str
+
+    @classmethod
+    def new(cls, folder: Path, name: str) -> Signer:
+        if shutil.which("ssh-keygen") is None:
+            pytest.skip("no ssh-keygen here: apt install openssh-client")
+        key = folder / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key)], check=True)
+        return cls(str(key), f"{name}@example.org {key.with_suffix('.pub').read_text().strip()}")
+
+    def signed(self, pointer: Pointer, task: str = "mail", alias: str = "prod") -> Pointer:
+        return pointer.model_copy(update={"signature": sign(task, alias, pointer, self.key)})
+
+
+@pytest.fixture(scope="session")
+def lee(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    return Signer.new(tmp_path_factory.mktemp("keys"), "lee")
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,8 @@ from factory.registry.exchange import point, push
 from factory.registry.follow import following
 from factory.registry.places import open_remote
 from factory.registry.remote import Pointer, parse
+from factory.registry.trust import Trust
+from tests.factory.registry.conftest import Signer
 from tests.fakes.adapters import register
 from tests.fakes.fake_hub import FakeHub
 from tests.fakes.serving import fake_base, fake_server
@@ -36,20 +38,21 @@ def answering(url: str) -> str:
     return reply.headers.get("x-adapter-version", "") if reply.status_code == 200 else str(reply.status_code)
 
 
-def test_a_server_follows_the_hub(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_follows_the_hub(hub: FakeHub, lee: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(tmp_path / "maker", monkeypatch)
     base = fake_base()
     first, second = (register(base, "summary", seed, kind="summary") for seed in (1, 2))
     remote = open_remote(PLACE)
     for version in (first, second):
         push(version, remote, PLACE)
-    point(remote, PLACE, {"prod": Pointer(sha=first.sha, gate=PROVEN)}, lambda sha: True)
+    point(remote, PLACE, {"prod": lee.signed(Pointer(sha=first.sha, gate=PROVEN), "summary")}, lambda sha: True)
 
     machine(tmp_path / "server", monkeypatch)
     said: list[str] = []
-    with following("hub:team", said.append, every=0.1), fake_server(tmp_path / "server") as server:
+    trust = Trust(tasks={"summary": "hub:team/summary"}, signers=(lee.line,))
+    with following(trust, said.append, every=0.1), fake_server(tmp_path / "server") as server:
         assert answering(server.url) == first.name
-        point(remote, PLACE, {"prod": Pointer(sha=second.sha, gate=PROVEN)}, lambda sha: True)
+        point(remote, PLACE, {"prod": lee.signed(Pointer(sha=second.sha, gate=PROVEN), "summary")}, lambda sha: True)
         limit = time.monotonic() + 60
         while (now := answering(server.url)) != second.name:
             assert now == first.name and time.monotonic() < limit  # never without an answer

@@ -61,6 +61,11 @@ def examples(count: int, seed: int, low: int, high: int) -> list[Example]:
     return made
 
 
+def example(length: int, answer: int = 2, first: int = 10) -> Example:
+    ids = list(range(first, first + length))
+    return Example(ids, [IGNORE] * (length - answer) + ids[length - answer :])
+
+
 def make_job(
     run: Path, name: str = "one", *, rows: int = 24, held_out: int = 0, low: int = 6, high: int = 40, **settings: Any
 ) -> Job:
@@ -81,6 +86,13 @@ def make_tokenizer() -> Any:
 
     words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "<eos>": 2}, unk_token="<unk>"))
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>")
+
+
+def upcast(model: Any) -> None:
+    """Make the trainable weights fp32, as ours are: in bf16 most updates of a usual rate are lost to rounding."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
 
 
 def losses(job: Job) -> list[float]:

@@ -12,17 +12,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factory import shares
 from factory.errors import FactoryError
 from factory.train.fused import attention, head, layers, memory
-from factory.train.fused.layers import Grouped, OneByOne
+from factory.train.fused.layers import Grouped, Masked, OneByOne
 from factory.train.fused.lora import Slot
 from factory.train.fused.rows import learned, pack, share_out, size
 from factory.train.tokens import IGNORE, Example
-
-
-def example(length: int, answer: int = 2, first: int = 10) -> Example:
-    ids = list(range(first, first + length))
-    return Example(ids, [IGNORE] * (length - answer) + ids[length - answer :])
+from tests.factory.train.fused_support import example
 
 
 def test_a_row_says_where_everything_is() -> None:
@@ -138,6 +135,21 @@ def test_attention_is_that_of_each_sequence_alone(
     _same_attention(out, torch.cat(expected, 2).transpose(1, 2), (q, k, v))
 
 
+@pytest.mark.parametrize("window", [None, 6])
+def test_attention_in_fp32_on_a_gpu_is_that_of_each_sequence_alone(window: int | None) -> None:
+    """Its arithmetic, on a CPU: no loop over sequences, but over lots of like length."""
+    torch.manual_seed(0)
+    bounds = [0, 3, 20, 21, 32, 34]
+    q, k, v = (torch.randn(1, 4, 34, 8, requires_grad=True) for _ in range(3))
+    out = attention.padded(q, k, v, torch.tensor(bounds), 0.3, window)
+    expected = []
+    for a, b in pairwise(bounds):
+        mask = torch.ones(b - a, b - a, dtype=torch.bool).tril()
+        mask = mask if window is None else mask.triu(1 - window)
+        expected.append(F.scaled_dot_product_attention(*(t[:, :, a:b] for t in (q, k, v)), mask, scale=0.3))
+    _same_attention(out, torch.cat(expected, 2).transpose(1, 2), (q, k, v))
+
+
 def test_attention_that_is_not_built_here_is_refused() -> None:
     q = torch.zeros(1, 1, 2, 4)
     with pytest.raises(FactoryError, match="softcap"):
@@ -161,7 +173,7 @@ def test_the_loss_in_chunks_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None
         assert torch.allclose(head.token_losses(hidden, lm_head, labels, weights)[0], total)
 
 
-@pytest.mark.parametrize("kind", [OneByOne, Grouped])
+@pytest.mark.parametrize("kind", [OneByOne, Grouped, Masked])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_many_adapters_on_one_layer(kind: Any, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
@@ -187,10 +199,14 @@ def test_many_adapters_on_one_layer(kind: Any, dtype: torch.dtype) -> None:
 def test_grouped_products_are_for_many_parts_without_gaps() -> None:
     slot = Slot(torch.zeros(4, 8), torch.zeros(8, 4), torch.zeros(4, 8), torch.zeros(8, 4), 1.0)
     made = layers.Layers.__new__(layers.Layers)
-    made.many, made.dtype = 2, torch.bfloat16
+    made.many, made.dtype, made.kind = 2, torch.bfloat16, "cpu"
     assert isinstance(made._adding([(0, 3, slot), (3, 5, slot)], 5), Grouped)
     assert isinstance(made._adding([(0, 3, slot), (4, 5, slot)], 5), OneByOne)
     assert isinstance(made._adding([(0, 5, slot)], 5), OneByOne)
+    made.dtype = torch.float32
+    assert isinstance(made._adding([(0, 3, slot), (3, 5, slot)], 5), OneByOne)
+    made.kind = "cuda"
+    assert isinstance(made._adding([(0, 3, slot), (3, 5, slot)], 5), Masked)
 
 
 def test_what_is_kept_for_the_way_back_is_counted() -> None:
@@ -206,9 +222,9 @@ def test_memory_decides_the_length_of_rows(monkeypatch: pytest.MonkeyPatch) -> N
         device=torch.device("cpu"), dtype=torch.bfloat16, config=SimpleNamespace(get_text_config=lambda: shape)
     )
 
-    def found(free: float, wanted: set[bool | str], longest: int = 100) -> memory.Plan:
-        monkeypatch.setattr(memory, "free", lambda device: free)
-        return memory.plan(model, 100_000.0, longest, wanted)
+    def found(free: float, wanted: set[bool | str], longest: int = 100, states: float = 0) -> memory.Plan:
+        monkeypatch.setattr(shares, "free", lambda device: free)
+        return memory.plan(model, 100_000.0, longest, wanted, states)
 
     ample = found(1e12, {"auto"})
     assert ample.tokens == memory.MOST["cpu"] and ample.recompute_from == memory.CAP["cpu"] // 100_000
@@ -217,6 +233,7 @@ def test_memory_decides_the_length_of_rows(monkeypatch: pytest.MonkeyPatch) -> N
     scarce = found(1e8, {"auto"}, longest=2000)
     assert scarce.recompute_from == 0 and scarce.tokens > found(1e8, {False}).tokens
     assert found(1e12, {True, False}).recompute_from == 0
+    assert found(1e9, {False}, states=6e8).tokens < little.tokens  # what is yet to join has its room
     assert "recomputed" in scarce.says() and "0.4 GB of activations" in ample.says()
     assert memory.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not memory.is_out_of_memory(ValueError("shapes"))

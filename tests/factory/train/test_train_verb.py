@@ -199,7 +199,7 @@ def _sha(home: Path, version: dict[str, Any]) -> str:
     [
         (["task=summary", "train.max_length=16"], "train"),
         (["task=summary", "train.report_to=wandb"], "pip install wandb"),
-        (["task=summary", "lora.dora=true"], "vLLM cannot serve DoRA"),
+        (["task=summary", "lora.dora=true"], "lora.dora"),
         (["task=summary,broken", "sweep=lora.r:4,8"], "sweep: varies one task at a time, not summary, broken"),
         (["task=summary", "sweep=data.near:0.5,0.6"], "only keys of lora and train"),
         (["task=summary", "sweep=lora.r:4,many lora.rank:1"], "lora.rank"),

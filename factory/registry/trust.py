@@ -1,0 +1,121 @@
+"""Whom a machine that follows registries elsewhere believes, and what: its own list, a YAML file.
+
+    tasks: {summary: hub:team/summary, mail: file:/mnt/share/mail}   a task comes from this place and from no other
+    bases: [qwen3-4b]            may be fetched and quantised for a version; those that are here need no entry
+    signers:                     whose signature counts with gate=theirs, as in the ALLOWED SIGNERS of ssh-keygen(1)
+      - lee@example.org ssh-ed25519 AAAAC3Nza…
+
+Nobody there can widen it. Signatures are those of `ssh-keygen -Y`, which every OpenSSH since 8.1 has: people have such
+keys already, an agent or a hardware key can hold them, and nothing of it is code of this project.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+
+from factory.base.catalog import CATALOG
+from factory.errors import FactoryError, InputError
+from factory.home import digest
+from factory.registry.places import open_remote, remotes
+from factory.registry.remote import Place, Pointer, Remote, parse
+from factory.strict import Strict, check, read_yaml
+
+NAMESPACE = "adapter-factory-promotion"  # a signature for another purpose is none for this one
+LIMIT = 60.0  # seconds for a signature: whoever holds the key may have to touch it
+
+
+class Trust(Strict):
+    """The list: each task with its place, bases that may be fetched, and lines of allowed signers."""
+
+    tasks: dict[str, str] = Field(min_length=1)
+    bases: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
+
+    def remotes(self) -> list[tuple[str, Remote]]:
+        """Each task with the registry that it comes from."""
+        return [(task, open_remote(parse(place))) for task, place in self.tasks.items()]
+
+    def __str__(self) -> str:
+        return ", ".join(self.tasks.values())
+
+
+class Named(Strict):
+    """No list, but a place: every repository or folder there gives the task of its own name. No base, no signature."""
+
+    place: Place
+    bases: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
+
+    def remotes(self) -> list[tuple[str, Remote]]:
+        return [(re.split(r"[/:]", remote.place)[-1], remote) for remote in remotes(self.place)]
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+
+def trusted(registry: str) -> Trust | Named:
+    """The list in a file, or a place by itself. InputError with every fault of the file."""
+    if not registry.endswith((".yaml", ".yml")):
+        return Named(place=parse(registry))
+    found = check(Trust, read_yaml(Path(registry)), registry)
+    for place in found.tasks.values():
+        parse(place)
+    return found
+
+
+def may_fetch(base: str, bases: tuple[str, ...]) -> bool:
+    """Whether `base`, as a publisher names it, is on a list of short names and Hub ids."""
+    return any(base in (name, CATALOG[name].source if name in CATALOG else name) for name in bases)
+
+
+def sign(task: str, alias: str, pointer: Pointer, key: str) -> str:
+    """The signature of who promotes: over the task, the alias, the version's whole hash and the gate's decision."""
+    path = Path(key).expanduser()
+    if not path.is_file():
+        raise InputError(f"sign={key}: there is no such file; name a private key of ssh, or a public one in the agent")
+    done = _ssh(["sign", "-q", "-f", str(path), "-n", NAMESPACE], _statement(task, alias, pointer))
+    if done.returncode:
+        raise FactoryError(f"sign={key}: ssh-keygen did not sign: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode()
+
+
+def signer(task: str, alias: str, pointer: Pointer, signers: tuple[str, ...]) -> str:
+    """Who on the list signed exactly this; empty if nobody did."""
+    if not pointer.signature or not signers:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="factory-signed-") as folder:
+        allowed, signature = Path(folder, "allowed"), Path(folder, "signature")
+        allowed.write_text("".join(f"{line}\n" for line in signers))
+        signature.write_text(pointer.signature)
+        files = ["-f", str(allowed), "-s", str(signature)]
+        found = _ssh(["find-principals", *files], b"").stdout.decode(errors="replace").splitlines()
+        for who in found:
+            verify = ["verify", *files, "-I", who, "-n", NAMESPACE]
+            if _ssh(verify, _statement(task, alias, pointer)).returncode == 0:
+                return who
+    return ""
+
+
+def check_signing() -> None:
+    """InputError if this machine cannot check a signature."""
+    _ssh(["find-principals"], b"")
+
+
+def _statement(task: str, alias: str, pointer: Pointer) -> bytes:
+    return digest({"format": 1, "task": task, "alias": alias, "sha": pointer.sha, "gate": pointer.gate}).encode()
+
+
+def _ssh(arguments: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["ssh-keygen", "-Y", *arguments], input=data, capture_output=True, timeout=LIMIT, check=False
+        )
+    except FileNotFoundError:
+        raise InputError("signatures need ssh-keygen (Debian: apt install openssh-client)") from None
+    except subprocess.TimeoutExpired:
+        raise FactoryError(f"ssh-keygen did not answer within {LIMIT:.0f} s") from None
