@@ -13,6 +13,7 @@ from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.recipe import Decoding, load
 from factory.registry.store import Version
+from factory.shares import Shares
 from factory.verbs import answering, engine_answers
 from serve import process
 from serve.engine import EngineError
@@ -100,7 +101,7 @@ def test_without_an_engine_this_process_answers_and_says_so_in_one_line(
     ways.trouble = EngineError("the engine for tiny ended while starting; its log x ends:\n  much\n  more")
     assert answering.of_version(version)(rows(4, "All {}")) == ["said"] * 4 and ways.taken == ["engine", "here"]
     said = capsys.readouterr().err
-    assert f"{version.name} answers in this process, which takes longer: the engine for tiny ended" in said
+    assert f"{version.short} answers in this process, which takes longer: the engine for tiny ended" in said
     assert "much" not in said
     ways.trouble = FactoryError("eval.jsonl:3: too long")
     with pytest.raises(FactoryError, match="too long"):
@@ -134,12 +135,9 @@ def test_an_engine_that_ends_is_an_engine_error(base: Base, monkeypatch: pytest.
 
 
 def test_on_a_gpu_without_room_nothing_is_started(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     monkeypatch.setattr(engine_answers, "cuda", lambda: True)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (90, 100))
-    with pytest.raises(EngineError, match="the GPU has no room"):
+    monkeypatch.setattr(process, "on_gpu", lambda visible: Shares("cuda", free=10**9, total=24 * 10**9))
+    with pytest.raises(EngineError, match="of the GPU, and 1.0 GB of 24.0 are free"):
         engine_answers.answer(base, None, rows(1), Decoding())
 
 
