@@ -1,7 +1,9 @@
 """What the gate decided, when, on which rows and by which plan; and whether that lets a version into production.
 
-Every run is logged and none is ever changed. A decision counts for the production version it was made against: when
-another version has been promoted since, the candidate has to be graded again.
+Every run is logged and none is ever changed. A decision counts for the production version it was made against and
+under the terms it was made under (`evals.frozen`): when another version has been promoted since, or the plan, the
+rubric, the rows or the judge have changed, the candidate has to be graded again. An override is a line of its own, no
+decision of the gate, and lets a version in for a day.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from evals import frozen
 from evals import tables as t
 from evals.gate import Verdict
 from factory.data.exam import edited
 from factory.errors import GateRefused, InputError
 from factory.registry import store
 from factory.registry.store import Version
+
+FORCE_SECONDS = 24 * 3600.0  # how long an override lets the same step be taken
 
 
 def log(
@@ -47,19 +52,35 @@ def used_before(engine: Engine, task: str, split: str, version: str) -> int:
         return int(c.execute(query).scalar() or 0)
 
 
-def latest(engine: Engine, version: str) -> dict[str, Any] | None:
-    """The last gate run of a version as a dict of the table's columns, or None."""
+def latest(engine: Engine, version: str, against: str | None = None) -> dict[str, Any] | None:
+    """The gate's last run on a version (against another one), as a dict of the table's columns, or None."""
     g = t.gate_runs.c
+    return _last(engine, g.version == version, g.forced == "", *([g.against == against] if against is not None else []))
+
+
+def overridden(engine: Engine, version: str, against: str) -> dict[str, Any] | None:
+    """The last override of the gate for this very step, or None."""
+    g = t.gate_runs.c
+    return _last(engine, g.version == version, g.against == against, g.forced != "")
+
+
+def looks(engine: Engine, version: str, against: str, rubric: str) -> int:
+    """How often the gate has looked at this comparison until now."""
+    g = t.gate_runs.c
+    query = sa.select(sa.func.count()).where(
+        g.version == version, g.against == against, g.rubric == rubric, g.forced == ""
+    )
     with t.reading(engine) as c:
-        row = c.execute(sa.select(t.gate_runs).where(g.version == version).order_by(g.id.desc()).limit(1)).mappings()
-        found = row.first()
-        return dict(found) if found else None
+        return int(c.execute(query).scalar() or 0)
 
 
-def allow(engine: Engine, version: str, against: str, force: str = "") -> dict[str, Any] | None:
+def allow(
+    engine: Engine, version: str, against: str, force: str = "", today: frozen.Terms | None = None
+) -> dict[str, Any] | None:
     """Let `version` replace `against` (empty if nothing is in production), or raise GateRefused with why.
 
-    `force` is the reason of somebody who overrides the gate: it is logged with the decision it overrides.
+    `force` is the reason of somebody who overrides the gate: it is logged and lets this step be taken for
+    FORCE_SECONDS. `today` are the terms as they are now, to be those of the gate's run.
     """
     run = latest(engine, version)
     if force:
@@ -67,14 +88,19 @@ def allow(engine: Engine, version: str, against: str, force: str = "") -> dict[s
             raise InputError('say why the gate is overridden, in words: force="hotfix for the wrong amounts, see #12"')
         _override(engine, version, against, run, force)
         return run
+    forced = overridden(engine, version, against)
+    if forced and forced["created"] > time.time() - FORCE_SECONDS:
+        return forced
     again = f"factory grade version={version}" + (" against=prod" if against else "")
     if run is None:
         raise GateRefused("INCONCLUSIVE", f"{version} was never graded: {again}")
-    if run["decision"] != "PROMOTE" and not run["forced"]:
-        raise GateRefused(run["decision"], run["result"]["why"])
+    if run["decision"] != "PROMOTE":
+        old = " (the override of then has expired)" if forced else ""
+        raise GateRefused(run["decision"], run["result"]["why"] + old)
     if run["against"] != against:
         then, now = run["against"] or "nothing", against or "nothing"
         raise GateRefused("INCONCLUSIVE", f"{version} was graded against {then}, but {now} is in production: {again}")
+    frozen.hold(run["result"].get("terms") or {}, today or {}, f"the gate said PROMOTE to {version}")
     return run
 
 
@@ -83,6 +109,13 @@ def same_rows(version: Version) -> None:
     if other := edited(version.task, store.noted(version, "exam")):
         again = f"factory grade version={version.name}"
         raise GateRefused("INCONCLUSIVE", f"{version.name} was graded on other rows ({other}): grade again: {again}")
+
+
+def _last(engine: Engine, *where: Any) -> dict[str, Any] | None:
+    with t.reading(engine) as c:
+        found = c.execute(sa.select(t.gate_runs).where(*where).order_by(t.gate_runs.c.id.desc()).limit(1)).mappings()
+        row = found.first()
+        return dict(row) if row else None
 
 
 def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:

@@ -68,7 +68,17 @@ ALTER TABLE assignments ADD COLUMN other VARCHAR(64) REFERENCES outputs (id);
 ALTER TABLE comparisons ADD COLUMN assignment VARCHAR(64) REFERENCES assignments (id)
 """
 
-MIGRATIONS = (Migration(1, "start", START, APPEND_ONLY), Migration(2, "pages", PAGES))
+# What each comparison is decided under, from its first label on.
+PLANS = """
+CREATE TABLE plans (id VARCHAR(64) PRIMARY KEY, task TEXT NOT NULL, version VARCHAR(200) NOT NULL, against VARCHAR(200)
+    NOT NULL, terms JSON NOT NULL, created DOUBLE PRECISION NOT NULL)
+"""
+
+MIGRATIONS = (
+    Migration(1, "start", START, APPEND_ONLY),
+    Migration(2, "pages", PAGES),
+    Migration(3, "plans", PLANS, ("plans",)),
+)
 
 
 def statements(migration: Migration, dialect: str) -> Iterator[str]:
