@@ -156,14 +156,19 @@ def measure(
     return middle.model_copy(update={**scaled, "se": (middle.se or 0.0) * scale})
 
 
-def by_checks(plan: Gate, labelled: Sequence[Pair], compared: bool) -> list[tuple[Criterion, Needed]]:
+def by_checks(
+    plan: Gate, labelled: Sequence[Pair], compared: bool, anchor: Sequence[Pair]
+) -> list[tuple[Criterion, Needed]]:
     """The same where checks graded every row: one look, so Wilson's and Tango's bounds."""
     found = list[tuple[Criterion, Needed]]()
     strata = sorted({(key, p.strata[key]) for p in labelled for key in plan.strata if key in p.strata})
-    shared = 1 - (1 - plan.confidence) / ((4 + len(strata)) if compared else 2)
+    against = [(labelled, "production"), *([(anchor, "the anchor")] if anchor else [])] if compared else []
+    shared = 1 - (1 - plan.confidence) / (2 + 2 * len(against) + (len(strata) if compared else 0))
 
-    def add(name: str, band: Band, versus: bool, must_be: Literal["above", "below"], threshold: float) -> None:
-        d = [_value(p.trusted, band, versus) for p in labelled]
+    def add(
+        name: str, pairs: Sequence[Pair], band: Band, versus: bool, must_be: Literal["above", "below"], threshold: float
+    ) -> None:
+        d = [_value(p.trusted, band, versus) for p in pairs]
         low, high = (plan.confidence, shared) if must_be == "above" else (shared, plan.confidence)
         if versus:
             e = estimate.paired(d.count(1), d.count(-1), len(d), low, high)
@@ -172,13 +177,12 @@ def by_checks(plan: Gate, labelled: Sequence[Pair], compared: bool) -> list[tupl
         row = _judged(name, e, must_be, threshold)
         found.append((row, lambda: estimate.rows_needed(d, threshold, plan.confidence, MOST)))
 
-    add("good", "good", False, "above", plan.min_good)
-    add("poor", "poor", False, "below", plan.max_poor)
-    if not compared:
-        return found
-    add("good against production", "good", True, "above", -plan.margin_good)
-    add("poor against production", "poor", True, "below", plan.margin_poor)
-    for key, value in strata:
+    add("good", labelled, "good", False, "above", plan.min_good)
+    add("poor", labelled, "poor", False, "below", plan.max_poor)
+    for pairs, other in against:
+        add(f"good against {other}", pairs, "good", True, "above", -plan.margin_good)
+        add(f"poor against {other}", pairs, "poor", True, "below", plan.margin_poor)
+    for key, value in strata if compared else ():
         d = [_value(p.trusted, "good", True) for p in labelled if p.strata.get(key) == value]
         e = estimate.paired(d.count(1), d.count(-1), len(d), shared)
         row = _judged(f"good against production where {key} is {value}", e, "above", -plan.margin_good)

@@ -9,6 +9,7 @@ decision of the gate, and lets a version in for a day.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from sqlalchemy.engine import Engine
 from evals import frozen
 from evals import tables as t
 from evals.gate import Verdict
+from evals.rubric import Rubric
 from factory.data.exam import edited
 from factory.errors import GateRefused, InputError
 from factory.registry import store
@@ -72,6 +74,15 @@ def looks(engine: Engine, version: str, against: str, rubric: str) -> int:
     )
     with t.reading(engine) as c:
         return int(c.execute(query).scalar() or 0)
+
+
+def fix(engine: Engine, task: str, versions: Sequence[str], rubric: Rubric) -> None:
+    """People are about to label these versions side by side: fix the terms under which the gate last compared two."""
+    for version in versions:
+        for against in versions:
+            run = latest(engine, version, against) if version != against else None
+            if run and run["rubric"] == rubric.hash() and run["result"].get("terms"):
+                frozen.freeze(engine, task, version, against, rubric, run["result"]["terms"])
 
 
 def allow(

@@ -84,6 +84,7 @@ def decide(
         labels, kind = whole.graded, "pairs" if compared else "items"
     else:
         labelled = [p for p in pairs if complete(p, compared)]
+        fixed = [p for p in anchor if complete(p, True)]
         sets, labels, kind = [], len(labelled), "eval rows"
 
     def verdict(decision: Decision, why: str, needed: int | None = None, criteria: Sequence[Criterion] = ()) -> Verdict:
@@ -111,7 +112,7 @@ def decide(
     if trouble := _invalid(plan, validity, sets):
         return verdict("INCONCLUSIVE", trouble)
 
-    rows = by_people(plan, sets, compared) if people else by_checks(plan, labelled, compared)
+    rows = by_people(plan, sets, compared) if people else by_checks(plan, labelled, compared, fixed)
     criteria = [c for c, _ in rows]
     failed = [c for c in criteria if c.verdict == "fails"]
     if failed:
