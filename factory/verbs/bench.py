@@ -27,6 +27,7 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         err.print(f"[bold]{part}[/]")
         if part == "gate":
             result[part] = _simulated(int(experiments))
+            result["gate_chain"] = _chains(int(experiments))
         else:
             result[part] = _serving(minutes) if part == "serving" else PARTS[part]()
         rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(result[part])]
@@ -81,6 +82,12 @@ def _simulated(experiments: int = 1000) -> dict[str, Any]:
     from evals import simulate
 
     return simulate.run(experiments, progress=lambda line: err.print(line))
+
+
+def _chains(experiments: int) -> dict[str, Any]:
+    from evals import simulate
+
+    return simulate.chains(max(1, experiments // 10))
 
 
 def _pages() -> dict[str, Any]:

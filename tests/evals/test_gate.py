@@ -176,6 +176,18 @@ def test_a_look_after_every_label_promotes_a_worse_version_no_more_often_than_th
     assert passed / 1000 <= 0.064 and failed / 1000 <= 0.064
 
 
+def test_the_power_of_looking_at_any_time_against_other_ways() -> None:
+    """Brownian paths with the drift at which the fixed-sample test has 90 %: what the README says of the choice."""
+    rng, t = np.random.default_rng(0), np.arange(1, 11) / 10
+    paths = np.cumsum(rng.normal(size=(50_000, 10)), axis=1) / 10**0.5
+    ten = np.quantile(paths.max(axis=1), 0.95)
+    drawn = paths + (1.6449 + 1.2816) * t
+    mixtures = [np.sqrt((t + r) * (np.log((t + r) / r) + 2 * np.log(10))) for r in (0.05, 0.1, 0.2, 0.5, 1)]
+    fixed, ours, planned = (drawn[:, -1] > 1.6449).mean(), (drawn > 1.96).any(1).mean(), (drawn > ten).any(1).mean()
+    assert [fixed, ours, planned] == pytest.approx([0.90, 0.85, 0.89], abs=0.01)
+    assert max((drawn > m).any(axis=1).mean() for m in mixtures) == pytest.approx(0.64, abs=0.01)
+
+
 def test_draws_by_known_chances_stay_unbiased() -> None:
     """Pairs on which the candidate is worse are drawn three times as heavy: weighed back, the difference is right."""
     rng, found = np.random.default_rng(4), []
