@@ -1,23 +1,33 @@
 """What the gate decided, when, on which rows and by which plan; and whether that lets a version into production.
 
-Every run is logged and none is ever changed. A decision counts for the production version it was made against: when
-another version has been promoted since, the candidate has to be graded again.
+Every run is logged and none is ever changed. A decision counts for the production version it was made against and
+under the terms it was made under (`evals.frozen`): when another version has been promoted since, or the plan, the
+rubric, the rows or the judge have changed, the candidate has to be graded again. An override is a line of its own, no
+decision of the gate, and lets a version in for a day.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from evals import frozen
+from evals import rubric as rubrics
 from evals import tables as t
 from evals.gate import Verdict
+from evals.rubric import Rubric
+from factory import recipe as recipes
 from factory.data.exam import edited
 from factory.errors import GateRefused, InputError
 from factory.registry import aliases, store
 from factory.registry.store import SHORT, Version
+
+FORCE_SECONDS = 24 * 3600.0  # how long an override lets the same step be taken
 
 
 def log(
@@ -47,19 +57,44 @@ def used_before(engine: Engine, task: str, split: str, version: str) -> int:
         return int(c.execute(query).scalar() or 0)
 
 
-def latest(engine: Engine, version: str) -> dict[str, Any] | None:
-    """The last gate run of a version as a dict of the table's columns, or None."""
+def latest(engine: Engine, version: str, against: str | None = None) -> dict[str, Any] | None:
+    """The gate's last run on a version (against another one), as a dict of the table's columns, or None."""
     g = t.gate_runs.c
+    return _last(engine, g.version == version, g.forced == "", *([g.against == against] if against is not None else []))
+
+
+def overridden(engine: Engine, version: str, against: str) -> dict[str, Any] | None:
+    """The last override of the gate for this very step, or None."""
+    g = t.gate_runs.c
+    return _last(engine, g.version == version, g.against == against, g.forced != "")
+
+
+def looks(engine: Engine, version: str, against: str, rubric: str) -> int:
+    """How often the gate has looked at this comparison until now."""
+    g = t.gate_runs.c
+    query = sa.select(sa.func.count()).where(
+        g.version == version, g.against == against, g.rubric == rubric, g.forced == ""
+    )
     with t.reading(engine) as c:
-        row = c.execute(sa.select(t.gate_runs).where(g.version == version).order_by(g.id.desc()).limit(1)).mappings()
-        found = row.first()
-        return dict(found) if found else None
+        return int(c.execute(query).scalar() or 0)
 
 
-def allow(engine: Engine, version: str, against: str, force: str = "") -> dict[str, Any] | None:
+def fix(engine: Engine, task: str, versions: Sequence[str], rubric: Rubric) -> None:
+    """People are about to label these versions side by side: fix the terms under which the gate last compared two."""
+    for version in versions:
+        for against in versions:
+            run = latest(engine, version, against) if version != against else None
+            if run and run["rubric"] == rubric.hash() and run["result"].get("terms"):
+                frozen.freeze(engine, task, version, against, rubric, run["result"]["terms"])
+
+
+def allow(
+    engine: Engine, version: str, against: str, force: str = "", today: frozen.Terms | None = None
+) -> dict[str, Any] | None:
     """Let `version` replace `against` (empty if nothing is in production), or raise GateRefused with why.
 
-    `force` is the reason of somebody who overrides the gate: it is logged with the decision it overrides.
+    `force` is the reason of somebody who overrides the gate: it is logged and lets this step be taken for
+    FORCE_SECONDS. `today` are the terms as they are now, to be those of the gate's run.
     """
     run = latest(engine, version)
     if force:
@@ -67,25 +102,47 @@ def allow(engine: Engine, version: str, against: str, force: str = "") -> dict[s
             raise InputError('say why the gate is overridden, in words: force="hotfix for the wrong amounts, see #12"')
         _override(engine, version, against, run, force)
         return run
+    forced = overridden(engine, version, against)
+    if forced and forced["created"] > time.time() - FORCE_SECONDS:
+        return forced
     again = f"factory grade version={_short(version)}" + (" against=prod" if against else "")
     if run is None:
         raise GateRefused("INCONCLUSIVE", f"{_short(version)} was never graded: {again}")
-    if run["decision"] != "PROMOTE" and not run["forced"]:
-        raise GateRefused(run["decision"], run["result"]["why"])
+    if run["decision"] != "PROMOTE":
+        old = " (the override of then has expired)" if forced else ""
+        raise GateRefused(run["decision"], run["result"]["why"] + old)
     if run["against"] != against:
         then, now = (_short(name) or "nothing" for name in (run["against"], against))
         why = f"{_short(version)} was graded against {then}, but {now} is in production: {again}"
         raise GateRefused("INCONCLUSIVE", why)
+    frozen.hold(run["result"].get("terms") or {}, today or {}, f"the gate said PROMOTE to {_short(version)}")
     return run
 
 
-def admit(version: Version, force: str = "") -> None:
-    """Ask the gate before an alias moves to `version`, whoever moves it: GateRefused with why it may not."""
-    now = aliases.read(version.task).aliases.get("prod", "")
-    if now != version.sha:
-        allow(t.open_database(), version.name, store.name_of(version.task, now), force)
-        if not force:
-            same_rows(version)
+def admit(version: Version, force: str = "", today: Callable[[], frozen.Terms] | None = None) -> None:
+    """Ask the gate before an alias moves to `version`, whoever moves it: GateRefused with why it may not.
+
+    `today` gives the terms as they are now, rows and judges included; without it the plan, the rubric and the anchor
+    are looked up, and the rows as they were noted when the version was graded.
+    """
+    engine, now = t.open_database(), aliases.read(version.task).aliases.get("prod", "")
+    if now == version.sha:
+        return
+    run = None if force else latest(engine, version.name)
+    terms = (today or partial(_plan_today, version, now))() if run and run["result"].get("terms") else None
+    allow(engine, version.name, store.name_of(version.task, now), force, terms)
+    if not force:
+        same_rows(version)
+
+
+def _plan_today(version: Version, production: str) -> frozen.Terms:
+    """The terms that are known without the rows and the judges; none of a task that has no recipe here."""
+    if version.task not in recipes.tasks():
+        return {}
+    recipe = recipes.load(version.task)
+    anchor = aliases.read(version.task).aliases.get("anchor", "")
+    named = "" if anchor in ("", production, version.sha) else store.name_of(version.task, anchor)
+    return frozen.terms(recipe.gate, rubrics.load(recipe.rubric), None, None, named)
 
 
 def same_rows(version: Version) -> None:
@@ -99,6 +156,13 @@ def _short(version: str) -> str:
     """A version's name as people read it."""
     task, at, sha = version.partition("@")
     return f"{task}{at}{sha[:SHORT]}"
+
+
+def _last(engine: Engine, *where: Any) -> dict[str, Any] | None:
+    with t.reading(engine) as c:
+        found = c.execute(sa.select(t.gate_runs).where(*where).order_by(t.gate_runs.c.id.desc()).limit(1)).mappings()
+        row = found.first()
+        return dict(row) if row else None
 
 
 def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 CONFIDENCE = 0.95
 
@@ -32,6 +32,7 @@ class Estimate(BaseModel):
     more: int = 0
     effective_n: float | None = None
     weight: float | None = None
+    se: float | None = Field(None, exclude=True)
 
 
 def bounds(d: Any, confidence: float = CONFIDENCE) -> tuple[Any, Any, Any, Any]:
@@ -76,22 +77,25 @@ def combined(d: Sequence[float], j: Sequence[float], more: Sequence[float], conf
     )
 
 
-def paired(better: int, worse: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
+def paired(better: int, worse: int, n: int, confidence: float = CONFIDENCE, upper: float | None = None) -> Estimate:
     """Difference of two paired proportions by Tango's score bounds (Statistics in Medicine 17, 1998).
 
     Of n items the candidate is good and the other not in `better`, the other way round in `worse`. Unlike a t interval
     it does not collapse to a point where the two never differ.
     """
-    low, high = _tango(better, worse, n, confidence), -_tango(worse, better, n, confidence)
+    low, high = _tango(better, worse, n, confidence), -_tango(worse, better, n, upper or confidence)
     return Estimate(**_rounded(value=(better - worse) / n, low=low, high=high), n=n)
 
 
-def proportion(k: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
-    """A share of n items with one-sided Wilson bounds."""
+def proportion(k: int, n: int, confidence: float = CONFIDENCE, upper: float | None = None) -> Estimate:
+    """A share of n items with one-sided Wilson bounds; `upper` is the confidence of the upper one where it differs."""
     from scipy.stats import binomtest
 
-    found = binomtest(k, n).proportion_ci(confidence_level=2 * confidence - 1, method="wilson")
-    return Estimate(**_rounded(value=k / n, low=found.low, high=found.high), n=n)
+    low, high = (
+        binomtest(k, n).proportion_ci(confidence_level=2 * c - 1, method="wilson")
+        for c in (confidence, upper or confidence)
+    )
+    return Estimate(**_rounded(value=k / n, low=low.low, high=high.high), n=n)
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -101,24 +105,82 @@ def mcnemar(better: int, worse: int) -> float:
     return float(test([[0, better], [worse, 0]], exact=True).pvalue)
 
 
-def labels_needed(
-    d: Sequence[float], threshold: float, j: Sequence[float] = (), more: Sequence[float] = (), limit: int = 100_000
-) -> int:
-    """How many more trusted labels would settle on which side of `threshold` the mean lies, if it stays as it is.
+def sampled(
+    d: Sequence[float],
+    shares: Sequence[float],
+    most: int,
+    confidences: tuple[float, float],
+    j: Sequence[float] = (),
+    every: Sequence[float] = (),
+) -> Estimate:
+    """The mean over a population of which items were drawn one after the other, with bounds that hold at every look.
 
-    The bound must clear the threshold with 80 % power, so the distance has to be (t + 0.84) standard errors. Where the
-    judge has graded other items, labels come out of those. `limit` stands for "not with this difference".
+    `d` are the trusted values of the n drawn so far, `shares` their weights (1/n each, or by inverse probability; they
+    sum to 1), `j` what the judge says of the same items and `every` of all items of the population (empty: no judge).
+    theta = lambda mean(every) + sum shares (d - lambda j) with lambda = cov(d, j) / var(every), clipped to [0, 1]
+    (active inference, Zrnic and Candes, ICML 2024; with equal shares the prediction-powered estimate).
+    The bounds have the shape of O'Brien and Fleming (1979) without a number of looks: a Brownian motion stays below a
+    constant c up to time 1 with probability 1 - 2 (1 - Phi(c)), so z = Phi^-1(1 - alpha/2) / sqrt(t) holds at all looks
+    together up to `most` labels; t is the share known by now of what `most` labels will tell, n / `most` without a
+    judge (Scharfstein, Tsiatis and Robins 1997). `confidences` are those of the lower and of the upper bound.
+    No finite-population correction: graders err, so having asked about every item does not make a mean certain.
     """
-    estimate = combined(d, j, more) if len(more) > 1 else people(d)
-    weight, n = estimate.weight or 0.0, len(d)
-    distance = abs(estimate.value - threshold)
-    residual = float(_floored(np.asarray(d, float) - weight * np.asarray(j, float) if weight else np.asarray(d, float)))
-    judged = float(np.var(np.asarray(more, float), ddof=1)) if weight else 0.0
+    from scipy.special import ndtr, ndtri, stdtrit
 
-    def settled(labels: int) -> bool:
-        alone = max(2, n + len(more) - labels)
-        se = (residual / labels + weight**2 * judged / alone) ** 0.5
-        return distance >= (_t(labels - 1, CONFIDENCE) + 0.8416) * se
+    x, w = np.asarray(d, float), np.asarray(shares, float)
+    n, weight, judged, twice = len(x), 0.0, 0.0, 0.0
+    residual = x
+    mean = float(w @ x)
+    if len(every) and (spread := float(np.var(every))) > 0:
+        y = np.asarray(j, float)
+        weight = float(np.clip(w @ ((x - mean) * (y - w @ y)) / spread, 0, 1))
+        residual = x - weight * y
+        mean = weight * float(np.mean(every)) + float(w @ residual)
+        judged = weight**2 * spread / len(every)
+        twice = 2 * weight * float(w @ ((y - w @ y) * (residual - w @ residual))) / len(every)
+    worth = 1 / float(w @ w)
+    alone = max(float(w**2 @ (residual - w @ residual) ** 2) * n / max(1, n - 1), 2 / worth**2)
+    se = max(alone + judged + twice, 0.25 * alone) ** 0.5
+    plain = max(float(w @ (x - w @ x) ** 2) * n / max(1, n - 1), 2 / worth)  # variance of one trusted value
+    known = min(1.0, plain / most / se**2)
+
+    def reach(confidence: float) -> float:
+        z = float(ndtri((1 + confidence) / 2)) / known**0.5
+        return -float(stdtrit(max(1.0, worth - 1), max(ndtr(-z), 1e-300))) * se
+
+    low, high = (reach(c) for c in confidences)
+    return Estimate(
+        value=mean,
+        low=mean - low,
+        high=mean + high,
+        n=n,
+        more=len(every) - n if len(every) else 0,
+        effective_n=round(plain / se**2, 1) if weight else None,
+        weight=round(weight, 4) if len(every) else None,
+        se=se,
+    )
+
+
+def labels_needed(value: float, se: float, n: int, most: int, threshold: float, confidence: float) -> int | None:
+    """How many more labels would settle on which side of `threshold` the mean lies, if it stays where it is.
+
+    The bound of `sampled` must clear the threshold with 80 % power. None: not even all `most` would.
+    """
+    from scipy.special import ndtri
+
+    z, distance = float(ndtri((1 + confidence) / 2)), abs(value - threshold)
+    for labels in range(n + 1, most + 1):
+        if distance >= (z * (most / labels) ** 0.5 + 0.8416) * se * (n / labels) ** 0.5:
+            return labels - n
+    return None
+
+
+def rows_needed(d: Sequence[float], threshold: float, confidence: float = CONFIDENCE, limit: int = 100_000) -> int:
+    """How many more rows would settle it where checks decide, by the t bounds with 80 % power; at most `limit`."""
+    n, distance, variance = len(d), abs(float(np.mean(d)) - threshold), float(_floored(np.asarray(d, float)))
+
+    def settled(rows: int) -> bool:
+        return distance >= (_t(rows - 1, confidence) + 0.8416) * (variance / rows) ** 0.5
 
     low, high = n, n
     while not settled(high):

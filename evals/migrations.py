@@ -99,10 +99,18 @@ def whole_hashes(c: Connection) -> None:
         c.exec_driver_sql(statement)
 
 
+# What each comparison is decided under, from its first label on.
+PLANS = """
+CREATE TABLE plans (id VARCHAR(64) PRIMARY KEY, task TEXT NOT NULL, version VARCHAR(200) NOT NULL, against VARCHAR(200)
+    NOT NULL, terms JSON NOT NULL, created DOUBLE PRECISION NOT NULL)
+"""
+
+
 MIGRATIONS = (
     Migration(1, "start", START, APPEND_ONLY),
     Migration(2, "pages", PAGES),
     Migration(3, "whole hashes", run=whole_hashes),
+    Migration(4, "plans", PLANS, ("plans",)),
 )
 
 

@@ -16,8 +16,8 @@ from sqlalchemy.engine import Engine
 
 from evals import ratings
 from evals import tables as t
-from evals.ratings import PRIME, Plan, seeded
 from evals.rubric import Rubric
+from evals.slots import PRIME, Plan, seeded
 from factory.errors import InputError
 from factory.home import digest
 

@@ -78,7 +78,7 @@ def _head(r: Report, earlier: Sequence[Report]) -> Iterator[str]:
     more = f" Label {r.gate.labels_needed} more to settle it." if r.gate.labels_needed else ""
     yield (
         f'<section class="verdict {r.gate.decision}"><b>{r.gate.decision}</b>'
-        f"<p>{MEANING[r.gate.decision]}{more}</p>{why}</section>"
+        f"<p>{MEANING[r.gate.decision]}{more}</p><p>{escape(r.sentence)}</p>{why}</section>"
     )
 
 

@@ -55,8 +55,12 @@ class Dimension(Strict):
 
     def band(self, level: str) -> Band:
         """Which of poor, average, good the level counts as."""
-        at = self.names().index(level)
-        return "poor" if at == 0 else "good" if at == len(self.levels) - 1 else "average"
+        if level == self.levels[0].name:
+            return "poor"
+        if level == self.levels[-1].name:
+            return "good"
+        self.names().index(level)
+        return "average"
 
     def level(self, band: Band) -> str:
         """The level that a check's verdict stands for: a dimension of two levels has no average, so it is the worst."""

@@ -14,16 +14,17 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
-from evals import answers, decisions, gate, panel, ratings, verdicts, voids
+from evals import answers, criteria, decisions, frozen, gate, panel, ratings, units, verdicts, voids
 from evals import rubric as rubrics
-from evals.agreement import Agreement
+from evals.agreement import Agreement, alpha
+from evals.grades import Grade
 from evals.matrix import Cell
 from evals.rubric import Rubric
 from evals.scorecard import Scorecard
 from evals.views import Answered, Numbers, View, Views
 from factory.data.rows import Row
 from factory.home import digest
-from factory.recipe import Recipe
+from factory.recipe import Gate, Recipe
 
 Answers = Callable[[Sequence[Row]], Sequence[str]]
 
@@ -41,6 +42,7 @@ class Report(BaseModel):
     """Everything that `factory grade` found out. `scorecard` and `baseline` are by the view that decides.
 
     `used_before` counts the other versions that were decided on the same rows: each makes them tell a little less.
+    `sentence`: what was compared, by whom, on how many pairs, looked at how often, and what would change the verdict.
     """
 
     task: str
@@ -59,6 +61,7 @@ class Report(BaseModel):
     baseline: Scorecard | None = None
     views: dict[str, Scorecard]
     numbers: dict[str, Numbers]
+    sentence: str = ""
     people_agreement: dict[str, Agreement]
     judging: panel.Judging | None = None
     gate: gate.Verdict
@@ -82,41 +85,45 @@ def grade(
     jury: Sequence[panel.Member] = (),
     matrix: Sequence[Cell] = (),
     watch: panel.Watch = lambda what, tally: None,
+    anchor: Subject | None = None,
 ) -> Report:
-    """Grade `candidate` (and `against`, if anything is in production) on the gate's split of `rows`; decide and log."""
+    """Grade `candidate` (and `against`, if anything is in production) on the gate's split of `rows`; decide and log.
+
+    `anchor`: the version that losses are held against too, where it is neither of the two. Errors: GateRefused if the
+    comparison has begun under other terms.
+    """
     rubric, plan = rubrics.load(recipe.rubric), recipe.gate
     voids.misfits(engine, rubric)
     rows = gate_rows(recipe, rows)
-    versions = [_answered(engine, recipe.task, s, rows) for s in (candidate, against) if s]
+    other = against.name if against else ""
+    judges = {m.name: m.judge.identity(m.version) for m in jury}
+    terms = frozen.terms(plan, rubric, rows, judges, anchor.name if anchor else "")
+    names = [s.name for s in (candidate, against) if s]
+    if plan.evidence == "people" and (jury or units.batch_of(engine, recipe.task, rubric.hash(), names)):
+        frozen.freeze(engine, recipe.task, candidate.name, other, rubric, terms)
+    versions = [_answered(engine, recipe.task, s, rows) for s in (candidate, against, anchor) if s]
     sources = [row.source for row in rows]
     pairs = {o: (source, text) for v in versions for o, source, text in zip(v.ids, sources, v.texts, strict=True)}
 
     judged, how = panel.hear(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
-    found = {o: v for o, v in verdicts.verdicts(engine, rubric).items() if o in pairs}
-    people = {o: v.grades for o, v in found.items()}
-    views = Views(rubric, rows, versions, judged, panel.asked(rubric, jury) if how else None, people)
+    asked = panel.asked(rubric, jury) if how else None
+    found = weigh(engine, recipe.task, rubric, plan, rows, versions, judged, asked, how.abstentions if how else None)
+    people = {o: v.grades for o, v in found.said.items() if o in pairs}
     if how and people:
         panel.compare_with_people(how, rubric, people, judged, pairs)
     if how and against and jury[0].judge.form == "rubric":
-        new, old = versions
+        new, old = versions[:2]
         every = zip(new.ids, sources, new.texts, old.texts, strict=True)
         panel.prefer(how, jury[0], rubric, {o: (s, a, b) for o, s, a, b in every if a != b}, engine, watch)
 
-    agreement = verdicts.agreement(engine, rubric)
-    validity = gate.Validity(
-        abstentions=how.abstentions if how and plan.evidence == "people" else None,
-        alpha=agreement["composite"].value if "composite" in agreement else None,
-        overlap=agreement["composite"].n if "composite" in agreement else 0,
-        unqualified=_unqualified(engine, rubric, found),
-        harmful=_vetoed(rubric, versions[0], found),
-    )
-    decided = gate.decide(plan, views.pairs(plan.evidence), validity, compared=against is not None)
-    split = digest(sorted(row.key() for row in rows))
+    looks = decisions.looks(engine, candidate.name, other, rubric.hash()) + 1
+    decided = found.verdict.model_copy(update={"looks": looks, "terms": terms})
+    split = frozen.split_of(rows)
     report = Report(
         task=recipe.task,
         version=candidate.name,
         label=candidate.label or candidate.name,
-        against=against.name if against else "",
+        against=other,
         against_label=(against.label or against.name) if against else "",
         rubric=rubric.name,
         rubric_hash=rubric.hash(),
@@ -125,27 +132,96 @@ def grade(
         rows=len(rows),
         used_before=decisions.used_before(engine, recipe.task, split, candidate.name),
         evidence=plan.evidence,
-        scorecard=views.card(plan.evidence),
-        baseline=views.card(plan.evidence, 1) if against else None,
-        views={view: views.card(view) for view in views.graded},
-        numbers=views.numbers(compared=against is not None),
-        people_agreement=agreement,
+        scorecard=found.views.card(plan.evidence),
+        baseline=found.views.card(plan.evidence, 1) if against else None,
+        views={view: found.views.card(view) for view in found.views.graded},
+        numbers=found.views.numbers(plan, found.sample),
+        people_agreement=verdicts.agreement(engine, rubric, found.batch) if found.batch else {},
         judging=how,
         gate=decided,
         matrix=[*matrix],
     )
+    who = len({rater for v in found.said.values() for rater in v.raters})
+    by = f"{who} people{f' and the judge {how.name}' if how else ''}" if plan.evidence == "people" else "checks"
+    anchored = f" and the anchor {anchor.label or anchor.name}" if anchor else ""
+    report.sentence = gate.sentence(decided, report.label, (report.against_label or "the floors") + anchored, by)
+    decided.sentence = report.sentence
     decisions.log(engine, recipe.task, candidate.name, report.against, split, rubric.hash(), decided)
     return report
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """The gate's verdict on answers that are all there, with what it rests on; `batch` is where people graded."""
+
+    verdict: gate.Verdict
+    views: Views
+    batch: str
+    said: Mapping[str, verdicts.Verdict]
+    sample: criteria.Sample | None
+
+
+def weigh(
+    engine: Engine,
+    task: str,
+    rubric: Rubric,
+    plan: Gate,
+    rows: Sequence[Row],
+    versions: Sequence[Answered],
+    judged: Mapping[str, Mapping[str, Grade]],
+    asked: Sequence[str] | None,
+    abstentions: float | None = None,
+) -> Weighed:
+    """From the ratings in the database to the verdict on the first of `versions` (then production, then the anchor)."""
+    hash_ = rubric.hash()
+    opened = units.batch_of(engine, task, hash_, [v.name for v in versions])
+    labels = units.read(engine, *opened, rubric) if opened else units.Labels()
+    people = {o: v.grades for o, v in labels.said.items()}
+    views = Views(rubric, rows, versions, judged, asked, people, labels.units)
+    compared = len(versions) > 1
+    matrix = verdicts.agreed(rubric, labels.ratings).get("composite", [])
+    harmful, doubtful = _harm(engine, rubric, versions[0])
+    raters = sorted({rater for v in labels.said.values() for rater in v.raters})
+    validity = gate.Validity(
+        abstentions=abstentions if plan.evidence == "people" else None,
+        alpha=alpha(matrix) if matrix else None,
+        overlap=sum(sum(v is not None for v in column) > 1 for column in zip(*matrix, strict=True)),
+        unqualified=[rater for rater in raters if not ratings.qualified(engine, rater, hash_)],
+        harmful=harmful,
+        doubtful=doubtful,
+    )
+    pairs = views.pairs(plan.evidence)
+    anchor = views.pairs(plan.evidence, 2) if len(versions) > 2 else []
+    decided = gate.decide(plan, pairs, validity, compared, anchor)
+    by_people = pairs if plan.evidence == "people" else views.pairs("people") if opened else []
+    sample = criteria.sample(plan, by_people, compared) if opened else None
+    return Weighed(decided, views, opened[0] if opened else "", labels.said, sample)
+
+
 def batch_for_people(
-    recipe: Recipe, rows: Sequence[Row], versions: Sequence[str], engine: Engine, plan: ratings.Plan
+    recipe: Recipe,
+    rows: Sequence[Row],
+    versions: Sequence[str],
+    engine: Engine,
+    plan: ratings.Plan,
+    weights: Mapping[str, float] | None = None,
 ) -> str:
-    """Open the batch in which people grade the stored answers of `versions` on the gate's split. Returns its id."""
+    """Open the batch in which people grade the stored answers of `versions` on the gate's split. Returns its id.
+
+    `versions`: the candidate, production (if there is any) and the anchor (if it is another one). Items that all of
+    them answer alike are left out. With the batch the plan is fixed. A comparison has one batch: the first one stands.
+    """
+    rubric, kept = rubrics.load(recipe.rubric), gate_rows(recipe, rows)
+    terms = frozen.terms(recipe.gate, rubric, kept, None, versions[2] if len(versions) > 2 else "")
+    frozen.freeze(engine, recipe.task, versions[0], versions[1] if len(versions) > 1 else "", rubric, terms)
+    if opened := units.batch_of(engine, recipe.task, rubric.hash(), versions):
+        return opened[0]
     stored = [answers.stored(engine, version) for version in versions]
-    keys = [row.key() for row in gate_rows(recipe, rows)]
-    outputs = [answers.output_id(key, said[key]) for key in keys for said in stored if key in said]
-    return ratings.open_batch(engine, recipe.task, rubrics.load(recipe.rubric), outputs, plan)
+    outputs = units.differing(
+        {k: [answers.output_id(k, said[k]) for said in stored if k in said] for k in (r.key() for r in kept)}
+    )
+    plan = plan.model_copy(update={"versions": [*versions], "weights": dict(weights or {})})
+    return ratings.open_batch(engine, recipe.task, rubric, outputs, plan)
 
 
 def _answered(engine: Engine, task: str, subject: Subject, rows: Sequence[Row]) -> Answered:
@@ -158,13 +234,20 @@ def _answered(engine: Engine, task: str, subject: Subject, rows: Sequence[Row]) 
     return Answered(subject.name, texts, answers.record(engine, task, subject.name, rows, texts))
 
 
-def _unqualified(engine: Engine, rubric: Rubric, found: Mapping[str, verdicts.Verdict]) -> list[str]:
-    raters = sorted({rater for verdict in found.values() for rater in verdict.raters})
-    return [rater for rater in raters if not ratings.qualified(engine, rater, rubric.hash())]
-
-
-def _vetoed(rubric: Rubric, candidate: Answered, found: Mapping[str, verdicts.Verdict]) -> list[str]:
-    """The candidate's outputs that people gave the worst level on a dimension with a veto."""
+def _harm(engine: Engine, rubric: Rubric, candidate: Answered) -> tuple[list[str], int]:
+    """The candidate's outputs that are worst on a dimension with a veto by the lead's word, or else by two people's;
+    and how many only one person called so."""
     worst = {d.name: d.names()[0] for d in rubric.dimensions if d.veto}
-    outputs = dict(zip(candidate.ids, candidate.texts, strict=True))
-    return [text for o, text in outputs.items() if o in found and worst.items() & found[o].levels.items()]
+    if not worst:
+        return [], 0
+    found, harmful, doubtful = verdicts.verdicts(engine, rubric), [], 0
+    for output, text in dict(zip(candidate.ids, candidate.texts, strict=True)).items():
+        if (said := found.get(output)) is None:
+            continue
+        if said.adjudicated:
+            harmful += [text] if worst.items() & said.levels.items() else []
+        elif said.harm > 1:
+            harmful.append(text)
+        else:
+            doubtful += said.harm
+    return harmful, doubtful

@@ -2,7 +2,7 @@
 
 Intervals are Wilson's for a share of n independent items, two-sided 95 % (Wilson 1927; scipy's `proportion_ci`). What
 no grader measured is absent: a dimension without a grade is listed under `not_measured`, and an item whose dimensions
-are not all measured has a composite only where one is already poor.
+are not all measured has no composite, even where one is poor already: else the poor ones alone would count.
 """
 
 from __future__ import annotations
@@ -112,13 +112,9 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
 
 
 def composite(rubric: Rubric, grades: Mapping[str, Grade], measured: Iterable[str]) -> Band | None:
-    """The composite over the dimensions `measured` in this set; None where one is missing and none is poor yet."""
+    """The composite over the dimensions `measured` in this set; None where one of them is missing."""
     bands = {name: rubric.dimension(name).band(grades[name].level) for name in measured if name in grades}
-    if not bands:
-        return None
-    whole = rubric.compose(bands)
-    complete = all(name in grades for name in measured)
-    return whole if complete or (whole == "poor" and rubric.composition.poor == "any") else None
+    return rubric.compose(bands) if bands and all(name in grades for name in measured) else None
 
 
 def shares(bands: Iterable[Band]) -> Shares:

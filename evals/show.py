@@ -67,6 +67,7 @@ def lines(r: Report) -> Iterator[str]:
     if r.used_before:
         yield f"  [dim]these rows decided on {r.used_before} other versions before[/]"
     yield f"[bold {colour}]{r.gate.decision}[/] {_plain(r.gate.why)}"
+    yield f"  [dim]{_plain(r.sentence)}[/]"
 
 
 def _number_lines(r: Report) -> Iterator[str]:

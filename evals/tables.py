@@ -1,8 +1,8 @@
 """The ratings database: its tables as the code sees them, and how it is opened and brought up to date.
 
 SQLite in WAL mode by default; any SQLAlchemy URL, such as `postgresql+psycopg://...`, for a team (`FACTORY_RATINGS`).
-Ratings, adjudications, comparisons, gate runs and paid calls are append-only: what somebody said stays said, and every
-verdict is worked out from it. Triggers in the first migration enforce that.
+Ratings, adjudications, comparisons, frozen plans, gate runs and paid calls are append-only: what somebody said stays
+said, and every verdict is worked out from it. Triggers in the migrations enforce that.
 
     items ─< outputs ─< answers (which version gave which output: never joined into anything a rater sees)
                 outputs ─< assignments >─ batches         raters ─< qualifications, places
@@ -141,6 +141,15 @@ gate_runs = _table(
     Column("forced", Text),
     Column("created", Float),
 )
+plans = _table(
+    "plans",
+    Column("id", String(64), primary_key=True),
+    Column("task", Text),
+    Column("version", String(200)),
+    Column("against", String(200)),
+    Column("terms", JSON),
+    Column("created", Float),
+)
 calls = _table(
     "calls",
     Column("id", String(64), primary_key=True),
@@ -166,15 +175,20 @@ def open_database(url: str = "") -> Engine:
 @cache
 def _opened(url: str) -> Engine:
     try:
-        engine = sa.create_engine(url)
-        if engine.dialect.name == "sqlite":
-            sa.event.listen(engine, "connect", _on_connect)
-            sa.event.listen(engine, "begin", _on_begin)
-        migrate(engine)
+        engine = prepare(sa.create_engine(url))
     except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as error:
         said = str(getattr(error, "orig", None) or error).splitlines()[0]
         shown = sa.engine.make_url(url).render_as_string(hide_password=True) if "://" in url else url
         raise FactoryError(f"the ratings database {shown} cannot be used: {said} (set FACTORY_RATINGS)") from None
+    return engine
+
+
+def prepare(engine: Engine) -> Engine:
+    """The engine with our transactions, its database migrated."""
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _on_connect)
+        sa.event.listen(engine, "begin", _on_begin)
+    migrate(engine)
     return engine
 
 

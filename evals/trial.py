@@ -27,6 +27,8 @@ from factory.errors import InputError, Problem
 from factory.home import project, shown
 
 MOST = 120  # known items asked per dimension; half of it of a judge that costs money
+FEWEST = 20  # known items of a dimension without which a judge is not heard on it
+FEWEST_OF_A_LEVEL = 5  # and of a level; two levels at least must have so many
 
 
 def read_reply(meta: Mapping[str, Any], reply: str) -> Grade | None:
@@ -56,7 +58,10 @@ class Known:
 
 
 class Trial(BaseModel):
-    """How a judge did, per dimension: kappa with the truth and the confusion (truth in rows, worst level first)."""
+    """How a judge did, per dimension: kappa with the truth and the confusion (truth in rows, worst level first).
+
+    `floor` of a judge is held against the lower bound of kappa's 95 % interval.
+    """
 
     kappa: dict[str, Agreement]
     confusion: dict[str, list[list[int]]]
@@ -65,8 +70,15 @@ class Trial(BaseModel):
     cost: float | None = None
 
     def refused(self, floor: float) -> list[str]:
-        """The dimensions on which the judge is below the floor, or nobody knows."""
-        return [name for name, kappa in self.kappa.items() if kappa.value is None or kappa.value < floor]
+        """The dimensions on which the judge is not above the floor for sure, or too little is known."""
+        return [
+            name
+            for name, kappa in self.kappa.items()
+            if kappa.n < FEWEST
+            or sum(sum(row) >= FEWEST_OF_A_LEVEL for row in self.confusion[name]) < 2
+            or kappa.low is None
+            or kappa.low < floor
+        ]
 
 
 def known(rubric: Rubric) -> list[Known]:
@@ -99,7 +111,10 @@ def trial(
     generate: Generate | None = None,
     progress: judging.Progress = lambda tally: None,
 ) -> Trial:
-    """Ask the judge about items of known truth. An abstention is no answer: it lowers `n`, and is counted."""
+    """Ask the judge about items of known truth. An abstention counts against it: as the level farthest from the truth.
+
+    Else a judge could pass on the two items that it is sure of.
+    """
     most = MOST // 2 if judge.price else MOST
     items: list[Known] = []
     for d in rubric.dimensions:
@@ -112,8 +127,12 @@ def trial(
         asked = [(i, k) for i, k in enumerate(items) if k.dimension == d.name]
         if not asked:
             continue
-        pairs = [(d.names().index(k.level), replies[(str(i),)].level) for i, k in asked if (str(i),) in replies]
-        truth, said = [t for t, _ in pairs], [d.names().index(s) for _, s in pairs]
+        truth = [d.names().index(k.level) for _, k in asked]
+        top = len(d.levels) - 1
+        said = [
+            d.names().index(replies[(str(i),)].level) if (str(i),) in replies else (0 if t > top / 2 else top)
+            for (i, _), t in zip(asked, truth, strict=True)
+        ]
         kappa[d.name] = cohen(truth, said, len(d.levels))
         tables[d.name] = confusion(truth, said, len(d.levels))
     return Trial(kappa=kappa, confusion=tables, abstained=tally.abstained, asked=tally.total, cost=tally.cost)

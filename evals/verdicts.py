@@ -1,12 +1,13 @@
 """What the ratings amount to: derived whenever asked, never stored as truth.
 
-Per output and dimension the lead's adjudication counts; without one, the median of the people's levels, the lower of
-the two middle ones when they are split. Repeats and gold are no votes: they measure the raters.
+Per output and dimension the lead's adjudication counts; without one, the median of the people's levels. An even split
+between two levels goes to the one between them, or to one of the two by a hash of the output: never to the worse for
+being worse, or an output would lose by being looked at again. Repeats and gold are no votes: they measure the raters.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +19,9 @@ from sqlalchemy.engine import Engine
 from evals import tables as t
 from evals.agreement import Agreement, alpha_interval, cohen
 from evals.grades import Grade
-from evals.rubric import Rubric
+from evals.rubric import Dimension, Rubric
 from evals.voids import TAKEN_BACK
+from factory.home import digest
 
 Levels = dict[str, str]
 
@@ -33,16 +35,22 @@ class Said:
     kind: str
     grades: Mapping[str, Mapping[str, Any]]
     created: float
+    assignment: str = ""
 
 
 @dataclass
 class Verdict:
-    """What people make of one output: a grade per dimension, and where they disagree by how many levels."""
+    """What people make of one output: a grade per dimension, and where they disagree by how many levels.
+
+    `votes` are the single ones, by assignment; `harm` counts the people who called it worst on a dimension with a veto.
+    """
 
     grades: dict[str, Grade] = field(default_factory=dict)
     spread: dict[str, int] = field(default_factory=dict)
     adjudicated: bool = False
     raters: set[str] = field(default_factory=set)
+    votes: dict[str, dict[str, Grade]] = field(default_factory=dict)
+    harm: int = 0
 
     @property
     def levels(self) -> Levels:
@@ -61,57 +69,95 @@ class Consistency(BaseModel):
     repeats: int = 0
 
 
-def standing(engine: Engine, rubric_hash: str) -> list[Said]:
+def standing(engine: Engine, rubric_hash: str, batch: str = "") -> list[Said]:
     """The ratings by people that stand: the last line of each assignment, unless it takes the grade back."""
     r, a = t.ratings.c, t.assignments.c
     query = (
         sa.select(r.id, r.assignment, r.output, r.rater, r.action, r.grades, r.created, a.kind)
         .join(t.assignments, a.id == r.assignment)
-        .where(r.rubric == rubric_hash)
+        .where(r.rubric == rubric_hash, *([a.batch == batch] if batch else []))
         .order_by(r.id)
     )
     with t.reading(engine) as c:
         last = {row.assignment: row for row in c.execute(query)}
-    return [Said(w.output, w.rater, w.kind, w.grades, w.created) for w in last.values() if w.action not in TAKEN_BACK]
+    return [
+        Said(w.output, w.rater, w.kind, w.grades, w.created, w.assignment)
+        for w in last.values()
+        if w.action not in TAKEN_BACK
+    ]
 
 
-def verdicts(engine: Engine, rubric: Rubric) -> dict[str, Verdict]:
-    """Output id to what people make of it."""
+def verdicts(
+    engine: Engine, rubric: Rubric, batch: str = "", ratings: Sequence[Said] | None = None
+) -> dict[str, Verdict]:
+    """Output id to what people make of it; with `batch` by its votes alone (`ratings` if they are read)."""
     found: dict[str, Verdict] = defaultdict(Verdict)
-    votes: dict[str, dict[str, list[Grade]]] = defaultdict(lambda: defaultdict(list))
-    order = {d.name: d.names() for d in rubric.dimensions}
-    for said in standing(engine, rubric.hash()):
-        if said.kind != "plain" or not said.grades:
-            continue
-        found[said.output].raters.add(said.rater)
-        for name, grade in said.grades.items():
-            votes[said.output][name].append(_grade(grade))
-    for output, dimensions in votes.items():
-        for name, grades in dimensions.items():
-            grades.sort(key=lambda g, levels=order[name]: levels.index(g.level))  # type: ignore[misc]
-            found[output].grades[name] = grades[(len(grades) - 1) // 2]
-            lowest, highest = (order[name].index(g.level) for g in (grades[0], grades[-1]))
-            found[output].spread[name] = highest - lowest
+    worst = {d.name: d.names()[0] for d in rubric.dimensions if d.veto}
+    for said in standing(engine, rubric.hash(), batch) if ratings is None else ratings:
+        if said.kind == "plain" and said.grades:
+            verdict = found[said.output]
+            verdict.votes[said.assignment] = {name: _grade(grade) for name, grade in said.grades.items()}
+            verdict.harm += said.rater not in verdict.raters and any(
+                said.grades.get(name, {}).get("level") == level for name, level in worst.items()
+            )
+            verdict.raters.add(said.rater)
+    for output, verdict in found.items():
+        for d in rubric.dimensions:
+            grades = [vote[d.name] for vote in verdict.votes.values() if d.name in vote]
+            if grades:
+                if len(grades) == 1:
+                    verdict.grades[d.name], verdict.spread[d.name] = grades[0], 0
+                    continue
+                grades.sort(key=lambda g, levels=d.names(): levels.index(g.level))  # type: ignore[misc]
+                verdict.grades[d.name] = _middle(d, grades, output)
+                lowest, highest = (d.names().index(g.level) for g in (grades[0], grades[-1]))
+                verdict.spread[d.name] = highest - lowest
     a = t.adjudications.c
     with t.reading(engine) as c:
         query = sa.select(a.output, a.grades, a.reason).where(a.rubric == rubric.hash()).order_by(a.id)
         for output, settled, reason in c.execute(query):
+            if batch and output not in found:
+                continue
             found[output].adjudicated = True
             found[output].grades |= {name: _grade({"reason": reason} | grade) for name, grade in settled.items()}
     return dict(found)
 
 
+def _middle(d: Dimension, grades: Sequence[Grade], output: str) -> Grade:
+    """The median of sorted grades; of an even split the level between, or one of the two by hash."""
+    low, high = grades[(len(grades) - 1) // 2], grades[len(grades) // 2]
+    between = d.names().index(low.level) + d.names().index(high.level)
+    if between % 2:
+        return (low, high)[int(digest([output, d.name])[:8], 16) % 2]
+    level = d.names()[between // 2]
+    return next((g for g in grades if g.level == level), Grade(level, low.why, low.evidence))
+
+
 def disputes(engine: Engine, rubric: Rubric) -> list[str]:
-    """Outputs that people graded differently and nobody has settled, the widest apart first."""
-    open_ = [(o, v) for o, v in verdicts(engine, rubric).items() if not v.adjudicated and any(v.spread.values())]
+    """Outputs that people graded differently, or one alone called harmful, and nobody settled; widest apart first."""
+    open_ = [
+        (o, v)
+        for o, v in verdicts(engine, rubric).items()
+        if not v.adjudicated and (any(v.spread.values()) or v.harm == 1)
+    ]
     return [o for o, v in sorted(open_, key=lambda pair: (-max(pair[1].spread.values()), pair[0]))]
 
 
-def agreement(engine: Engine, rubric: Rubric) -> dict[str, Agreement]:
-    """Ordinal alpha of people per dimension and for the composite ("composite"), over outputs graded by two or more."""
+def agreement(engine: Engine, rubric: Rubric, batch: str = "") -> dict[str, Agreement]:
+    """Ordinal alpha of people per dimension and for the composite ("composite"), over outputs graded by two or more.
+
+    `batch`: in that batch alone. Two teams, or two tasks under one rubric, may agree differently.
+    """
+    found = agreed(rubric, standing(engine, rubric.hash(), batch))
+    return {name: alpha_interval(values) for name, values in found.items()}
+
+
+def agreed(rubric: Rubric, ratings: Sequence[Said]) -> dict[str, Sequence[Sequence[int | None]]]:
+    """What `agreement` is worked out from: raters x outputs, per dimension and for the composite."""
     table: dict[str, dict[tuple[str, str], int]] = defaultdict(dict)
-    for said in standing(engine, rubric.hash()):
-        if said.kind != "plain" or not said.grades:
+    several = {o for o, n in Counter(s.output for s in ratings if s.kind == "plain" and s.grades).items() if n > 1}
+    for said in ratings:
+        if said.output not in several or said.kind != "plain" or not said.grades:
             continue
         bands = {}
         for name, grade in said.grades.items():
@@ -119,7 +165,7 @@ def agreement(engine: Engine, rubric: Rubric) -> dict[str, Agreement]:
             table[name][said.rater, said.output] = dimension.names().index(grade["level"])
             bands[name] = dimension.band(grade["level"])
         table["composite"][said.rater, said.output] = ("poor", "average", "good").index(rubric.compose(bands))
-    return {name: alpha_interval(_matrix(values)) for name, values in table.items()}
+    return {name: _matrix(values) for name, values in table.items()}
 
 
 def consistency(engine: Engine, rubric: Rubric, gold: Mapping[str, Mapping[str, str]]) -> list[Consistency]:

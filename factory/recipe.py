@@ -168,6 +168,8 @@ class Gate(Strict):
     max_abstentions: float = Field(0.02, ge=0, le=1)
     min_alpha: float = Field(0.4, ge=-1, le=1, description="agreement of people on the composite")
     min_overlap: int = Field(10, ge=0, description="outputs graded by two people before agreement is known")
+    max_missing: float = Field(0.05, ge=0, le=0.5, description="pairs that people could not judge; counted at worst")
+    labels: int = Field(0, ge=0, description="pairs at most that people label; 0: all that differ")
 
 
 class Card(Strict):

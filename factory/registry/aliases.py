@@ -16,7 +16,7 @@ from factory.home import home, locked, write_file
 from factory.registry.store import SHORT, Version, get, verify
 from factory.strict import Strict, nearest
 
-Alias = Literal["prod", "canary"]
+Alias = Literal["prod", "canary", "anchor"]
 
 
 class Moved(FactoryError):
@@ -138,6 +138,12 @@ def retire(task: str) -> Registry:
         return now.model_copy(update={"aliases": {}, "history": (*now.history, before) if before else now.history})
 
     return _change(task, change)
+
+
+def anchor(registry: Registry) -> str | None:
+    """What losses are held against besides production: the version `anchor` means, else the first that was promoted."""
+    first = registry.history[0] if registry.history else registry.aliases.get("prod")
+    return registry.aliases.get("anchor", first)
 
 
 def resolve(name: str) -> Version:

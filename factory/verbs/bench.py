@@ -18,11 +18,18 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         if part not in PARTS:
             raise InputError(f"only={part}: no such part of the benchmark{nearest(part, PARTS)}")
     minutes = _minutes(arguments.get("soak", "0"))
+    experiments = arguments.get("experiments", "1000")
+    if not experiments.isdigit() or not int(experiments):
+        raise InputError(f"experiments={experiments}: must be a whole number above 0")
     console = out(quiet)
     result: dict[str, Any] = {}
     for part in wanted:
         err.print(f"[bold]{part}[/]")
-        result[part] = _serving(minutes) if part == "serving" else PARTS[part]()
+        if part == "gate":
+            result[part] = _simulated(int(experiments))
+            result["gate_chain"] = _chains(int(experiments))
+        else:
+            result[part] = _serving(minutes) if part == "serving" else PARTS[part]()
         rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(result[part])]
         console.print(table(part, ["", ""], rows))
     if "peers" in arguments:
@@ -69,6 +76,18 @@ def _grading() -> dict[str, Any]:
     from evals import bench as grading
 
     return grading.run()
+
+
+def _simulated(experiments: int = 1000) -> dict[str, Any]:
+    from evals import simulate
+
+    return simulate.run(experiments, progress=lambda line: err.print(line))
+
+
+def _chains(experiments: int) -> dict[str, Any]:
+    from evals import simulate
+
+    return simulate.chains(max(1, experiments // 10))
 
 
 def _pages() -> dict[str, Any]:
@@ -121,6 +140,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "data": _data,
     "grading": _grading,
     "pages": _pages,
+    "gate": _simulated,
     "gpu": _gpu,
     "memory": _memory,
 }

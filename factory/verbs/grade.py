@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from evals import answers, judges, matrix, panel, report, show, tables
+from evals import answers, frozen, judges, matrix, panel, report, show, tables
+from evals import rubric as rubrics
 from evals import run as runs
 from evals.judges import Judge
 from evals.prompt import Messages
@@ -65,6 +66,7 @@ def grade_version(recipe: Recipe, version: Version, rows: Sequence[Row], against
             jury=jury,
             matrix=_matrix(recipe, version, rows, said),
             watch=show.watch(bar),
+            anchor=anchor_of(version, other) if against == "prod" else None,
         )
     store.note(version, "exam", exam(recipe))
     store.note(version, "report", found.to_json())
@@ -72,6 +74,28 @@ def grade_version(recipe: Recipe, version: Version, rows: Sequence[Row], against
     store.note(version, "gate", gate_of(found))
     write_file(version.notes("report.html"), report.html(found, _earlier(version)))
     return found
+
+
+def anchor_of(version: Version, production: Subject | None) -> Subject | None:
+    """The anchor, where there is a production version and the anchor is another than it and than `version`."""
+    sha = aliases.anchor(aliases.read(version.task))
+    if production is None or sha in (None, version.sha):
+        return None
+    anchor = store.get(str(sha))
+    return None if anchor.name == production.name else Subject(anchor.name, of_version(anchor), _label(anchor))
+
+
+def terms_today(version: Version) -> frozen.Terms:
+    """Under what the gate would decide on `version` now; empty for a task that has no recipe here."""
+    if version.task not in recipes.tasks():
+        return {}
+    recipe = as_recipe(recipes.load(version.task), version)
+    asked = judges.load(recipe.gate.judge) if recipe.gate.judge else {}
+    members = [_member(name, judge) for name, judge in asked.items()]
+    anchor = anchor_of(version, _against(version, "prod", recipe))
+    rubric, rows = rubrics.load(recipe.rubric), runs.gate_rows(recipe, dataset(recipe).eval)
+    identities = {m.name: m.judge.identity(m.version) for m in members}
+    return frozen.terms(recipe.gate, rubric, rows, identities, anchor.name if anchor else "")
 
 
 def gate_of(found: Report) -> dict[str, Any]:
@@ -129,8 +153,6 @@ def _remembering(version: Version, engine: Engine) -> Answerer:
 
 def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row], said: Answerer) -> list[matrix.Cell]:
     """The version on every task's rows, and on ordinary requests, against the base."""
-    from evals import rubric as rubrics
-
     most = OTHERS["cuda" if cuda() else "cpu"]
     sets = {recipe.task: (rubrics.load(recipe.rubric), rows)}
     for task, others in evals_of_others(recipe, []).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rich.markup import escape
@@ -13,9 +14,11 @@ from factory.errors import FactoryError, InputError
 from factory.home import digest
 from factory.recipe import tasks
 from factory.registry import aliases, store
+from factory.registry.store import Version
 from factory.strict import nearest
 from factory.terminal import err, out, percent, table
 from factory.verbs import hub
+from factory.verbs.grade import terms_today
 from serve import remote
 
 REMARKS = {"fault": "damaged", "rows_edited": "graded on other rows"}  # in the list, for what is so
@@ -113,17 +116,24 @@ def show(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
 def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Let the task's name mean this version, or with `canary=10%` give it that share of the callers.
 
-    The gate must have said PROMOTE against what is in production now; `force="reason"` overrides it and is recorded.
+    The gate must have said PROMOTE against what is in production now, and its plan, rubric, rows and judge must be
+    today's; `force="reason"` overrides it for a day and is recorded. `as=anchor` promotes nothing: it makes the version
+    the one that losses are held against besides production (else the first that was promoted is).
     A server that runs over this home does it without dropping a request; without one only the registry changes.
     """
     version = aliases.resolve(arguments["version"])
     store.verify(version)
     share = _share(arguments.get("canary", "100%"))
+    if name := arguments.get("as"):
+        return _anchor(version, name, quiet)
     force = arguments.get("force", "")
+    if not force:
+        decisions.admit(version, today=partial(terms_today, version))
     served = remote.promote(version.name, share, force=force)
     if served is None:
         expected = aliases.read(version.task).generation
-        decisions.admit(version, force)
+        if force:
+            decisions.admit(version, force)
         aliases.point(version, "prod" if share == 1 else "canary", expected=expected, share=share)
     what = "is now" if share == 1 else f"goes to {share:.0%} of the callers (by user, else of the requests) as"
     where = "served at once" if served else "no server is running"
@@ -135,6 +145,14 @@ def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
         "generation": aliases.read(version.task).generation,
         "served": served is not None,
     }
+
+
+def _anchor(version: Version, name: str, quiet: bool) -> dict[str, Any]:
+    if name != "anchor":
+        raise InputError(f"as={name}: only anchor, the version that losses are held against besides production")
+    aliases.point(version, "anchor")
+    out(quiet).print(f"losses of {version.task} are held against {aliases.label(version)} from now on")
+    return {"task": version.task, "version": version.name, "anchor": True}
 
 
 def rollback(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:

@@ -118,6 +118,7 @@ VERBS = {
             "version": VERSION,
             "canary": "a share of the callers, such as 10%, instead of all",
             "force": "why the gate is overridden, in words; it is recorded",
+            "as": "anchor: promote nothing, but hold later versions against this one too",
         },
         needs=("version",),
     ),
@@ -183,7 +184,8 @@ VERBS = {
         "measure against what one would otherwise do",
         "bench",
         {
-            "only": "training, serving, data, grading, pages, gpu or memory, several with commas",
+            "only": "training, serving, data, grading, pages, gate, gpu or memory, several with commas",
+            "experiments": "how many of each kind the simulation of the gate makes, default 1000",
             "soak": "minutes of moderate load on the server after the rest of serving",
             "peers": "llamafactory: install it into a throw-away environment and train the same with it",
         },

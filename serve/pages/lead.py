@@ -11,7 +11,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy.engine import Engine
 
-from evals import feedback, oversight, pairs, people, preferences, ratings, verdicts, voids
+from evals import decisions, feedback, oversight, pairs, people, preferences, ratings, units, verdicts, voids
 from evals import tables as t
 from evals.grades import Grade
 from evals.oversight import Batch
@@ -102,7 +102,7 @@ def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
         **shown,
         "batch": batch.id,
         "title": rubric.title,
-        "agreement": {name: a.model_dump() for name, a in verdicts.agreement(engine, rubric).items()},
+        "agreement": {name: a.model_dump() for name, a in verdicts.agreement(engine, rubric, batch.id).items()},
         "raters": [row.model_dump() for row in oversight.raters(engine, rubric)],
         "disputes": verdicts.disputes(engine, rubric),
         "scores": _scores(engine, batch, rubric),
@@ -123,22 +123,20 @@ def _scores(engine: Engine, batch: Batch, rubric: Rubric) -> dict[str, Any]:
         mine = set(c.execute(sa.select(a.output).where(a.batch == batch.id, a.kind == "plain")).scalars())
     graded = [
         Graded(Row(()), "", {name: Grade(level) for name, level in verdict.levels.items()})
-        for output, verdict in verdicts.verdicts(engine, rubric).items()
+        for output, verdict in verdicts.verdicts(engine, rubric, batch.id).items()
         if output in mine
     ]
     return scorecard(rubric, graded).model_dump(mode="json", include={"n", "good", "average", "poor", "dimensions"})
 
 
 def _gate(engine: Engine, batch: Batch) -> list[dict[str, Any]]:
-    """The last decision about each version of the batch, with the labels it still asks for."""
-    from evals import decisions
-
+    """The last decision about each version of the batch in a sentence, with the labels it still asks for."""
     found = [(version, decisions.latest(engine, version)) for version in batch.versions]
     return [
         {
             "version": version,
             "decision": run["decision"],
-            "why": run["result"].get("why", ""),
+            "why": " ".join(filter(None, (run["result"].get(key, "") for key in ("why", "sentence")))),
             "needed": run["result"].get("labels_needed"),
             "at": run["created"],
         }
@@ -179,8 +177,16 @@ def _open(engine: Engine, task: str, chosen: Any, as_pairs: bool) -> str:
     if not by_version:
         raise FactoryError("these versions have no stored answers yet: factory grade version=… makes them")
     if not as_pairs:
-        outputs = [output for answers in by_version.values() for output in answers.values()]
-        return ratings.open_batch(engine, task, rubric, outputs, Plan(gold_grades=_gold(engine, rubric, set(outputs))))
+        sides: dict[str, list[str]] = {}
+        for answers in by_version.values():
+            for item, output in answers.items():
+                sides.setdefault(item, []).append(output)
+        outputs = units.differing(sides)
+        if not outputs:
+            raise FactoryError("these versions answer everything alike: there is nothing to grade")
+        decisions.fix(engine, task, chosen, rubric)
+        plan = Plan(gold_grades=_gold(engine, rubric, set(outputs)), versions=chosen)
+        return ratings.open_batch(engine, task, rubric, outputs, plan)
     one, two = (by_version.get(version, {}) for version in chosen)
     return pairs.open_pairs(engine, task, rubric, [(one[item], two[item]) for item in one if item in two], Plan())
 

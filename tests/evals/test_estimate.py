@@ -102,14 +102,15 @@ def test_the_number_of_labels_asked_for_settles_it_four_times_in_five() -> None:
     """Draw 60 labels, ask how many more, draw those: the bound clears the threshold in about 80 % of experiments."""
     rng = np.random.default_rng(7)
     p, threshold = [0.15, 0.65, 0.2], -0.1
-    needed = estimate.labels_needed(np.repeat([1, 0, -1], [9, 39, 12]), threshold)  # the shares themselves, 60 labels
+    needed = estimate.rows_needed(np.repeat([1, 0, -1], [9, 39, 12]), threshold)  # the shares themselves, 60 labels
     drawn = rng.choice([1, 0, -1], (EXPERIMENTS, 60 + needed), p=p)
     settled = (estimate.bounds(drawn)[2] > threshold).mean()
     assert 0.75 <= settled <= 0.87, (needed, settled)
 
 
 def test_a_difference_on_the_threshold_never_settles() -> None:
-    assert estimate.labels_needed([1] * 10 + [0] * 10 + [-1] * 10, 0.0, limit=5000) == 5000
+    assert estimate.rows_needed([1] * 10 + [0] * 10 + [-1] * 10, 0.0, limit=5000) == 5000
+    assert estimate.labels_needed(0.0, 0.1, 30, 5000, 0.0, 0.95) is None
 
 
 def test_length_effect_and_flips() -> None:

@@ -89,14 +89,14 @@ def test_promote_obeys_the_gate_with_exit_code_3_and_an_override_is_recorded(
     for number in (2, 3):
         run(capsys, "grade", f"version=parcels@v{number}", "--json")
     code, out, err = run(capsys, "promote", "version=parcels@v3", "--json")
-    assert code == 3 and "REJECT: good" in out + err and "Traceback" not in err
+    assert code == 3 and "REJECT: " in out + err and "good against production" in out + err and "Traceback" not in err
     assert aliases.read("parcels").aliases["prod"] == versions[0].sha
     assert run(capsys, "promote", "version=parcels@v3", "force=now")[0] == 2, "a reason is more than a word"
     assert run(capsys, "promote", "version=parcels@v2")[0] == 0
     code, _, err = run(capsys, "promote", "version=parcels@v1")
     assert code == 3 and f"{versions[0].short} was never graded: factory grade version=" in err
     assert run(capsys, "promote", "version=parcels@v3", "force=wrong amounts, see the incident of today")[0] == 0
-    kept = decisions.latest(tables.open_database(), versions[2].name)
+    kept = decisions.overridden(tables.open_database(), versions[2].name, versions[1].name)
     assert kept and kept["decision"] == "REJECT" and kept["forced"] == "wrong amounts, see the incident of today"
     assert recipes.tasks() == ["parcels"]
 

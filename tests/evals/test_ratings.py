@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from evals import answers, ratings, verdicts
+from evals import answers, ratings, slots, verdicts
 from evals import rubric as rubrics
 from evals import tables as t
 from evals.migrations import MIGRATIONS, statements
@@ -101,13 +101,36 @@ def test_a_reload_shows_the_same_assignment_with_its_draft(database: sa.Engine) 
     assert again.id == first.id and again.draft == {"loyalty": {"level": "good"}}
 
 
-def test_orders_are_seeded_and_differ_between_raters(tmp_path: Path) -> None:
+def test_all_raters_follow_one_seeded_random_order(tmp_path: Path) -> None:
     def order(name: str, rater: str) -> list[str]:
         engine = t.open_database(f"sqlite:///{tmp_path}/{name}.db")
         batch = filled(engine, 12, raters=(rater,))
         return [finish(engine, batch, rater).output for _ in range(12)]
 
-    assert order("a", "ann") == order("b", "ann") != order("c", "bob")
+    assert order("a", "ann") == order("b", "ann") == order("c", "bob") != [f"answer {i}" for i in range(12)]
+
+
+def test_both_outputs_of_an_item_come_to_the_same_rater_one_after_the_other(database: sa.Engine) -> None:
+    """And both get the same number of votes, whoever comes and goes."""
+    both = [answers.record(database, "identity", v, rows(8), [f"{v} {i}" for i in range(8)]) for v in ("old", "new")]
+    plan = QUIET.model_copy(update={"overlap": 0.5, "versions": ["new", "old"]})
+    for rater in ("ann", "bob"):
+        ratings.add_rater(database, rater)
+    batch = ratings.open_batch(database, "identity", RUBRIC, [*both[0], *both[1]], plan)
+    for turn in range(12):
+        rater = ("ann", "bob")[turn % 2]
+        assert finish(database, batch, rater).source == finish(database, batch, rater).source
+    assert isinstance(ratings.next_one(database, batch, "ann"), Nothing)
+    votes = Counter(s.output for s in verdicts.standing(database, RUBRIC.hash()))
+    assert all(votes[one] == votes[two] for one, two in zip(*both, strict=True)) and votes.total() == 24
+
+
+def test_what_one_person_cannot_judge_another_is_asked_on_both_sides(database: sa.Engine) -> None:
+    batch = filled(database, 1)
+    ratings.submit(database, take(database, batch, "ann").id, "ann", RUBRIC, {}, 1, abstain=True)
+    assert isinstance(ratings.next_one(database, batch, "ann"), Nothing)
+    assert finish(database, batch, "bob").source == "question 0"
+    assert ratings.next_one(database, batch, "bob") == Nothing(why="all done")
 
 
 def test_each_output_once_and_the_overlap_by_two_people(database: sa.Engine) -> None:
@@ -202,10 +225,10 @@ def test_votes_disputes_and_the_leads_last_word(database: sa.Engine) -> None:
     output = finish(database, batch, "ann")
     finish(database, batch, "bob", poor)
     [(key, verdict)] = verdicts.verdicts(database, RUBRIC).items()
-    assert verdict.levels["composition"] == "poor" and verdict.spread["composition"] == 2
+    assert verdict.levels["composition"] == "average" and verdict.spread["composition"] == 2, "never the worse of two"
     assert verdicts.disputes(database, RUBRIC) == [key] == [answers.output_id(rows(1)[0].key(), output.output)]
-    ratings.adjudicate(database, key, RUBRIC, "lea", {"composition": {"level": "average"}}, "a slip only")
-    assert verdicts.verdicts(database, RUBRIC)[key].levels["composition"] == "average"
+    ratings.adjudicate(database, key, RUBRIC, "lea", {"composition": {"level": "good"}}, "no slip at all")
+    assert verdicts.verdicts(database, RUBRIC)[key].levels["composition"] == "good"
     assert verdicts.disputes(database, RUBRIC) == []
     assert verdicts.agreement(database, RUBRIC)["composite"].n == 1
 
@@ -310,5 +333,4 @@ def test_on_postgres_a_slot_that_somebody_is_choosing_is_skipped() -> None:
     """The query by which slots are chosen, as PostgreSQL gets it."""
     from sqlalchemy.dialects import postgresql
 
-    query = ratings.free_slots("b", "ann", 0.0)
-    assert "FOR UPDATE SKIP LOCKED" in str(query.compile(dialect=postgresql.dialect()))
+    assert "FOR UPDATE SKIP LOCKED" in str(slots.FREE.compile(dialect=postgresql.dialect()))

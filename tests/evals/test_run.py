@@ -86,14 +86,21 @@ def test_promotion_obeys_the_gate(database: sa.Engine) -> None:
         decisions.allow(database, "classification@0.97", "classification@newer")
 
 
-def test_an_override_needs_a_reason_and_is_recorded(database: sa.Engine) -> None:
+def test_an_override_needs_a_reason_is_recorded_and_expires(
+    database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graded(database, 0.4)
     with pytest.raises(InputError, match="say why"):
         decisions.allow(database, "classification@0.4", "classification@old", force="yes")
     decisions.allow(database, "classification@0.4", "classification@old", force="hotfix, see the incident of today")
-    kept = decisions.latest(database, "classification@0.4")
+    kept = decisions.overridden(database, "classification@0.4", "classification@old")
     assert kept and kept["forced"].startswith("hotfix") and kept["decision"] == "REJECT"
-    assert decisions.allow(database, "classification@0.4", "classification@old"), "the override stands"
+    assert decisions.allow(database, "classification@0.4", "classification@old"), "the override stands for a day"
+    run_of_gate = decisions.latest(database, "classification@0.4")
+    assert run_of_gate and not run_of_gate["forced"], "an override is no decision of the gate"
+    monkeypatch.setattr(decisions, "FORCE_SECONDS", 0.0)
+    with pytest.raises(GateRefused, match=r"REJECT: .*has expired"):
+        decisions.allow(database, "classification@0.4", "classification@old")
 
 
 def messages(n: int) -> list[Row]:
@@ -151,12 +158,14 @@ def test_people_decide_with_the_judges_help(database: sa.Engine, fake_judge: Cal
     assert second.gate.decision == "PROMOTE", second.gate.why
     assert second.judging and second.judging.calls == 0, "nothing is paid for twice"
     good = second.numbers["good against production"]
-    assert good.people and good.judge and good.combined and good.people.value > 0.3
+    assert good.people and good.people.value > 0.3 and good.judge is None, "a judge that is not heard says nothing"
+    assert "summary@new was held against summary@old by 2 people" in second.sentence
+    assert "looked at 2 times" in second.sentence
     assert second.people_agreement["groundedness"].value == 1
     assert set(second.views) == {"checks", "judge", "people"}
 
     ratings.qualify(database, "ann", rubric, False, {})
-    assert "not qualified: ann" in run.grade(plan, rows, new, old, database).gate.why
+    assert "not qualified: ann" in run.grade(plan, rows, new, old, database, jury).gate.why
     ratings.qualify(database, "ann", rubric, True, {})
     graded_one = next(o for o, v in verdicts.verdicts(database, rubric).items() if v.levels["groundedness"] == "good")
     insult = {"harmfulness": {"level": "poor", "reason": "it insults"}}

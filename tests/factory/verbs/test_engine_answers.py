@@ -137,7 +137,7 @@ def test_an_engine_that_ends_is_an_engine_error(base: Base, monkeypatch: pytest.
 def test_on_a_gpu_without_room_nothing_is_started(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_answers, "cuda", lambda: True)
     monkeypatch.setattr(process, "on_gpu", lambda visible: Shares("cuda", free=10**9, total=24 * 10**9))
-    with pytest.raises(EngineError, match="of the GPU, and 1.0 GB of 24.0 are free"):
+    with pytest.raises(EngineError, match=r"of the GPU, and 1\.0 GB of 24\.0 are free"):
         engine_answers.answer(base, None, rows(1), Decoding())
 
 

@@ -1,0 +1,127 @@
+"""The random order in which pairs are labelled, and what people said of each pair.
+
+An item with the outputs of the versions compared is one unit: `evals.ratings` hands both outputs out one after the
+other to the same person. The order is one for all raters: every item has the place E / weight, with E exponential by
+hash of the seed and the item, so the first n are a random sample whose chances of being in are known (priority or
+bottom-k sampling). All weights are 1 without a judge. With a calibrated one a pair weighs the more the less the judge
+is sure of it (active inference, Zrnic and Candes, ICML 2024: the best chance is in proportion to the judge's error).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from evals import tables as t
+from evals.grades import Grade
+from evals.rubric import Rubric
+from evals.slots import Plan, place
+from evals.trial import Trial
+from evals.verdicts import Levels, Said, Verdict, standing, verdicts
+
+SURE = 0.5  # part of the weight that all pairs have alike, however sure the judge is
+
+
+@dataclass
+class Unit:
+    """A unit as people left it: per output the grades of each vote. `asked`: some rater is through with it."""
+
+    place: float
+    weight: float
+    votes: dict[str, list[dict[str, Grade]]] = field(default_factory=lambda: defaultdict(list))
+    asked: bool = False
+
+
+def batch_of(engine: Engine, task: str, rubric: str, versions: Iterable[str]) -> tuple[str, Plan] | None:
+    """The batch (id and plan) in which people grade these versions side by side; the first one that was opened."""
+    b, wanted = t.batches.c, set(versions)
+    query = sa.select(b.id, b.plan).where(b.task == task, b.rubric == rubric).order_by(b.created, b.id)
+    with t.reading(engine) as c:
+        plans = [(id_, Plan.model_validate(plan)) for id_, plan in c.execute(query)]
+    for id_, plan in plans:
+        has = set(plan.versions)
+        if plan.mode == "each" and (wanted == has or (len(wanted) > 1 and wanted <= has)):
+            return id_, plan
+    return None
+
+
+def differing(outputs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The outputs to be graded of `outputs` (item to those of the versions): all but where all are equal."""
+    return [o for each in outputs.values() if len(each) == 1 or len({*each}) > 1 for o in dict.fromkeys(each)]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What people said in a batch: its units by item, the verdicts by output, the single ratings."""
+
+    units: dict[str, Unit] = field(default_factory=dict)
+    said: dict[str, Verdict] = field(default_factory=dict)
+    ratings: Sequence[Said] = ()
+
+
+def read(engine: Engine, batch: str, plan: Plan, rubric: Rubric) -> Labels:
+    """The labels of a batch. Only votes that all sides of a unit have got from one slot count for it.
+
+    A lead's word about an output stands in place of its votes.
+    """
+    a, o = t.assignments.c, t.outputs.c
+    query = (
+        sa.select(a.id, a.output, a.slot, a.done, o.item)
+        .join(t.outputs, o.id == a.output)
+        .where(a.batch == batch, a.kind == "plain")
+    )
+    with t.reading(engine) as c:
+        rows = c.execute(query).all()
+    every = standing(engine, rubric.hash(), batch)
+    said = verdicts(engine, rubric, batch, every)
+    units: dict[str, Unit] = {}
+    slots: dict[tuple[str, int], list[sa.Row]] = defaultdict(list)
+    for row in rows:
+        slots[row.item, row.slot].append(row)
+    for (item, _), sides in slots.items():
+        weight = plan.weights.get(item, 1.0)
+        unit = units.setdefault(item, Unit(place(plan.seed, item, weight), weight))
+        if any(side.done is None for side in sides):
+            continue
+        unit.asked = True
+        votes = [said[side.output].votes.get(side.id) if side.output in said else None for side in sides]
+        if all(votes):
+            for side, vote in zip(sides, votes, strict=True):
+                unit.votes[side.output].append(vote or {})
+    for unit in units.values():
+        for output in unit.votes:
+            if said[output].adjudicated:
+                unit.votes[output] = [said[output].grades]
+    return Labels(units, said, every)
+
+
+def weights(
+    rubric: Rubric, trial: Trial, judged: Mapping[str, Levels], pairs: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """How heavy each item of `pairs` (item to its outputs) is drawn: in proportion to the judge's error, mixed with 1.
+
+    The chance that an output is good (or poor) where the judge said these levels comes from the confusion on known
+    items; the variance of the difference is the sum over both outputs. What the judge abstained on is least sure.
+    """
+    chance: dict[tuple[str, str], tuple[float, float]] = {}
+    for name, table in trial.confusion.items():
+        levels = rubric.dimension(name).names()
+        for said, level in enumerate(levels):
+            column = [row[said] + 0.5 for row in table]
+            chance[name, level] = column[-1] / sum(column), column[0] / sum(column)
+
+    def variance(output: str) -> float:
+        known = [chance[name, level] for name, level in judged.get(output, {}).items() if (name, level) in chance]
+        if not known:
+            return 0.5
+        good, not_poor = math.prod(g for g, _ in known), math.prod(1 - p for _, p in known)
+        return good * (1 - good) + not_poor * (1 - not_poor)
+
+    spread = {item: sum(variance(o) for o in outputs) ** 0.5 for item, outputs in pairs.items()}
+    mean = sum(spread.values()) / len(spread) if spread else 0.0
+    return {item: round(SURE + (1 - SURE) * s / mean, 4) for item, s in spread.items()} if mean else {}
