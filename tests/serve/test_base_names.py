@@ -72,13 +72,13 @@ def test_recipes_that_write_it_differently_train_together(
     wanted = [SimpleNamespace(task=f"t{n}", base=spelling, rubric="") for n, spelling in enumerate(spellings)]
     together: list[list[str]] = []
 
-    def fit(on: Any, prepared: list[Any]) -> list[Any]:
-        together.append([recipe.task for recipe, _, _ in prepared])
-        return [None] * len(prepared)
+    def fit(on: Any, jobs: list[str]) -> list[Any]:
+        together.append(jobs)
+        return [None] * len(jobs)
 
     monkeypatch.setattr(train.recipes, "load_all", lambda *_: wanted)
     monkeypatch.setattr(train.rubrics, "load", lambda *_: None)
-    monkeypatch.setattr(train, "prepare", lambda recipe, on: (recipe, None, None))
+    monkeypatch.setattr(train, "prepare", lambda recipe, on: (recipe, None, recipe.task))
     monkeypatch.setattr(train, "_fit", fit)
     monkeypatch.setattr(train, "finish", lambda recipe, built, on, *_: {"task": recipe.task, "base": on.base.label})
     made = train.train({"task": "all"}, {}, quiet=True)["versions"]

@@ -278,7 +278,7 @@ def test_200_streams_while_versions_change_20_times(server: Server) -> None:
                 done = done or await asyncio.to_thread(promote, order)
                 assert done
                 entry = next(e for e in aliases.read("swap").versions if f"swap@v{e.ordinal}" == done["prod"])
-                swaps.append((asyncio.get_running_loop().time(), f"swap@{entry.sha[:12]}"))
+                swaps.append((asyncio.get_running_loop().time(), f"swap@{entry.sha}"))
             stop = True
             await asyncio.gather(*clients)
         return alone, answers, swaps

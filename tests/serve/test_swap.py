@@ -50,7 +50,7 @@ def test_200_streams_while_versions_change_20_times(fake: Fake) -> None:
     answers, swaps = asyncio.run(under_load(fake.url, 20))
     assert len(answers) > 400
     assert [a for a in answers if a.status != 200 or not a.whole] == []
-    names = {f"summary@v{e.ordinal}": f"summary@{e.sha[:12]}" for e in aliases.read("summary").versions}
+    names = {f"summary@v{e.ordinal}": f"summary@{e.sha}" for e in aliases.read("summary").versions}
     for answer in answers:
         words = answer.text.split()
         if answer.model != "classification":
@@ -100,7 +100,7 @@ def test_a_canary_gets_its_share_of_callers_and_each_caller_always_the_same(fake
             return found
 
     found = asyncio.run(versions())
-    canary = next(e.sha[:12] for e in aliases.read("summary").versions if e.ordinal == 2)
+    canary = next(e.sha for e in aliases.read("summary").versions if e.ordinal == 2)
     assert len(set(found)) == 120
     assert 0.1 < sum(version.endswith(canary) for _, version in found) / len(found) < 0.4
     assert (promote("summary@v2") or {})["share"] == 0.0
@@ -140,7 +140,7 @@ def test_the_shadow_answers_for_the_record_only(fake: Fake, place: Path) -> None
     answer = asyncio.run(ask())
     record = place / "serve" / "shadow" / "summary.jsonl"
     assert until(record.exists)
-    sha = aliases.read("summary").versions[2].sha[:12]
+    sha = aliases.read("summary").versions[2].sha
     assert f'"shadow": "summary@{sha}"' in record.read_text() and sha not in answer.version
     remote.shadow("summary", "")
     assert "secret question" not in "".join(p.read_text() for p in (place / "runs").rglob("*.jsonl"))
