@@ -129,10 +129,10 @@ def admit(version: Version, force: str = "", today: Callable[[], frozen.Terms] |
     if now == version.sha:
         return
     run = None if force else latest(engine, version.name)
+    if run and run["decision"] == "PROMOTE":
+        same_rows(version)
     terms = (today or partial(_plan_today, version, now))() if run and run["result"].get("terms") else None
     allow(engine, version.name, store.name_of(version.task, now), force, terms)
-    if not force:
-        same_rows(version)
 
 
 def _plan_today(version: Version, production: str) -> frozen.Terms:
@@ -140,8 +140,12 @@ def _plan_today(version: Version, production: str) -> frozen.Terms:
     if version.task not in recipes.tasks():
         return {}
     recipe = recipes.load(version.task)
-    anchor = aliases.read(version.task).aliases.get("anchor", "")
-    named = "" if anchor in ("", production, version.sha) else store.name_of(version.task, anchor)
+    anchor = aliases.anchor(aliases.read(version.task))
+    named = (
+        ""
+        if not anchor or not production or anchor in (production, version.sha)
+        else store.name_of(version.task, anchor)
+    )
     return frozen.terms(recipe.gate, rubrics.load(recipe.rubric), None, None, named)
 
 

@@ -12,6 +12,7 @@ import multiprocessing
 import statistics
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -282,13 +283,13 @@ def run(experiments: int = 1000, processes: int = 2, progress: Callable[[str], N
     are not worse a tenth as many are made.
     """
     found: dict[str, Any] = {}
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with _pool(processes) as pool:
         for name, s in SCENARIOS.items():
             margin = -MARGIN_GOOD if s.by == "good" else -MARGIN_POOR
             some = max(1, experiments // 10)
             plan = [(margin, experiments), (0.0, some), (BETTER, some)]
             jobs = [(name, i * 1_000_000 + k, [better]) for i, (better, n) in enumerate(plan) for k in range(n)]
-            done = iter(pool.starmap(experiment, jobs, chunksize=5))
+            done = pool.map(experiment, *zip(*jobs, strict=True), chunksize=5)
             worse, equal, better = ([next(done) for _ in range(n)] for _, n in plan)
             found[name] = {
                 "experiments": experiments,
@@ -306,9 +307,13 @@ def run(experiments: int = 1000, processes: int = 2, progress: Callable[[str], N
 
 def chains(experiments: int = 100, processes: int = 2) -> dict[str, Any]:
     """How often production ends more than the margin below the anchor after ten candidates, each 4 points worse."""
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        ends = pool.map(chain, range(experiments), chunksize=1)
+    with _pool(processes) as pool:
+        ends = list(pool.map(chain, range(experiments)))
     return {"experiments": experiments, "below_margin": sum(e < -MARGIN_GOOD for e in ends) / experiments}
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
 
 
 def _share(found: Sequence[tuple[str, int]], decision: str) -> float:
