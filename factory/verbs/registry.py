@@ -126,12 +126,11 @@ def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
     share = _share(arguments.get("canary", "100%"))
     if name := arguments.get("as"):
         return _anchor(version, name, quiet)
-    force = arguments.get("force", "")
+    force, expected = arguments.get("force", ""), aliases.read(version.task).generation
     if not force:
         decisions.admit(version, today=partial(terms_today, version))
     served = remote.promote(version.name, share, force=force)
     if served is None:
-        expected = aliases.read(version.task).generation
         if force:
             decisions.admit(version, force)
         aliases.point(version, "prod" if share == 1 else "canary", expected=expected, share=share)
