@@ -151,7 +151,7 @@ def test_a_retired_task_is_gone_for_its_callers_also_after_a_restart(fake: Fake)
         asked = {"model": model, "messages": [{"role": "user", "content": "x"}]}
         return httpx.post(f"{url}/v1/chat/completions", json=asked, timeout=30).status_code
 
-    remote.promote("summary@v2", share=0.5)
+    promote("summary@v2", share=0.5)
     aliases.retire("summary")
     assert until(lambda: status(fake.url, "summary") == 404)
     assert status(fake.url, "summary@v1") == status(fake.url, "identity") == 200
