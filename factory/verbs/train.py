@@ -175,7 +175,7 @@ def finish(recipe: Recipe, built: Built, on: Loaded, trained: Trained, quiet: bo
     console = out(quiet)
     console.print(_table(recipe.task, on.base.label, f"v{entry.ordinal}", _brief(before), _brief(report.scorecard)))
     said = list(show.lines(report))
-    for line in said if recipe.kind == "judge" else said[-1:]:
+    for line in said if recipe.kind == "judge" else said[-2:]:
         console.print(line)
     console.print(f"{version.short} is in the registry. Next:")
     named = f"version={recipe.task}@v{entry.ordinal}"
