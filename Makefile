@@ -14,7 +14,7 @@ test: venv
 	.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	.venv/bin/mypy
 	-sh requirements/browser.sh
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadgroup
 
 # A picture of every page, at desktop and phone width, into docs/screenshots.
 screenshots: venv

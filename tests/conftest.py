@@ -3,6 +3,9 @@
 Starting vLLM takes half a minute, so there is one for all tests (`server`), over the tasks that are registered here.
 Tests may register and promote versions of tasks with names of their own; those of `server.tasks` stay as they are.
 `FACTORY_TEST_BASE` names another base than the tests' own (`tests/tiny_base`): a short name, a Hub id or a folder.
+
+`make test` runs two processes side by side (pytest-xdist), for half of the time is spent waiting for servers and
+commands. What shares a fixture stays in one of them; each computes with its share of the cores.
 """
 
 from __future__ import annotations
@@ -17,6 +20,18 @@ import pytest
 from factory.base.build import Base, prepare
 from factory.registry.store import Version
 from tests.tiny_base import TINY
+
+processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0))
+if processes:  # before anything imports torch
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that ask the shared engine go to one process, so that there is one engine; others by their file."""
+    for item in items if processes else ():
+        engine = "server" in getattr(item, "fixturenames", ()) and item.path.name != "test_postgres.py"
+        alike = "any_lm" if "any_lm" in item.path.parts else str(item.path)
+        item.add_marker(pytest.mark.xdist_group("engine" if engine else alike))
 
 
 @dataclass(frozen=True)

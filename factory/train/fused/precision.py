@@ -13,11 +13,13 @@ import torch
 def computing_in(model: Any, dtype: torch.dtype) -> Iterator[None]:
     """Within, everything but the 4-bit codes is `dtype`, and these are dequantised to it forward and backward alike.
 
-    (bitsandbytes on its own rounds the weight to the checkpoint's dtype in the backward pass only.) bf16 to fp32 and
-    back loses nothing, so the base is afterwards what it was.
+    (bitsandbytes on its own rounds the weight to the checkpoint's dtype in the backward pass only.) A checkpoint's
+    weights are in bf16, so either way and back loses nothing, and the base is afterwards what it was. Buffers in fp32,
+    such as the frequencies of rotary embeddings, stay in fp32 in either precision.
     """
     before = model.dtype
-    cast = [t for t in (*model.parameters(), *model.buffers()) if t.dtype == before] if dtype != before else []
+    halves = [t for t in model.buffers() if t.dtype != torch.float32]
+    cast = [t for t in (*model.parameters(), *halves) if t.dtype == before] if dtype != before else []
     states = [(m, m.weight.quant_state) for m in model.modules() if hasattr(getattr(m, "weight", None), "quant_state")]
 
     def change(to: torch.dtype) -> None:
