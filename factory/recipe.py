@@ -103,6 +103,7 @@ class Lora(Strict):
     alpha: float = Field(32, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     targets: str | list[str] = "all-linear"
+    layers: float = Field(1.0, gt=0, le=1, description="the upper share of the base's layers that the adapter is on")
     rslora: bool = False
     init: Literal["default", "gaussian"] = "default"
     rank_pattern: dict[str, int] = {}

@@ -75,7 +75,12 @@ def give_back() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if sys.platform == "linux":  # glibc keeps what was freed, gigabytes after a training
+    trim()
+
+
+def trim() -> None:
+    """Hand freed memory back to the machine: glibc keeps it, gigabytes of it after rows of many lengths."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -10,16 +11,26 @@ from factory.recipe import Lora, Recipe
 from factory.strict import nearest
 
 
-def config(lora: Lora) -> Any:
-    """PEFT's LoraConfig for the recipe's `lora` section."""
+def config(lora: Lora, model: Any) -> Any:
+    """PEFT's LoraConfig for the recipe's `lora` section over a base.
+
+    With `layers` below 1 the lower layers stay as they are: the way back ends above them, which saves their share of
+    it in time and memory. PEFT wants layers and names then, so all-linear is spelt out.
+    """
     from peft import LoraConfig
 
+    targets, upper = lora.targets, None
+    if lora.layers < 1:
+        layers = model.config.get_text_config().num_hidden_layers
+        upper = list(range(layers - math.ceil(lora.layers * layers), layers))
+        targets = _linear(model) if targets == "all-linear" else targets
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.r,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT takes any number
         lora_dropout=lora.dropout,
-        target_modules=lora.targets,
+        target_modules=targets,
+        layers_to_transform=upper,
         use_rslora=lora.rslora,
         init_lora_weights="gaussian" if lora.init == "gaussian" else True,
         rank_pattern=dict(lora.rank_pattern),
@@ -33,8 +44,10 @@ def untrainable(model: Any, lora: Lora) -> list[str]:
 
     if lora.targets == "all-linear":
         return []
-    named = [lora.targets] if isinstance(lora.targets, str) else lora.targets
     pattern = isinstance(lora.targets, str)
+    if pattern and lora.layers < 1:
+        return ["lora.layers: a pattern in lora.targets says itself which layers it means; take out one of the two"]
+    named = [lora.targets] if isinstance(lora.targets, str) else lora.targets
     faults = []
     for target in named:
         found = [
@@ -42,15 +55,21 @@ def untrainable(model: Any, lora: Lora) -> list[str]:
             for name, module in model.named_modules()
             if (re.fullmatch(target, name) if pattern else f".{name}".endswith(f".{target}"))
         ]
-        linear = sorted({name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, Linear4bit)})
         if not found:
-            faults.append(f"lora.targets: no layer is called {target!r}{nearest(target, linear)}")
+            faults.append(f"lora.targets: no layer is called {target!r}{nearest(target, _linear(model))}")
         elif other := [name for name, module in found if not isinstance(module, Linear4bit)]:
             faults.append(
                 f"lora.targets: {other[0]} is no linear layer in 4 bits and cannot be trained here: take "
-                f"{', '.join(linear)}, or all-linear"
+                f"{', '.join(_linear(model))}, or all-linear"
             )
     return faults
+
+
+def _linear(model: Any) -> list[str]:
+    """What the base's layers in 4 bits are called."""
+    from bitsandbytes.nn import Linear4bit
+
+    return sorted({name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, Linear4bit)})
 
 
 def learning_rate(recipe: Recipe, base: Base) -> float:

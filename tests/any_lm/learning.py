@@ -49,7 +49,7 @@ def by_peft(model: Any, base: Base, job: Job, folder: Path) -> tuple[list[float]
     settings = job.recipe.train
     with computing_in(model, torch.float32):
         run = Run(Job(job.name, job.recipe, job.train, [], folder), base, model)
-        peft = get_peft_model(model, lora.config(job.recipe.lora)).train()
+        peft = get_peft_model(model, lora.config(job.recipe.lora, model)).train()
         upcast(peft)
         ours = run.adapter.tensors(run.adapter.weights)
         theirs = {k.replace(".default", ""): p for k, p in peft.named_parameters() if p.requires_grad}

@@ -13,7 +13,7 @@ import torch
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.precision import precision
-from factory.shares import free, give_back
+from factory.shares import free, give_back, trim
 from factory.train.fused import memory
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import losses
@@ -31,6 +31,7 @@ from factory.train.trained import Trained
 
 PROBE = 256  # tokens of the row whose kept memory is measured
 LEAST = 16  # and of the shortest that is tried where memory is short
+TRIM = 8  # rows after which what they freed goes back to the machine, where that is not done by itself
 ALL = ""  # the name under which progress is told of all adapters together
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -147,8 +148,12 @@ class Engine:
         self._join(first)
 
     def train(self) -> dict[str, Trained | Failed]:
+        rows = 0
         try:
             while self.waiting or self.running:
+                rows += 1
+                if rows % TRIM == 0 and self.model.device.type == "cpu":
+                    trim()
                 self._admit()
                 if not self.running:
                     continue

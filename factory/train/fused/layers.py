@@ -77,18 +77,24 @@ class Layers:
         self, adapters: Sequence[Adapter], slices: Sequence[tuple[int, int]], dropouts: Sequence[Dropout | None] = ()
     ) -> Iterator[None]:
         """Within, adapter i is added to the tokens of slice i of any row that goes through the model; of its inputs
-        dropout i leaves some out."""
+        dropout i leaves some out. Layers without an adapter are read through, and what lies below all adapters keeps
+        nothing for the way back."""
         tokens = slices[-1][1]
+        adapted = {name for adapter in adapters for name in adapter.slots}
+        if unknown := sorted(adapted - self.modules.keys()):
+            raise InputError(f"lora.targets: {unknown[0]} is no linear layer of this base")
         changed = []
-        for name in dict.fromkeys(name for adapter in adapters for name in adapter.slots):
-            module = self.modules.get(name)
-            if module is None:
-                raise InputError(f"lora.targets: {name} is no linear layer of this base")
+        for name, module in self.modules.items():
+            if name not in adapted and not hasattr(module.weight, "quant_state"):
+                continue
+            changed.append((module, vars(module).get("forward")))
+            if name not in adapted:
+                vars(module)["forward"] = self._frozen(name, module.bias)
+                continue
             parts = [(*s, a.slots[name]) for s, a in zip(slices, adapters, strict=True) if name in a.slots]
             adding = self._adding(parts, tokens)
             if any(dropouts):
                 adding = Dropping(adding, name, [(*s, d) for s, d in zip(slices, dropouts, strict=True)])
-            changed.append((module, vars(module).get("forward")))
             vars(module)["forward"] = self._forward(name, module.bias, adding, tokens)
         try:
             yield
@@ -97,6 +103,9 @@ class Layers:
                 vars(module)["forward"] = before
                 if before is None:
                     del vars(module)["forward"]
+
+    def _frozen(self, name: str, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: F.linear(x, self.weight(name), bias)
 
     def _adding(self, parts: list[Part], tokens: int) -> Adding:
         gapless = sum(end - start for start, end, _ in parts) == tokens

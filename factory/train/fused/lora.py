@@ -80,7 +80,7 @@ def _initialised(model: Any, lora: Lora, seed: int) -> tuple[Any, dict[str, tupl
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            peft = get_peft_model(model, config(lora))
+            peft = get_peft_model(model, config(lora, model))
         except ValueError as error:
             raise InputError(f"lora: {str(error).splitlines()[0]}") from error
     try:

@@ -70,7 +70,7 @@ def make_job(
     run: Path, name: str = "one", *, rows: int = 24, held_out: int = 0, low: int = 6, high: int = 40, **settings: Any
 ) -> Job:
     """A job of `rows` rows. Keys of the recipe's `lora` (r, alpha, targets) and `train` sections go as they are."""
-    lora = {key: settings.pop(key) for key in ("r", "alpha", "targets", "dropout") if key in settings}
+    lora = {key: settings.pop(key) for key in ("r", "alpha", "layers", "targets", "dropout") if key in settings}
     train = {"lr": 2e-3, "batch": 4, "epochs": 1, "precision": "fp32", "patience": 0, **settings}
     recipe = Recipe.model_validate(
         {"task": name, "kind": "general", "folder": run, "lora": {"r": 8, "alpha": 16, **lora}, "train": train}

@@ -40,11 +40,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def four(run: Path, **settings: Any) -> list[Job]:
-    """Different in rank, alpha, targets, learning rate, schedule, batch, epochs and length."""
+    """Different in rank, alpha, layers, targets, learning rate, schedule, batch, epochs and length."""
     some = ["q_proj", "down_proj"]
     return [
         make_job(run, "a", r=4, alpha=8, lr=1e-3, seed=1, **settings),
-        make_job(run, "b", r=8, alpha=8, lr=3e-3, schedule="linear", batch=3, seed=2, high=12, **settings),
+        make_job(run, "b", r=8, alpha=8, layers=0.5, lr=3e-3, schedule="linear", batch=3, seed=2, high=12, **settings),
         make_job(run, "c", r=16, lr=5e-4, warmup=0.2, batch=8, epochs=1.5, low=30, high=90, seed=3, **settings),
         make_job(run, "d", r=6, targets=some, schedule="constant", batch=1, seed=4, rows=8, **settings),
     ]
@@ -85,7 +85,7 @@ def by_trl(
         run = Run(Job(job.name, job.recipe, job.train, [], folder / "start"), base, model)
         order = [i for step in range(run.schedule.steps) for i in run.schedule.batch(step)]
         rows = {"input_ids": [job.train[i].input_ids for i in order], "labels": [job.train[i].labels for i in order]}
-        peft = get_peft_model(model, lora.config(job.recipe.lora))
+        peft = get_peft_model(model, lora.config(job.recipe.lora, model))
         changed(peft, run)
         arguments = SFTConfig(
             output_dir=str(folder), max_steps=run.schedule.steps, per_device_train_batch_size=settings.batch,
