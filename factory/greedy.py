@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
-from factory.shares import shares
+from factory.shares import shares, trim
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import hidden
 from factory.train.fused.rows import pack
@@ -52,6 +52,7 @@ def greedy(
     with torch.inference_mode():
         for batch in _batches(model, [len(p) for p in prompts], most):
             _answer(model, [prompts[i] for i in batch], [answers[i] for i in batch], set(ends), most, allowed)
+            trim()
             done += len(batch)
             progress(done)
     return answers

@@ -35,13 +35,14 @@ PREFIX = "base_model.model."
 # Settings of PEFT that change an adapter's meaning and that vLLM does not know: they must be unset.
 UNSET = """
     alora_invocation_tokens arrow_config corda_config exclude_modules fan_in_fan_out kasa_config layer_replication
-    layers_pattern layers_to_transform lora_bias loftq_config megatron_config modules_to_save monteclora_config
+    layers_pattern lora_bias loftq_config megatron_config modules_to_save monteclora_config
     target_parameters trainable_token_indices use_bdlora use_dora use_qalora velora_config
 """.split()
 KNOWN = {*UNSET} | set(
     """
     alpha_pattern auto_mapping base_model_name_or_path bias ensure_weight_tying eva_config inference_mode
-    init_lora_weights lora_alpha lora_dropout lora_ga_config megatron_core peft_type peft_version qalora_group_size r
+    init_lora_weights layers_to_transform lora_alpha
+    lora_dropout lora_ga_config megatron_core peft_type peft_version qalora_group_size r
     rank_pattern revision runtime_config target_modules task_type use_rslora
 """.split()
 )  # and those that it knows, or that change nothing once an adapter is trained
@@ -163,6 +164,8 @@ def _config(path: Path, limit: int) -> dict[str, Any]:
             raise Refused("rank_pattern and alpha_pattern must name modules plainly")
         if not isinstance(targets, str | list) or not all(isinstance(target, str) for target in targets):
             raise Refused("target_modules is neither a text nor a list of names")
+        if not all(type(layer) is int for layer in config.get("layers_to_transform") or []):
+            raise Refused("layers_to_transform is no list of numbers")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(f"{path.name} is not an adapter's config: {type(error).__name__} {error}") from None
     if unsupported := [name for name in UNSET if config.get(name)]:
@@ -178,7 +181,8 @@ def _config(path: Path, limit: int) -> dict[str, Any]:
 
 
 def _modules(header: Header, config: dict[str, Any], base: dict[str, tuple[int, int]]) -> None:
-    """Each module of the adapter is one of the base's, whole, of the right shape, and in all layers that have it."""
+    """Each module of the adapter is one of the base's, whole, of the right shape, and in all layers that have it, or
+    in just those that its config names."""
     found = set()
     for name in header:
         module, dot, part = name.removeprefix(PREFIX).rpartition(".lora_")
@@ -197,13 +201,22 @@ def _modules(header: Header, config: dict[str, Any], base: dict[str, tuple[int, 
             if tensor["shape"] != shape:
                 raise Refused(f"lora_{part} of {module} is {tensor['shape']}, this base needs {shape}")
     kinds = {_kind(module) for module in found}
-    if missing := sorted(module for module in base if _kind(module) in kinds and module not in found):
+    layers = config.get("layers_to_transform")
+    wanted = {m for m in base if _kind(m) in kinds and (not layers or _layer(m) in layers)}
+    if extra := sorted(found - wanted):
+        raise Refused(f"its config leaves out the layer of {extra[0]}, but there are weights for it")
+    if missing := sorted(wanted - found):
         raise Refused(f"{len(missing)} modules are missing, the first is {missing[0]}")
     targets = config["target_modules"]
     if isinstance(targets, list):
         for target in targets:
             if not any(module == target or module.endswith(f".{target}") for module in found):
                 raise Refused(f"its config names the module {target[:80]!r}, but there are no weights for it")
+
+
+def _layer(module: str) -> int:
+    """The 12 of `model.layers.12.self_attn.q_proj`; -1 outside the layers."""
+    return next((int(part) for part in module.split(".") if part.isdecimal()), -1)
 
 
 def _kind(module: str) -> str:

@@ -162,6 +162,8 @@ HOSTILE: dict[str, tuple[Callable[[Path, Base], None], str]] = {
     "PiSSA": (settings(init_lora_weights="pissa"), "changes the base"),
     "bias": (settings(bias="all"), "plain LoRA"),
     "another method": (settings(peft_type="IA3"), "plain LoRA"),
+    "a layer that its config leaves out": (settings(layers_to_transform=[1]), "leaves out the layer of"),
+    "layers that are no numbers": (settings(layers_to_transform=["0"]), "no list of numbers"),
     "layer replication": (settings(layer_replication=[[0, 2]]), "layer_replication"),
     "a setting that nobody knows": (
         settings(use_wonder=True, other=[]),

@@ -30,9 +30,13 @@ def train(base: Base, folder: Path, prefix: str) -> dict[str, tuple[Version, lis
     """Each task, learned for a moment over `base` and registered as `<prefix><task>`, with the rows learned."""
     tokenizer = load_tokenizer(base)
     changes = {"base": base.name, "train.epochs": str(EPOCHS), "train.batch": "8", "train.evals": "1"}
+    own = {"identity": {"lora.layers": "0.5"}}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.write(folder / "project", train=2 * ROWS, evaluation=4))
-        built = [(recipe, build(recipe, tokenizer).train) for recipe in (recipes.load(task, changes) for task in TASKS)]
+        built = [
+            (recipe, build(recipe, tokenizer).train)
+            for recipe in (recipes.load(task, changes | own.get(task, {})) for task in TASKS)
+        ]
     found, jobs = {}, []
     for recipe, learned in built:
         task, rows = recipe.task, [row for row in learned if not row.meta.get("replay")][:ROWS]
