@@ -7,7 +7,7 @@ stand in the recipe's gate section; the decision is logged with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 from evals import answers, criteria, decisions, frozen, gate, panel, ratings, units, verdicts, voids
 from evals import rubric as rubrics
 from evals.agreement import Agreement, alpha
+from evals.answers import Answer
 from evals.grades import Grade
 from evals.matrix import Cell
 from evals.rubric import Rubric
@@ -26,15 +27,13 @@ from factory.data.rows import Row
 from factory.home import digest
 from factory.recipe import Gate, Recipe
 
-Answers = Callable[[Sequence[Row]], Sequence[str]]
-
 
 @dataclass(frozen=True)
 class Subject:
     """A version (or the base) and a way to get its answers to rows. `label` is what people call it, such as v2."""
 
     name: str
-    answers: Answers
+    answers: Answer
     label: str = ""
 
 
@@ -226,11 +225,7 @@ def batch_for_people(
 
 def _answered(engine: Engine, task: str, subject: Subject, rows: Sequence[Row]) -> Answered:
     """Stored answers, and new ones for the rest."""
-    known = answers.stored(engine, subject.name)
-    new = [row for row in rows if row.key() not in known]
-    if new:
-        known |= dict(zip((row.key() for row in new), subject.answers(new), strict=True))
-    texts = [known[row.key()] for row in rows]
+    texts = answers.stored_first(engine, subject.name, subject.answers)(rows)
     return Answered(subject.name, texts, answers.record(engine, task, subject.name, rows, texts))
 
 

@@ -68,6 +68,10 @@ class Scorecard(Shares):
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
 
+    def brief(self) -> dict[str, Any]:
+        """The same without its item lists, as `--json` and the tables show it."""
+        return {k: v for k, v in self.to_json().items() if k not in ("worst", "strata")}
+
 
 def grade_answers(rubric: Rubric, rows: Sequence[Row], outputs: Sequence[str]) -> Scorecard:
     """Grade `outputs`, one for each row, by the rubric's deterministic checks."""

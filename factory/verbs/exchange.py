@@ -15,13 +15,14 @@ from factory.data.build import Built, build
 from factory.data.rows import Row
 from factory.errors import InputError
 from factory.home import home, shown, write_json
+from factory.pipeline.data import labelled
+from factory.pipeline.grade import gate_of, grade
 from factory.recipe import Recipe, load, tasks
 from factory.registry import aliases, store
 from factory.registry.adopt import adopted
 from factory.registry.remote import parse
 from factory.strict import nearest
 from factory.terminal import err, out, percent, progress_bar
-from factory.verbs.grade import gate_of, grade_version
 
 # What a merged model is compared on where its task is not here.
 GOLDEN = (
@@ -42,7 +43,7 @@ def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         version = store.keep(found.version)
     store.note(version, "recipe", recipe.model_dump(mode="json", exclude={"train"}))
     store.note(version, "adopted", found.origin)
-    report = grade_version(recipe, version, built.eval)  # before it has a name that could be promoted
+    report = grade(recipe, version, built.eval)  # before it has a name that could be promoted
     card = report.scorecard
     entry = aliases.register(version)
     out(quiet).print(
@@ -50,7 +51,6 @@ def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         f"eval rows; gate: {report.gate.decision}. Next:\n  factory "
         f"{'promote' if report.gate.decision == 'PROMOTE' else 'show'} version={version.task}@v{entry.ordinal}"
     )
-    brief = {k: v for k, v in card.to_json().items() if k not in ("worst", "strata")}
     return {
         "task": version.task,
         "version": version.name,
@@ -58,7 +58,7 @@ def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         "base": base.label,
         "fingerprint": base.fingerprint,
         "adopted": found.origin,
-        "scorecard": brief,
+        "scorecard": card.brief(),
         "gate": gate_of(report),
     }
 
@@ -104,9 +104,7 @@ def export(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
 def _built(recipe: Recipe, base: Base) -> tuple[Built, Recipe]:
     """The task's rows, and the recipe with the labels that the data has where it lists none."""
     built = build(recipe, load_tokenizer(base))
-    if recipe.kind == "classification" and not recipe.labels:
-        recipe = recipe.model_copy(update={"labels": built.manifest["labels"]})
-    return built, recipe
+    return built, labelled(recipe, built)
 
 
 def _grade(recipe: Recipe, model: Any, tokenizer: Any, rows: list[Row], who: str) -> Scorecard:

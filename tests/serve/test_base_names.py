@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from factory.base.build import Base, prepare
+from factory.base.loaded import forget, loaded
 from factory.cli import main
 from factory.errors import FactoryError, InputError
 from factory.recipe import Recipe
 from factory.registry import aliases, store
 from factory.verbs import train
-from factory.verbs.answering import forget, loaded
 from factory.verbs.registry import listing, show
 from serve import remote
 from serve.pages.versions import Known
