@@ -19,13 +19,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.asking import Endpoint, Generate, Local, Reply, Silent
+from evals.asking import Endpoint, Generate, Local
 from evals.compact import Unreadable
 from evals.grades import Grade
 from evals.judges import Judge
 from evals.prompt import Asked, ask, compare
 from evals.rubric import Dimension, Rubric
-from factory.data.endpoint import run_alone
+from factory.chat import Reply, Unanswered, run_alone
 from factory.home import digest
 
 ATTEMPTS = 3
@@ -186,24 +186,21 @@ class _Run:
         with t.quick(self.engine) as connection:
             self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
             self.connection = connection
-            asking = Local(generate) if generate else Endpoint(self.judge, self.name)
             waiting = iter(questions)
             many = 256 if generate else self.judge.concurrency
+            async with Local(generate) if generate else Endpoint(self.judge, self.name) as asking:
 
-            async def worker() -> None:
-                for question in waiting:
-                    if self.stopped:
-                        return
-                    await self._one(question, keys[id(question)], asking)
-                    self.tally.seconds = time.monotonic() - started
-                    self.progress(self.tally)
+                async def worker() -> None:
+                    for question in waiting:
+                        if self.stopped:
+                            return
+                        await self._one(question, keys[id(question)], asking)
+                        self.tally.seconds = time.monotonic() - started
+                        self.progress(self.tally)
 
-            try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(many, len(questions))):
                         group.create_task(worker())
-            finally:
-                await asking.close()
         if self.stopped:
             raise KeyboardInterrupt
         return self.grades
@@ -223,7 +220,7 @@ class _Run:
                 break
             except Unreadable as error:
                 why = str(error)
-            except Silent as error:
+            except Unanswered as error:
                 why = why or str(error)
                 break
         else:

@@ -20,10 +20,9 @@ from evals import compact
 from evals.compact import Texts, Unreadable, quoted
 from evals.grades import Grade
 from evals.rubric import Dimension, Item, Rubric
+from factory.chat import Messages
 from factory.control import harmless
 from factory.home import digest
-
-Messages = list[dict[str, str]]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from evals import answers, frozen, judges, matrix, panel, report, show, tables
 from evals import rubric as rubrics
 from evals import run as runs
 from evals.judges import Judge
-from evals.prompt import Messages
 from evals.run import Report, Subject
 from factory import recipe as recipes
 from factory.base.build import base_of
+from factory.chat import Messages
 from factory.data.build import evals_of_others
 from factory.data.exam import exam
 from factory.data.rows import Row

@@ -227,7 +227,7 @@ def test_stalls_end_in_abstentions_in_time(database: sa.Engine, fake_judge: Fake
 def test_an_endpoint_that_is_gone_ends_the_run_with_abstentions(
     database: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.asking.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("factory.chat.FIRST_PAUSE", 0.001)
     gone = Judge(model="m", base_url="http://127.0.0.1:9/v1", concurrency=8)
     grades, tally = judging.grade(gone, "gone", RUBRIC, texts(100), database)
     assert tally.abstained == tally.total == 500 and not any(grades.values())
