@@ -21,7 +21,7 @@ from typing import Any
 from factory.data.decontaminate import decontaminate
 from factory.data.dedup import exact, near, semantic
 from factory.data.filters import count_tokens, rules
-from factory.data.label import labels, settled
+from factory.data.labels import labels, settled
 from factory.data.load import Read, load
 from factory.data.manifest import manifest
 from factory.data.mix import mix, own_words, split, tune

@@ -1,12 +1,11 @@
-"""An adapter's form and learning rate from its recipe, as PEFT takes them."""
+"""An adapter's form from its recipe, as PEFT takes it."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from factory.base.build import Base
-from factory.recipe import Lora, Recipe
+from factory.recipe import Lora
 from factory.strict import nearest
 
 
@@ -51,8 +50,3 @@ def untrainable(model: Any, lora: Lora) -> list[str]:
                 f"{', '.join(linear)}, or all-linear"
             )
     return faults
-
-
-def learning_rate(recipe: Recipe, base: Base) -> float:
-    """`train.lr`, or the base's own where the recipe says auto."""
-    return base.lr if recipe.train.lr == "auto" else recipe.train.lr
