@@ -10,7 +10,6 @@ from evals.agreement import Agreement
 from evals.judge import Tally
 from evals.panel import Watch
 from evals.run import Report
-from evals.svg import percent
 from factory.data.rows import one_line
 
 WORST = 3  # of the worst items, so many are shown
@@ -101,6 +100,12 @@ def _judge_lines(r: Report) -> Iterator[str]:
             for d, k in tested.kappa.items()
         ]
         yield f"  [dim]{_plain(name)}, kappa with known faults: {', '.join(shown)}[/]"
+
+
+def percent(share: float | None, sign: bool = False) -> str:
+    if share is None:
+        return "–"
+    return f"{100 * share:+.1f} %" if sign else f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.1f} %"
 
 
 def kappa_text(a: Agreement | None) -> str:
