@@ -12,6 +12,7 @@ from factory.data.build import Built, build
 from factory.data.rows import Row
 from factory.data.steps import Replier
 from factory.errors import FactoryError, InputError
+from factory.kinds import KINDS
 from factory.recipe import Recipe
 from factory.terminal import progress_bar
 
@@ -61,6 +62,6 @@ def dataset(recipe: Recipe) -> Built:
 
 def labelled(recipe: Recipe, built: Built) -> Recipe:
     """The recipe with the labels that the data has, where it is to have some and lists none."""
-    if recipe.kind == "classification" and not recipe.labels:
+    if KINDS[recipe.kind].labels and not recipe.labels:
         return recipe.model_copy(update={"labels": built.manifest["labels"]})
     return recipe

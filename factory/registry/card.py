@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from factory.base.catalog import CATALOG
+from factory.kinds import KINDS
 from factory.registry.dossier import Dossier
 from factory.registry.store import CONFIG, Version
 from factory.registry.usage import use
@@ -56,7 +57,7 @@ def metadata(dossier: Dossier) -> Any:
         base_model=dossier.base_id if dossier.on_hub else None,
         datasets=card.datasets or None,
         tags=[*LIBRARY_TAGS, facts.kind, f"base_fingerprint:{facts.fingerprint[:16]}"],
-        pipeline_tag="text-classification" if facts.kind == "classification" else "text-generation",
+        pipeline_tag=KINDS[facts.kind].pipeline,
         model_name=f"{facts.task} v{dossier.ordinal}",
         eval_results=results or None,
         base_model_relation="adapter" if dossier.on_hub else None,
@@ -67,13 +68,12 @@ def _results(dossier: Dossier) -> list[Any]:
     from huggingface_hub import EvalResult
 
     card, facts = dossier.scorecard or {}, dossier.version.facts
-    kind = "text-classification" if facts.kind == "classification" else "text-generation"
     values = [(name, f"{name.capitalize()} answers", card.get(name)) for name in ("good", "poor")]
     if labels := card.get("labels"):
         values += [("accuracy", "Accuracy", labels.get("accuracy")), ("f1", "Macro F1", labels.get("macro_f1"))]
     return [
         EvalResult(
-            task_type=kind,
+            task_type=KINDS[facts.kind].pipeline,
             task_name=facts.task,
             dataset_type=facts.task,
             dataset_name=f"{facts.task}: rows held out from training",
