@@ -99,11 +99,13 @@ def train(recipes: Sequence[Recipe]) -> Iterator[Made | Failed]:
         raise error
     for name in dict.fromkeys(one.on.base.name for one in ready):  # a base may be written in many ways
         group = [one for one in ready if one.on.base.name == name]
-        jobs, on = [one.job for one in group], loaded(name)
-        with one_at_a_time(jobs), progress_bar() as bar:
-            trained = train_many(jobs, on.base, on.model, progress=board.lines(bar))
-        for one, result in zip(group, trained, strict=True):
+        for one, result in zip(group, _fit(loaded(name), [one.job for one in group]), strict=True):
             yield result if isinstance(result, Failed) else finish(one, result)
+
+
+def _fit(on: Loaded, jobs: Sequence[Job]) -> list[Trained | Failed]:
+    with one_at_a_time(jobs), progress_bar() as bar:
+        return train_many(jobs, on.base, on.model, progress=board.lines(bar))
 
 
 def prepare(recipe: Recipe, on: Loaded) -> Prepared:
