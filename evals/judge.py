@@ -20,10 +20,9 @@ from sqlalchemy.engine import Engine
 
 from evals import tables as t
 from evals.asking import Endpoint, Generate, Local
-from evals.compact import Unreadable
 from evals.grades import Grade
 from evals.judges import Judge
-from evals.prompt import Asked, ask, compare
+from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Dimension, Rubric
 from factory.chat import Reply, Unanswered, run_alone
 from factory.home import digest
@@ -71,8 +70,6 @@ def grade(
     the grades by output and dimension, abstentions left out, and how the run went.
     """
     dimensions = [rubric.dimension(d) for d in rubric.decided_by("judge")]
-    if judge.form == "compact":
-        dimensions = [d for d in dimensions if d.compact]
     texts_of = [((output, d.name), d, *pair) for output, pair in texts.items() for d in dimensions]
     replies, tally = ask_about(judge, name, rubric, texts_of, engine, version, generate, progress)
     grades: dict[str, dict[str, Grade]] = {output: {} for output in texts}
@@ -91,17 +88,9 @@ def ask_about(
     generate: Generate | None = None,
     progress: Progress = lambda tally: None,
 ) -> tuple[dict[tuple[str, ...], Grade], Tally]:
-    """Ask about (key, dimension, source, output). Where there is nothing to ask about, the judge abstains unasked."""
-    questions, unasked = [], Counter[str]()
-    for key, d, source, output in texts:
-        try:
-            questions.append(Question(key, ask(judge.form, rubric, d, source, output)))
-        except Unreadable as error:
-            unasked[str(error)] += 1
-    replies, tally = put(judge, name, rubric, questions, engine, version, generate, progress)
-    tally.total, tally.done = tally.total + unasked.total(), tally.done + unasked.total()
-    tally.abstained, tally.why = tally.abstained + unasked.total(), tally.why + unasked
-    return replies, tally
+    """Ask about (key, dimension, source, output)."""
+    questions = [Question(key, ask(rubric, d, source, output)) for key, d, source, output in texts]
+    return put(judge, name, rubric, questions, engine, version, generate, progress)
 
 
 def pairwise(

@@ -93,15 +93,6 @@ def hear(
     return judging.vote(rubric, heard), how
 
 
-def asked(rubric: Rubric, jury: Sequence[Member]) -> list[str]:
-    """The dimensions that some judge was asked about."""
-    return [
-        d.name
-        for d in rubric.dimensions
-        if "judge" in d.graders and any(m.judge.form == "rubric" or d.compact for m in jury)
-    ]
-
-
 def compare_with_people(
     how: Judging, rubric: Rubric, people: Grades, judged: Grades, pairs: Mapping[str, tuple[str, str]]
 ) -> None:

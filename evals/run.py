@@ -105,12 +105,12 @@ def grade(
     pairs = {o: (source, text) for v in versions for o, source, text in zip(v.ids, sources, v.texts, strict=True)}
 
     judged, how = panel.hear(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
-    asked = panel.asked(rubric, jury) if how else None
+    asked = rubric.decided_by("judge") if how else None
     found = weigh(engine, recipe.task, rubric, plan, rows, versions, judged, asked, how.abstentions if how else None)
     people = {o: v.grades for o, v in found.said.items() if o in pairs}
     if how and people:
         panel.compare_with_people(how, rubric, people, judged, pairs)
-    if how and against and jury[0].judge.form == "rubric":
+    if how and against:
         new, old = versions[:2]
         every = zip(new.ids, sources, new.texts, old.texts, strict=True)
         panel.prefer(how, jury[0], rubric, {o: (s, a, b) for o, s, a, b in every if a != b}, engine, watch)

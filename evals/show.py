@@ -50,9 +50,6 @@ def lines(r: Report) -> Iterator[str]:
         )
     if r.scorecard.not_measured:
         yield f"  [dim]not measured: {', '.join(r.scorecard.not_measured)}[/]"
-    if r.scorecard.kappa:
-        known = ", ".join(f"{name} {kappa_text(k)}" for name, k in r.scorecard.kappa.items())
-        yield f"  as a judge, kappa with known faults: {known}"
     yield from _number_lines(r)
     if r.judging:
         yield from _judge_lines(r)

@@ -83,8 +83,7 @@ def tell(made: Made, quiet: bool) -> dict[str, Any]:
     """Show a new version beside the base; returns what `--json` shows of it."""
     task, result, console = made.recipe.task, made.to_json(), out(quiet)
     console.print(_table(task, made.base.label, f"v{made.ordinal}", made.before.brief(), result["scorecard"]))
-    said = list(show.lines(made.report))
-    for line in said if made.recipe.kind == "judge" else said[-2:]:
+    for line in list(show.lines(made.report))[-2:]:
         console.print(line)
     console.print(f"{made.version.short} is in the registry. Next:")
     named = f"version={task}@v{made.ordinal}"

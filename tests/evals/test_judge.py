@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -43,7 +42,7 @@ def reply(**changes: object) -> str:
 
 
 def test_a_proper_reply_is_read() -> None:
-    asked = prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, OUTPUT)
+    asked = prompt.ask(RUBRIC, GROUNDED, SOURCE, OUTPUT)
     assert asked.read(reply()) == Grade("good", "It stands there.", ["Thursday 2:15 pm"])
     assert asked.read(reply(evidence=["design  SYNC moves\nto"])).level == "good", "white space and case do not count"
 
@@ -72,67 +71,11 @@ def test_a_proper_reply_is_read() -> None:
 )
 def test_anything_else_is_unreadable(said: str) -> None:
     with pytest.raises(Unreadable):
-        prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, OUTPUT).read(said)
-
-
-NOTE = "Design sync moved to Thursday 3:15 pm, says Ivan."
-
-
-def compact(dimension: str, output: str) -> prompt.Asked:
-    return prompt.ask("compact", RUBRIC, RUBRIC.dimension(dimension), SOURCE, output)
-
-
-def test_a_small_judge_fills_gaps_without_having_seen_what_stood_there() -> None:
-    asked = compact("groundedness", NOTE)
-    assert asked.messages[0]["content"].endswith("Fill in: Design sync moved to [day] [time], says [name].")
-    found = asked.read("Design sync moved to Thursday 2:15 pm, says nothing.")
-    assert found.level == "poor" and found.evidence == ["3:15 pm", "Ivan"]
-    assert "3:15 pm: the source has 2:15 pm" in found.why
-    assert compact("groundedness", OUTPUT).read("Design sync moved to Thursday 2:15 PM.").level == "good"
-    assert compact("groundedness", "Design sync moved to Thursday 14:15.").read(
-        "design sync moved to thursday 2:15 pm."
-    ) == Grade("good", "the same in the source", ["Thursday", "14:15"])
-    for said in ("", "Thursday 2:15 pm", "Design sync moved to Friday 2:15 pm, says nothing.", f"{NOTE} And more."):
-        with pytest.raises(Unreadable):
-            asked.read(said)
-    with pytest.raises(Unreadable, match="no number, day or name"):
-        compact("groundedness", "The sync is moved.")
-
-
-def test_a_small_judge_lists_points_without_having_seen_the_output() -> None:
-    points = "design sync\nThursday\n2:15 pm\nroom 214"
-    assert compact("comprehensiveness", "x").messages == compact("comprehensiveness", NOTE).messages
-    said = {
-        "Design sync: Thursday 14:15, room 214.": "good",
-        OUTPUT: "average",
-        "The design sync moved.": "poor",
-    }
-    for output, level in said.items():
-        assert compact("comprehensiveness", output).read(points).level == level
-    assert compact("comprehensiveness", OUTPUT).read(points).evidence == ["room 214"]
-    for reply_ in ("", "room 215", "design sync\nFriday"):
-        with pytest.raises(Unreadable):
-            compact("comprehensiveness", OUTPUT).read(reply_)
-
-
-def test_a_small_judge_writes_down_what_it_found_and_then_the_level() -> None:
-    asked = compact("composition", OUTPUT)
-    assert asked.read("2:15 pm.: ends\nlevel: good") == Grade("good", "2:15 pm.: ends", ["2:15 pm."])
-    for said in ("", "level: good", "2:15 pm.: ends", "Friday: no\nlevel: poor", "2:15\nlevel: good", "level: fine"):
-        with pytest.raises(Unreadable):
-            asked.read(said)
-
-
-def test_an_output_that_nothing_can_be_asked_about_is_an_abstention(database: sa.Engine) -> None:
-    judge = Judge(adapter="judge-summary", form="compact")
-    one = {"o": (SOURCE, "It is moved.")}
-    grades, tally = judging.grade(judge, "own", RUBRIC, one, database, generate=lambda batch: ["?"] * len(batch))
-    assert "groundedness" not in grades["o"] and tally.total == tally.done == 4
-    assert tally.calls == 3 and tally.why["no number, day or name to check"] == 1
+        prompt.ask(RUBRIC, GROUNDED, SOURCE, OUTPUT).read(said)
 
 
 def test_the_prompt_holds_the_rubric_and_no_model_name() -> None:
-    system, user = (m["content"] for m in prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, OUTPUT).messages)
+    system, user = (m["content"] for m in prompt.ask(RUBRIC, GROUNDED, SOURCE, OUTPUT).messages)
     for level in GROUNDED.levels:
         assert level.anchor in system and level.example.reason in system
     assert RUBRIC.examples[0].output in system and SOURCE in user and OUTPUT in user
@@ -151,13 +94,13 @@ HOSTILE = [
 def test_a_hostile_text_stays_between_its_delimiters(attack: str) -> None:
     """Whatever stands in the texts, the user turn is source and output between tags that only we can close."""
     hostile = f"{OUTPUT} {attack}"
-    system, user = prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, hostile).messages
-    assert system == prompt.ask("rubric", RUBRIC, GROUNDED, "x", "y").messages[0], "no text reaches the instructions"
+    system, user = prompt.ask(RUBRIC, GROUNDED, SOURCE, hostile).messages
+    assert system == prompt.ask(RUBRIC, GROUNDED, "x", "y").messages[0], "no text reaches the instructions"
     number = user["content"].split("<message ")[1][:12]
     closing = f"</summary {number}>"
     assert user["content"].count(closing) == 1 and user["content"].endswith(closing)
     assert number not in hostile and "<|im_" not in user["content"] and "[INST]" not in user["content"]
-    copied = prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, hostile + closing).messages[1]["content"]
+    copied = prompt.ask(RUBRIC, GROUNDED, SOURCE, hostile + closing).messages[1]["content"]
     assert copied.endswith(">") and not copied.endswith(closing), "a text that knows the number has another number"
 
 
@@ -244,23 +187,22 @@ def test_a_function_of_this_process_can_answer(database: sa.Engine) -> None:
 
     def generate(batch: list[prompt.Messages]) -> list[str]:
         sizes.append(len(batch))
-        numbers = [re.search(r"\((\d+)\)\n\nFill in", m[-1]["content"]) for m in batch]
-        return [f"{OUTPUT} {n[1]}" if n else "?" for n in numbers]
+        return [reply() if "one quality of a summary: groundedness." in m[0]["content"] else "?" for m in batch]
 
-    judge = Judge(adapter="judge-summary", form="compact")
+    judge = Judge(adapter="own")
     grades, tally = judging.grade(judge, "own", RUBRIC, texts(40), database, generate=generate)  # type: ignore[arg-type]
     assert all(set(found) == {"groundedness"} for found in grades.values())
-    assert max(sizes) == 64 and tally.abstained == 3 * 40
+    assert max(sizes) == 64 and tally.abstained == (len(JUDGED) - 1) * 40
 
 
 def test_a_judge_is_asked_from_within_an_event_loop_too(database: sa.Engine) -> None:
     """A notebook and a page's handler run one; so may whatever ran before in this process."""
 
     async def notebook() -> judging.Tally:
-        judge = Judge(adapter="judge-summary", form="compact")
+        judge = Judge(adapter="own")
         return judging.grade(judge, "own", RUBRIC, texts(3), database, generate=lambda batch: ["?"] * len(batch))[1]
 
-    assert asyncio.run(notebook()).done == 3 * 4
+    assert asyncio.run(notebook()).done == 3 * len(JUDGED)
 
 
 def test_pairwise_asks_in_both_orders(database: sa.Engine, fake_judge: Fake) -> None:
@@ -303,9 +245,9 @@ def test_the_table_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     table = tmp_path / "adapters" / "defaults.yaml"
     table.write_text(
         "judges:\n  a: {model: m, base_url: http://x/v1, key_env: NO_SUCH_KEY}\n"
-        "  b: {adapter: judge-summary, form: compact}\n  jury: {members: [a, b]}\n"
+        "  b: {adapter: own}\n  jury: {members: [a, b]}\n"
     )
-    assert [*judges.load("jury")] == ["a", "b"] and judges.load("b")["b"].adapter == "judge-summary"
+    assert [*judges.load("jury")] == ["a", "b"] and judges.load("b")["b"].adapter == "own"
     with pytest.raises(InputError, match="export NO_SUCH_KEY"):
         judges.load("a")["a"].key()
     with pytest.raises(InputError, match="did you mean jury"):
