@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from evals.judges import Judge
+from evals.judges import Generate, Judge
 from factory.chat import Chat, Messages, Refused, Reply, Unanswered
 from factory.errors import FactoryError
 
 GIVE_UP_AFTER = 30  # calls in a row without any reply: the endpoint is down
-
-Generate = Callable[[Sequence[Messages]], Sequence[str]]
 
 
 class Endpoint:

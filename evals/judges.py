@@ -11,13 +11,18 @@ judges:
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from pydantic import Field, model_validator
 
+from factory.chat import Messages
 from factory.errors import InputError, Problem
 from factory.home import digest
 from factory.recipe import defaults
 from factory.strict import Layer, Strict, check, nearest
+
+Generate = Callable[[Sequence[Messages]], Sequence[str]]
 
 
 class Price(Strict):
@@ -66,6 +71,16 @@ class Judge(Strict):
     def identity(self, version: str = "") -> str:
         """A hash of all that can change what it answers; `version` is that of a served adapter."""
         return digest([self.asked, self.base_url, "rubric", self.max_tokens, version])[:12]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A judge with its name. `version` is that of a served adapter; `generate` answers in this process."""
+
+    name: str
+    judge: Judge
+    version: str = ""
+    generate: Generate | None = None
 
 
 class _Table(Strict):

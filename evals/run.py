@@ -19,6 +19,7 @@ from evals import rubric as rubrics
 from evals.agreement import Agreement, alpha
 from evals.answers import Answer
 from evals.grades import Grade
+from evals.judges import Member
 from evals.matrix import Cell
 from evals.rubric import Rubric
 from evals.scorecard import Scorecard
@@ -81,7 +82,7 @@ def grade(
     candidate: Subject,
     against: Subject | None,
     engine: Engine,
-    jury: Sequence[panel.Member] = (),
+    jury: Sequence[Member] = (),
     matrix: Sequence[Cell] = (),
     watch: panel.Watch = lambda what, tally: None,
     anchor: Subject | None = None,
@@ -104,7 +105,7 @@ def grade(
     sources = [row.source for row in rows]
     pairs = {o: (source, text) for v in versions for o, source, text in zip(v.ids, sources, v.texts, strict=True)}
 
-    judged, how = panel.hear(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
+    judged, how = panel.ask_jury(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
     asked = rubric.decided_by("judge") if how else None
     found = weigh(engine, recipe.task, rubric, plan, rows, versions, judged, asked, how.abstentions if how else None)
     people = {o: v.grades for o, v in found.said.items() if o in pairs}

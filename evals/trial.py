@@ -16,8 +16,7 @@ from sqlalchemy.engine import Engine
 
 from evals import judge as judging
 from evals.agreement import Agreement, cohen, confusion
-from evals.asking import Generate
-from evals.judges import Judge
+from evals.judges import Member
 from evals.rubric import Rubric
 from factory.errors import InputError, Problem
 from factory.home import project, shown
@@ -83,25 +82,22 @@ def known(rubric: Rubric) -> list[Known]:
 
 
 def trial(
-    judge: Judge,
-    name: str,
+    member: Member,
     rubric: Rubric,
     engine: Engine,
-    version: str = "",
-    generate: Generate | None = None,
     progress: judging.Progress = lambda tally: None,
 ) -> Trial:
     """Ask the judge about items of known truth. An abstention counts against it: as the level farthest from the truth.
 
     Else a judge could pass on the two items that it is sure of.
     """
-    most = MOST // 2 if judge.price else MOST
+    most = MOST // 2 if member.judge.price else MOST
     items: list[Known] = []
     for d in rubric.dimensions:
         if "judge" in d.graders:
             items += [k for k in known(rubric) if k.dimension == d.name][-most:]
     texts = [((str(i),), rubric.dimension(k.dimension), k.source, k.output) for i, k in enumerate(items)]
-    replies, tally = judging.ask_about(judge, name, rubric, texts, engine, version, generate, progress)
+    replies, tally = judging.ask_about(member, rubric, texts, engine, progress)
     kappa, tables = {}, {}
     for d in rubric.dimensions:
         asked = [(i, k) for i, k in enumerate(items) if k.dimension == d.name]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from evals import answers, frozen, judges, matrix, panel, report, show, tables
+from evals import answers, frozen, judges, matrix, report, show, tables
 from evals import rubric as rubrics
 from evals import run as runs
-from evals.judges import Judge
+from evals.judges import Judge, Member
 from evals.run import Report, Subject
 from factory import recipe as recipes
 from factory.base.build import base_of
@@ -118,12 +118,12 @@ def _against(version: Version, against: str, recipe: Recipe) -> Subject | None:
     return None if other.sha == version.sha else Subject(other.name, of_version(other), _label(other))
 
 
-def _member(name: str, judge: Judge) -> panel.Member:
+def _member(name: str, judge: Judge) -> Member:
     """A judge with the version that answers. An adapter answers in this process, unless a server is named."""
     if not judge.adapter:
-        return panel.Member(name, judge)
+        return Member(name, judge)
     version = aliases.resolve(judge.adapter)
-    return panel.Member(name, judge, version.name, None if judge.base_url else partial(_say, of_version(version)))
+    return Member(name, judge, version.name, None if judge.base_url else partial(_say, of_version(version)))
 
 
 def _say(answer: Answerer, asked: Sequence[Messages]) -> list[str]:

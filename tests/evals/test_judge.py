@@ -21,7 +21,7 @@ from evals import judges, panel, prompt
 from evals import rubric as rubrics
 from evals.asking import GIVE_UP_AFTER
 from evals.grades import Grade
-from evals.judges import Judge
+from evals.judges import Judge, Member
 from evals.prompt import Unreadable
 from factory.errors import FactoryError, InputError
 
@@ -107,8 +107,7 @@ def test_a_hostile_text_stays_between_its_delimiters(attack: str) -> None:
 def test_each_dimension_is_asked_once_and_graded(database: sa.Engine, fake_judge: Fake) -> None:
     seen = []
     grades, tally = judging.grade(
-        fake_judge({"price": {"input": 1, "output": 2}}),
-        "fake",
+        Member("fake", fake_judge({"price": {"input": 1, "output": 2}})),
         RUBRIC,
         texts(6, bad=2),
         database,
@@ -122,11 +121,11 @@ def test_each_dimension_is_asked_once_and_graded(database: sa.Engine, fake_judge
 
 def test_what_was_paid_for_is_never_asked_again(database: sa.Engine, fake_judge: Fake) -> None:
     judge = fake_judge()
-    first, _ = judging.grade(judge, "fake", RUBRIC, texts(4), database)
-    again, tally = judging.grade(judge, "fake", RUBRIC, texts(4), database)
+    first, _ = judging.grade(Member("fake", judge), RUBRIC, texts(4), database)
+    again, tally = judging.grade(Member("fake", judge), RUBRIC, texts(4), database)
     assert again == first and (tally.calls, tally.reused) == (0, 4 * len(JUDGED))
     changed = RUBRIC.model_copy(update={"guidelines": "Other."})
-    _, tally = judging.grade(judge, "fake", changed, texts(4), database)
+    _, tally = judging.grade(Member("fake", judge), changed, texts(4), database)
     assert tally.calls == 4 * len(JUDGED), "a changed rubric is a new question"
 
 
@@ -135,34 +134,34 @@ def test_an_unreadable_reply_is_asked_for_twice_more_and_then_abstained(
     database: sa.Engine, fake_judge: Fake, fault: str
 ) -> None:
     judge = fake_judge(faults={fault: 1.0})
-    grades, tally = judging.grade(judge, "fake", RUBRIC, texts(3), database)
+    grades, tally = judging.grade(Member("fake", judge), RUBRIC, texts(3), database)
     assert not any(grades.values())
     assert tally.abstained == 3 * len(JUDGED) and tally.calls == 3 * tally.abstained
-    _, again = judging.grade(judge, "fake", RUBRIC, texts(3), database)
+    _, again = judging.grade(Member("fake", judge), RUBRIC, texts(3), database)
     assert again.calls == 0, "unreadable replies were paid for too"
 
 
 def test_some_unreadable_replies_cost_a_second_call_and_no_grade(database: sa.Engine, fake_judge: Fake) -> None:
     judge = fake_judge(faults={"cut": 0.1, "enum": 0.1, "prose": 0.1, "empty": 0.05, "quote": 0.05})
-    grades, tally = judging.grade(judge, "fake", RUBRIC, texts(40, bad=20), database)
+    grades, tally = judging.grade(Member("fake", judge), RUBRIC, texts(40, bad=20), database)
     for output, found in grades.items():
         assert {g.level for g in found.values()} <= {"poor" if int(output[1:]) < 20 else "good"}
     assert 0 < tally.abstained < 0.15 * tally.total and sum(tally.why.values()) == tally.abstained
 
 
 def test_a_third_of_server_errors_is_overcome(database: sa.Engine, fake_judge: Fake) -> None:
-    _, tally = judging.grade(fake_judge(faults={"http500": 0.3}), "fake", RUBRIC, texts(20), database)
+    _, tally = judging.grade(Member("fake", fake_judge(faults={"http500": 0.3})), RUBRIC, texts(20), database)
     assert tally.abstained == 0 and tally.calls == tally.total
 
 
 def test_a_storm_of_429_is_sat_out(database: sa.Engine, fake_judge: Fake) -> None:
-    _, tally = judging.grade(fake_judge(until=24), "fake", RUBRIC, texts(6), database)
+    _, tally = judging.grade(Member("fake", fake_judge(until=24)), RUBRIC, texts(6), database)
     assert tally.abstained == 0
 
 
 def test_stalls_end_in_abstentions_in_time(database: sa.Engine, fake_judge: Fake) -> None:
     judge = fake_judge({"timeout": 2}, faults={"stall": 0.2})  # an hour each
-    grades, tally = judging.grade(judge, "fake", RUBRIC, texts(6), database)
+    grades, tally = judging.grade(Member("fake", judge), RUBRIC, texts(6), database)
     assert tally.done == tally.total and tally.abstained < tally.total / 2
     assert sum(map(len, grades.values())) == tally.total - tally.abstained
 
@@ -172,14 +171,14 @@ def test_an_endpoint_that_is_gone_ends_the_run_with_abstentions(
 ) -> None:
     monkeypatch.setattr("factory.chat.FIRST_PAUSE", 0.001)
     gone = Judge(model="m", base_url="http://127.0.0.1:9/v1", concurrency=8)
-    grades, tally = judging.grade(gone, "gone", RUBRIC, texts(100), database)
+    grades, tally = judging.grade(Member("gone", gone), RUBRIC, texts(100), database)
     assert tally.abstained == tally.total == 500 and not any(grades.values())
     assert tally.why["the endpoint has not replied for a long time"] >= 500 - GIVE_UP_AFTER - 8
 
 
 def test_a_wrong_key_is_one_line(database: sa.Engine, fake_judge: Fake) -> None:
     with pytest.raises(FactoryError, match=r"judge fake at .* refuses: HTTP 401 .*no such key"):
-        judging.grade(fake_judge(faults={"http401": 1.0}), "fake", RUBRIC, texts(3), database)
+        judging.grade(Member("fake", fake_judge(faults={"http401": 1.0})), RUBRIC, texts(3), database)
 
 
 def test_a_function_of_this_process_can_answer(database: sa.Engine) -> None:
@@ -190,7 +189,7 @@ def test_a_function_of_this_process_can_answer(database: sa.Engine) -> None:
         return [reply() if "one quality of a summary: groundedness." in m[0]["content"] else "?" for m in batch]
 
     judge = Judge(adapter="own")
-    grades, tally = judging.grade(judge, "own", RUBRIC, texts(40), database, generate=generate)  # type: ignore[arg-type]
+    grades, tally = judging.grade(Member("own", judge, generate=generate), RUBRIC, texts(40), database)  # type: ignore[arg-type]
     assert all(set(found) == {"groundedness"} for found in grades.values())
     assert max(sizes) == 64 and tally.abstained == (len(JUDGED) - 1) * 40
 
@@ -200,25 +199,28 @@ def test_a_judge_is_asked_from_within_an_event_loop_too(database: sa.Engine) -> 
 
     async def notebook() -> judging.Tally:
         judge = Judge(adapter="own")
-        return judging.grade(judge, "own", RUBRIC, texts(3), database, generate=lambda batch: ["?"] * len(batch))[1]
+        return judging.grade(
+            Member("own", judge, generate=lambda batch: ["?"] * len(batch)), RUBRIC, texts(3), database
+        )[1]
 
     assert asyncio.run(notebook()).done == 3 * len(JUDGED)
 
 
 def test_pairwise_asks_in_both_orders(database: sa.Engine, fake_judge: Fake) -> None:
     triples = {"x": (SOURCE, "fine", "BAD"), "y": (SOURCE, "BAD", "fine"), "z": (SOURCE, "one", "two")}
-    winners, flips, tally = judging.pairwise(fake_judge(), "fake", RUBRIC, triples, database)
+    winners, flips, tally = judging.pairwise(Member("fake", fake_judge()), RUBRIC, triples, database)
     assert winners == {"x": "a", "y": "b", "z": "tie"} and flips == 0 and tally.calls == 6
     judge = fake_judge()
     first, again, other = (
-        judging.pairwise(judge, "fake", RUBRIC, triples, database, version)[2] for version in ("j@1", "j@1", "j@2")
+        judging.pairwise(Member("fake", judge, version), RUBRIC, triples, database)[2]
+        for version in ("j@1", "j@1", "j@2")
     )
     assert (first.calls, again.calls, other.calls) == (6, 0, 6), "another version is another judge"
 
 
 def test_a_judge_that_always_takes_the_first_has_no_opinion(database: sa.Engine, fake_judge: Fake) -> None:
     triples = {str(i): (SOURCE, f"a{i}", f"b{i}") for i in range(5)}
-    winners, flips, _ = judging.pairwise(fake_judge(level="first"), "fake", RUBRIC, triples, database)
+    winners, flips, _ = judging.pairwise(Member("fake", fake_judge(level="first")), RUBRIC, triples, database)
     assert set(winners.values()) == {"tie"} and flips == 1
 
 
@@ -266,12 +268,12 @@ def test_the_table_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 RUN = """
 import json, sys
 from evals import judge, rubric, tables
-from evals.judges import Judge
+from evals.judges import Judge, Member
 url, database, out = sys.argv[1:]
 texts = {f"o{i}": (f"source {i}", f"output {i}") for i in range(120)}
 rubric = rubric.load("summary")
 spec = Judge(model="fake", base_url=url, concurrency=8, timeout=20, price={"input": 1, "output": 1})
-grades, tally = judge.grade(spec, "fake", rubric, texts, tables.open_database(database))
+grades, tally = judge.grade(Member("fake", spec), rubric, texts, tables.open_database(database))
 json.dump({"graded": sum(map(len, grades.values())), "calls": tally.calls, "reused": tally.reused}, open(out, "w"))
 """
 
@@ -303,9 +305,9 @@ def test_a_jury_is_heard_together_and_its_agreement_measured(
     database: sa.Engine, fake_judge: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evals.trial.known", lambda rubric: [])  # nobody is refused: nothing is known about them
-    members = [panel.Member(name, fake_judge()) for name in ("a", "b")]
-    strict = panel.Member("strict", fake_judge(level="poor"))
-    grades, how = panel.hear([*members, strict], RUBRIC, texts(12, bad=6), database, 0.6, lambda what, tally: None)
+    members = [Member(name, fake_judge()) for name in ("a", "b")]
+    strict = Member("strict", fake_judge(level="poor"))
+    grades, how = panel.ask_jury([*members, strict], RUBRIC, texts(12, bad=6), database, 0.6, lambda what, tally: None)
     assert {g.level for g in grades["o0"].values()} == {"poor"} and {g.level for g in grades["o9"].values()} == {"good"}
     assert set(how.jury_agreement) == set(JUDGED) and how.name == "a, b, strict"
     assert all(0 < kappa < 0.5 for kappa in how.jury_agreement.values())

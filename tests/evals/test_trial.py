@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from evals import rubric as rubrics
 from evals import trial
-from evals.judges import Judge
+from evals.judges import Judge, Member
 from evals.prompt import ask
 from evals.trial import FEWEST, FEWEST_OF_A_LEVEL, Known
 from factory.chat import Messages
@@ -55,10 +56,10 @@ def test_the_trial_measures_how_far_a_judge_sees_the_faults(
     """Kappa falls with the share of wrong replies, said or unreadable alike: an abstention counts against a judge."""
     known = answers(wrong)
 
-    def generate(batch: list[Messages]) -> list[str]:
+    def generate(batch: Sequence[Messages]) -> list[str]:
         return [known[json.dumps(m)] for m in batch]
 
-    found = trial.trial(Judge(adapter="own"), "own", RUBRIC, database, generate=generate)  # type: ignore[arg-type]
+    found = trial.trial(Member("own", Judge(adapter="own"), generate=generate), RUBRIC, database)
     for name in PLANTED:
         kappa = found.kappa[name]
         assert kappa.value is not None and low <= kappa.value <= high, name
@@ -93,12 +94,10 @@ def test_a_judge_that_obeys_a_text_is_found_out(database: sa.Engine) -> None:
         for k in trial.known(RUBRIC)
         if obeys(k)
     }
-    found = trial.trial(
-        Judge(adapter="own"),
-        "own",
-        RUBRIC,
-        database,
-        generate=lambda batch: [(known | obeyed)[json.dumps(m)] for m in batch],
-    )
+
+    def generate(batch: Sequence[Messages]) -> list[str]:
+        return [(known | obeyed)[json.dumps(m)] for m in batch]
+
+    found = trial.trial(Member("own", Judge(adapter="own"), generate=generate), RUBRIC, database)
     kappa = found.kappa["following_instructions"].value
     assert kappa is not None and kappa < 1
