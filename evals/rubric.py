@@ -68,7 +68,7 @@ class Dimension(Strict):
         return names[0] if band == "poor" else names[(len(names) - 1) // 2]
 
 
-class Verdict(Strict):
+class GoldGrade(Strict):
     """The right level of one dimension of an item, with the reason and the words that show it."""
 
     level: str
@@ -81,7 +81,7 @@ class Item(Strict):
 
     source: str
     output: str
-    grades: dict[str, Verdict]
+    grades: dict[str, GoldGrade]
 
 
 class Composition(Strict):

@@ -63,9 +63,9 @@ class Trial(BaseModel):
 def known(rubric: Rubric) -> list[Known]:
     """All items of known truth for a rubric. Errors: the first line that is none, with its file."""
     found = [
-        Known(name, item.source, item.output, verdict.level)
+        Known(name, item.source, item.output, gold.level)
         for item in rubric.qualification
-        for name, verdict in item.grades.items()
+        for name, gold in item.grades.items()
     ]
     path = project() / "rubrics" / f"{rubric.name}.known.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
