@@ -6,7 +6,7 @@ Equal texts for one item are one output, whoever wrote them: what was graded for
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -14,6 +14,8 @@ from sqlalchemy.engine import Engine
 from evals import tables as t
 from factory.data.rows import Row
 from factory.home import digest
+
+Answer = Callable[[Sequence[Row]], list[str]]
 
 
 def output_id(item: str, text: str) -> str:
@@ -34,6 +36,18 @@ def stored(engine: Engine, version: str) -> dict[str, str]:
     query = sa.select(t.answers.c.item, t.outputs.c.text).join(t.outputs, t.outputs.c.id == t.answers.c.output)
     with t.reading(engine) as c:
         return {item: text for item, text in c.execute(query.where(t.answers.c.version == version))}
+
+
+def stored_first(engine: Engine, version: str, answer: Answer) -> Answer:
+    """`answer` asked only about the rows of which no answer of the version is stored; nothing is asked twice."""
+    known = stored(engine, version)
+
+    def ask(rows: Sequence[Row]) -> list[str]:
+        if new := [row for row in rows if row.key() not in known]:
+            known.update(zip((row.key() for row in new), answer(new), strict=True))
+        return [known[row.key()] for row in rows]
+
+    return ask
 
 
 def record_gold(

@@ -1,48 +1,20 @@
-"""Getting a reply to one question, from an OpenAI-compatible endpoint or from a function, whatever goes wrong.
+"""Getting a judge's reply to one question: from an OpenAI-compatible endpoint, or from a function of this process.
 
-What the endpoint's state explains is tried again with growing pauses: too many requests, server errors, dropped
-connections, up to RETRIES times; a stall until the time limit twice at most. What no retry mends (a wrong key, an
-unknown model) ends the run with one line. `Silent` is raised when nothing came: the caller abstains.
+What no retry mends for any question (a wrong key, an unknown model) ends the run with one line. `Unanswered` is raised
+when nothing came: the judge abstains.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-
-from evals.judges import Judge
-from evals.prompt import Messages
+from evals.judges import Generate, Judge
+from factory.chat import Chat, Messages, Refused, Reply, Unanswered
 from factory.errors import FactoryError
 
-RETRIES = 6
-STALLS = 2
-FIRST_PAUSE = 0.25  # seconds, doubled each time, with jitter
-LONGEST_PAUSE = 15.0
 GIVE_UP_AFTER = 30  # calls in a row without any reply: the endpoint is down
-
-
-class Silent(Exception):
-    """No reply came; the message says why."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    text: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-
-
-Generate = Callable[[Sequence[Messages]], Sequence[str]]
 
 
 class Endpoint:
@@ -50,19 +22,17 @@ class Endpoint:
 
     def __init__(self, judge: Judge, name: str) -> None:
         self.judge, self.name = judge, name
-        key = judge.key()
-        self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=aiohttp.ClientTimeout(total=judge.timeout),
-            proxy=_proxy(judge.url),
-        )
-        self.failed_in_a_row = 0
+        self.chat = Chat(judge.url, judge.key(), judge.timeout)
 
-    async def close(self) -> None:
-        await self.session.close()
+    async def __aenter__(self) -> Endpoint:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.chat.session.close()
 
     async def __call__(self, messages: Messages, schema: dict[str, Any] | None, attempt: int) -> Reply:
+        if self.chat.misses >= GIVE_UP_AFTER:
+            raise Unanswered("the endpoint has not replied for a long time")
         body: dict[str, Any] = {
             "model": self.judge.asked,
             "messages": messages,
@@ -72,51 +42,13 @@ class Endpoint:
         }
         if schema:
             body["response_format"] = schema
-        why, stalls, pause = "", 0, FIRST_PAUSE
-        for tried in range(RETRIES + 1):
-            if self.failed_in_a_row >= GIVE_UP_AFTER:
-                raise Silent("the endpoint has not replied for a long time")
-            if tried:
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_PAUSE)
-            started = time.monotonic()
-            try:
-                async with self.session.post(
-                    f"{self.judge.url}/chat/completions", json=body, allow_redirects=False
-                ) as response:
-                    status, text = response.status, (await response.read()).decode(errors="replace")
-            except TimeoutError:
-                why, stalls = f"no reply within {self.judge.timeout:g} s", stalls + 1
-                if stalls >= STALLS:
-                    break
-                continue
-            except aiohttp.ClientError as error:
-                why = f"{type(error).__name__}: {error}"
-                continue
-            if status in (408, 409, 425, 429) or status >= 500:
-                why = f"HTTP {status}"
-                pause = max(pause, _retry_after(response.headers.get("retry-after", "")))
-                continue
-            self.failed_in_a_row = 0
-            return self._read(status, text, time.monotonic() - started)
-        self.failed_in_a_row += 1
-        raise Silent(why)
-
-    def _read(self, status: int, text: str, seconds: float) -> Reply:
-        if status in (401, 403, 404):
-            raise FactoryError(
-                f"judge {self.name} at {self.judge.url} refuses: HTTP {status} {' '.join(text.split())[:200]}"
-            )
-        if status != 200:
-            raise Silent(f"HTTP {status} {' '.join(text.split())[:120]}")
         try:
-            data = json.loads(text)
-            said = data["choices"][0]["message"]["content"] or ""
-            usage = data.get("usage") or {}
-            tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-            return Reply(str(said).encode(errors="replace").decode(), *tokens, seconds)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return Reply("", seconds=seconds)  # it was answered and may be billed, but says nothing
+            return await self.chat(body)
+        except Refused as error:
+            told = f"HTTP {error.status} {error}"
+            if error.status in (401, 403, 404):
+                raise FactoryError(f"judge {self.name} at {self.judge.url} refuses: {told}") from None
+            raise Unanswered(told) from None
 
 
 class Local:
@@ -127,12 +59,15 @@ class Local:
         self.waiting: list[tuple[Messages, asyncio.Future[Reply]]] = []
         self.busy = False
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Local:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         """Nothing is held open."""
 
     async def __call__(self, messages: Messages, schema: dict[str, Any] | None, attempt: int) -> Reply:
         if attempt:
-            raise Silent("asked again it would say the same")
+            raise Unanswered("asked again it would say the same")
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.waiting.append((messages, future))
         if not self.busy:
@@ -154,18 +89,3 @@ class Local:
             for (_, future), text in zip(batch, texts, strict=True):
                 future.set_result(Reply(text, seconds=each))
         self.busy = False
-
-
-def _proxy(url: str) -> str | None:
-    """The environment's proxy for this endpoint, looked up once: aiohttp's `trust_env` asks a thread at every call."""
-    address = urlsplit(url)
-    if proxy_bypass(address.hostname or ""):
-        return None
-    return getproxies().get(address.scheme)
-
-
-def _retry_after(header: str) -> float:
-    try:
-        return min(float(header or 0), LONGEST_PAUSE)
-    except ValueError:
-        return 0.0

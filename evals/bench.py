@@ -17,7 +17,7 @@ from typing import Any
 
 from evals import judge as judging
 from evals import tables
-from evals.judges import Judge
+from evals.judges import Judge, Member
 from evals.rubric import load
 
 OUTPUTS, DELAY, CONCURRENCY = 1000, 0.05, 16
@@ -31,12 +31,12 @@ def run(outputs: int = OUTPUTS, concurrency: int = CONCURRENCY) -> dict[str, flo
     try:
         assert endpoint.stdout
         url = f"http://127.0.0.1:{endpoint.stdout.readline().strip()}/v1"
-        judge = Judge(model="bench", base_url=url, concurrency=concurrency)
+        judge = Member("bench", Judge(model="bench", base_url=url, concurrency=concurrency))
         with tempfile.TemporaryDirectory() as folder:
             engine = tables.open_database(f"sqlite:///{folder}/ratings.db")
-            _, tally = judging.grade(judge, "bench", rubric, texts, engine)
+            _, tally = judging.grade(judge, rubric, texts, engine)
             started = time.monotonic()
-            _, again = judging.grade(judge, "bench", rubric, texts, engine)
+            _, again = judging.grade(judge, rubric, texts, engine)
             resumed = time.monotonic() - started
     finally:
         endpoint.kill()

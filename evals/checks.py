@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import Field
 
 from evals import faults, text
-from evals.grades import BANDS, Grade, missing_band
+from evals.grades import Grade, missing_band
 from evals.languages import language as language_of
 from factory.data.rows import Row
 from factory.strict import Strict
@@ -144,20 +144,6 @@ def foreign(row: Row, output: str, limits: Limits) -> Grade | None:
     return Grade("poor", "another assistant or vendor", claimed) if claimed else GOOD
 
 
-def verdict(row: Row, output: str, limits: Limits) -> Grade | None:
-    """A judge's reply amounts to the right level: good; one level off: average; another, or unreadable: poor."""
-    from evals.trial import read_reply
-
-    gold = row.meta.get("level")
-    if gold not in BANDS:
-        return None
-    said = read_reply(row.meta, output)
-    if said is None:
-        return Grade("poor", "unreadable", [output.strip()[-80:]])
-    off = abs(BANDS.index(said.level) - BANDS.index(gold))
-    return Grade(BANDS[2 - off], f"the level is {gold}, not {said.level}", [output.strip()[-80:]]) if off else GOOD
-
-
 def kept(row: Row, output: str, limits: Limits) -> Grade | None:
     """Says what the reference says: ROUGE-L (F1 over words) at least 0.8 good, at least 0.4 average, less poor."""
     from rapidfuzz.distance import LCSseq
@@ -181,7 +167,7 @@ CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
         *(numbers, dates, names, required, length, form, language, copied),
-        *(label, expected, foreign, verdict, kept, unchanged),
+        *(label, expected, foreign, kept, unchanged),
     )
 }
 

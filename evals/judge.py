@@ -19,13 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.asking import Endpoint, Generate, Local, Reply, Silent
-from evals.compact import Unreadable
+from evals.asking import Endpoint, Local
 from evals.grades import Grade
-from evals.judges import Judge
-from evals.prompt import Asked, ask, compare
+from evals.judges import Member
+from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Dimension, Rubric
-from factory.data.endpoint import run_alone
+from factory.chat import Reply, Unanswered, run_alone
 from factory.home import digest
 
 ATTEMPTS = 3
@@ -56,25 +55,17 @@ class Question:
 
 
 def grade(
-    judge: Judge,
-    name: str,
+    member: Member,
     rubric: Rubric,
     texts: Mapping[str, tuple[str, str]],
     engine: Engine,
-    version: str = "",
-    generate: Generate | None = None,
     progress: Progress = lambda tally: None,
 ) -> tuple[dict[str, dict[str, Grade]], Tally]:
-    """Grade `texts` (output id to source and output) on the dimensions that a judge may decide.
-
-    `generate` answers in this process instead of the judge's endpoint; `version` is that of a served adapter. Returns
-    the grades by output and dimension, abstentions left out, and how the run went.
-    """
+    """Grade `texts` (output id to source and output) on the dimensions that a judge may decide. Returns the grades by
+    output and dimension, abstentions left out, and how the run went."""
     dimensions = [rubric.dimension(d) for d in rubric.decided_by("judge")]
-    if judge.form == "compact":
-        dimensions = [d for d in dimensions if d.compact]
     texts_of = [((output, d.name), d, *pair) for output, pair in texts.items() for d in dimensions]
-    replies, tally = ask_about(judge, name, rubric, texts_of, engine, version, generate, progress)
+    replies, tally = ask_about(member, rubric, texts_of, engine, progress)
     grades: dict[str, dict[str, Grade]] = {output: {} for output in texts}
     for (output, dimension), found in replies.items():
         grades[output][dimension] = found
@@ -82,48 +73,33 @@ def grade(
 
 
 def ask_about(
-    judge: Judge,
-    name: str,
+    member: Member,
     rubric: Rubric,
     texts: Sequence[tuple[tuple[str, ...], Dimension, str, str]],
     engine: Engine,
-    version: str = "",
-    generate: Generate | None = None,
     progress: Progress = lambda tally: None,
 ) -> tuple[dict[tuple[str, ...], Grade], Tally]:
-    """Ask about (key, dimension, source, output). Where there is nothing to ask about, the judge abstains unasked."""
-    questions, unasked = [], Counter[str]()
-    for key, d, source, output in texts:
-        try:
-            questions.append(Question(key, ask(judge.form, rubric, d, source, output)))
-        except Unreadable as error:
-            unasked[str(error)] += 1
-    replies, tally = put(judge, name, rubric, questions, engine, version, generate, progress)
-    tally.total, tally.done = tally.total + unasked.total(), tally.done + unasked.total()
-    tally.abstained, tally.why = tally.abstained + unasked.total(), tally.why + unasked
-    return replies, tally
+    """Ask about (key, dimension, source, output)."""
+    questions = [Question(key, ask(rubric, d, source, output)) for key, d, source, output in texts]
+    return ask_all(member, rubric, questions, engine, progress)
 
 
 def pairwise(
-    judge: Judge,
-    name: str,
+    member: Member,
     rubric: Rubric,
     triples: Mapping[str, tuple[str, str, str]],
     engine: Engine,
-    version: str = "",
-    generate: Generate | None = None,
     progress: Progress = lambda tally: None,
 ) -> tuple[dict[str, str], float | None, Tally]:
     """Which of two outputs is better, asked in both orders: key to (source, a, b) gives key to "a", "b" or "tie".
 
     A judge that changes its mind with the order has no opinion: a tie. Returns the share that did (the flip rate) too.
-    `version` is that of a served adapter: what another one said before is not what this one says.
     """
     questions = []
     for key, (source, a, b) in triples.items():
         questions.append(Question((key, "ab"), compare(rubric, source, a, b), "ab"))
         questions.append(Question((key, "ba"), compare(rubric, source, b, a), "ba"))
-    replies, tally = put(judge, name, rubric, questions, engine, version, generate, progress)
+    replies, tally = ask_all(member, rubric, questions, engine, progress)
     names = {"ab": {"first": "a", "second": "b"}, "ba": {"first": "b", "second": "a"}}
     both = {
         key: [names[order].get(replies[key, order].level, "tie") for order in ("ab", "ba")]
@@ -147,63 +123,56 @@ def vote(rubric: Rubric, members: Sequence[Mapping[str, Mapping[str, Grade]]]) -
     return found
 
 
-def put(
-    judge: Judge,
-    name: str,
+def ask_all(
+    member: Member,
     rubric: Rubric,
     questions: Sequence[Question],
     engine: Engine,
-    version: str = "",
-    generate: Generate | None = None,
     progress: Progress = lambda tally: None,
 ) -> tuple[dict[tuple[str, ...], Grade], Tally]:
     """Put all questions, `judge.concurrency` at a time. A question without a readable reply is not in the result.
 
     May be called where an event loop runs already (a notebook, a server): the calls then have a thread of their own.
     """
-    run = _Run(judge, name, rubric, engine, version, progress)
+    run = _Run(member, rubric, engine, progress)
     try:
         with _stop_gently(run):
-            return run_alone(run.all(questions, generate)), run.tally
+            return run_alone(run.all(questions)), run.tally
     except ExceptionGroup as group:  # one worker's error ends all; the first is the one to tell
         raise group.exceptions[0] from None
 
 
 class _Run:
-    def __init__(
-        self, judge: Judge, name: str, rubric: Rubric, engine: Engine, version: str, progress: Progress
-    ) -> None:
-        self.judge, self.name, self.engine, self.progress = judge, name, engine, progress
-        self.identity = (rubric.hash(), judge.identity(version))
-        self.tally = Tally(cost=0.0 if judge.price else None)
+    def __init__(self, member: Member, rubric: Rubric, engine: Engine, progress: Progress) -> None:
+        self.member, self.judge, self.engine, self.progress = member, member.judge, engine, progress
+        self.identity = (rubric.hash(), member.judge.identity(member.version))
+        self.tally = Tally(cost=0.0 if member.judge.price else None)
         self.grades: dict[tuple[str, ...], Grade] = {}
         self.stopped = False
 
-    async def all(self, questions: Sequence[Question], generate: Generate | None) -> dict[tuple[str, ...], Grade]:
+    async def all(self, questions: Sequence[Question]) -> dict[tuple[str, ...], Grade]:
         self.tally.total = len(questions)
         started = time.monotonic()
         keys = {id(q): self._keys(q) for q in questions}
         with t.quick(self.engine) as connection:
             self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
             self.connection = connection
-            asking = Local(generate) if generate else Endpoint(self.judge, self.name)
             waiting = iter(questions)
-            many = 256 if generate else self.judge.concurrency
+            local = self.member.generate
+            many = 256 if local else self.judge.concurrency
+            async with Local(local) if local else Endpoint(self.judge, self.member.name) as asking:
 
-            async def worker() -> None:
-                for question in waiting:
-                    if self.stopped:
-                        return
-                    await self._one(question, keys[id(question)], asking)
-                    self.tally.seconds = time.monotonic() - started
-                    self.progress(self.tally)
+                async def worker() -> None:
+                    for question in waiting:
+                        if self.stopped:
+                            return
+                        await self._one(question, keys[id(question)], asking)
+                        self.tally.seconds = time.monotonic() - started
+                        self.progress(self.tally)
 
-            try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(many, len(questions))):
                         group.create_task(worker())
-            finally:
-                await asking.close()
         if self.stopped:
             raise KeyboardInterrupt
         return self.grades
@@ -223,7 +192,7 @@ class _Run:
                 break
             except Unreadable as error:
                 why = str(error)
-            except Silent as error:
+            except Unanswered as error:
                 why = why or str(error)
                 break
         else:
@@ -247,7 +216,7 @@ class _Run:
         self.tally.calls += 1
         row = {
             "id": key,
-            "judge": self.name,
+            "judge": self.member.name,
             "reply": reply.text,
             "prompt_tokens": reply.prompt_tokens,
             "completion_tokens": reply.completion_tokens,

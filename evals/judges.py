@@ -1,24 +1,28 @@
 """The table of judges in `adapters/defaults.yaml`: who may be asked, where, how fast and at what price.
 
 judges:
-  offline: {adapter: judge-summary, form: compact}       # an adapter of this project; it answers in the grading
+  own:     {adapter: my-judge}                           # an adapter of this project; it answers in the grading
                                                          # process, or with base_url on the server named
   big:     {base_url: https://api.example.com/v1, model: some-model, key_env: JUDGE_KEY, concurrency: 16,
             price: {input: 0.5, output: 1.5}}            # any OpenAI-compatible endpoint
-  jury:    {members: [big, other, offline]}              # they vote per dimension
+  jury:    {members: [big, other, own]}              # they vote per dimension
 """
 
 from __future__ import annotations
 
 import os
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from pydantic import Field, model_validator
 
+from factory.chat import Messages
 from factory.errors import InputError, Problem
 from factory.home import digest
 from factory.recipe import defaults
 from factory.strict import Layer, Strict, check, nearest
+
+Generate = Callable[[Sequence[Messages]], Sequence[str]]
 
 
 class Price(Strict):
@@ -29,7 +33,7 @@ class Price(Strict):
 
 
 class Judge(Strict):
-    """One judge. `timeout` in seconds for a call; `form` is how it is asked, see `evals.prompt`."""
+    """One judge. `timeout` in seconds for a call."""
 
     model: str = ""
     base_url: str = ""
@@ -39,7 +43,6 @@ class Judge(Strict):
     concurrency: int = Field(default=8, ge=1, le=1024)
     timeout: float = Field(default=60, gt=0)
     price: Price | None = None
-    form: Literal["rubric", "compact"] = "rubric"
     max_tokens: int = Field(default=512, ge=16)
 
     @model_validator(mode="after")
@@ -67,7 +70,17 @@ class Judge(Strict):
 
     def identity(self, version: str = "") -> str:
         """A hash of all that can change what it answers; `version` is that of a served adapter."""
-        return digest([self.asked, self.base_url, self.form, self.max_tokens, version])[:12]
+        return digest([self.asked, self.base_url, "rubric", self.max_tokens, version])[:12]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A judge with its name. `version` is that of a served adapter; `generate` answers in this process."""
+
+    name: str
+    judge: Judge
+    version: str = ""
+    generate: Generate | None = None
 
 
 class _Table(Strict):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -17,27 +16,16 @@ from evals import estimate, ratings, verdicts
 from evals import judge as judging
 from evals import tables as t
 from evals.agreement import Agreement, fleiss
-from evals.asking import Generate
 from evals.estimate import Estimate
 from evals.grades import Grade
 from evals.judge import Tally
-from evals.judges import Judge
+from evals.judges import Member
 from evals.rubric import Rubric
 from evals.trial import Trial, trial
 
 SCORE = {"poor": 0.0, "average": 0.5, "good": 1.0}
 Grades = Mapping[str, Mapping[str, Grade]]
 Watch = Callable[[str, Tally], None]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A judge with its name. `version` is that of a served adapter; `generate` answers in this process."""
-
-    name: str
-    judge: Judge
-    version: str = ""
-    generate: Generate | None = None
 
 
 class Judging(BaseModel):
@@ -68,7 +56,7 @@ class Judging(BaseModel):
             self.why[reason] = self.why.get(reason, 0) + n
 
 
-def hear(
+def ask_jury(
     jury: Sequence[Member],
     rubric: Rubric,
     pairs: Mapping[str, tuple[str, str]],
@@ -80,10 +68,9 @@ def hear(
     how = Judging(name=", ".join(m.name for m in jury))
     heard, asked, abstained = [], 0, 0
     for m in jury:
-        rest = (engine, m.version, m.generate)
-        tested = trial(m.judge, m.name, rubric, *rest, _named(watch, f"testing {m.name}"))
+        tested = trial(m, rubric, engine, _named(watch, f"testing {m.name}"))
         how.trials[m.name], how.refused[m.name] = tested, tested.refused(floor)
-        said, tally = judging.grade(m.judge, m.name, rubric, pairs, *rest, _named(watch, f"{m.name} grades"))
+        said, tally = judging.grade(m, rubric, pairs, engine, _named(watch, f"{m.name} grades"))
         _remember(engine, m, rubric, said)
         heard.append({o: {d: g for d, g in found.items() if d not in how.refused[m.name]} for o, found in said.items()})
         asked, abstained = asked + tally.total, abstained + tally.abstained
@@ -91,15 +78,6 @@ def hear(
     how.abstentions = round(abstained / asked, 4) if asked else None
     how.jury_agreement = _jury_agreement(rubric, heard) if len(jury) > 1 else {}
     return judging.vote(rubric, heard), how
-
-
-def asked(rubric: Rubric, jury: Sequence[Member]) -> list[str]:
-    """The dimensions that some judge was asked about."""
-    return [
-        d.name
-        for d in rubric.dimensions
-        if "judge" in d.graders and any(m.judge.form == "rubric" or d.compact for m in jury)
-    ]
 
 
 def compare_with_people(
@@ -124,10 +102,8 @@ def prefer(
     watch: Watch,
 ) -> None:
     """Which of two answers a judge prefers, asked in both orders: (source, candidate's, production's) by row."""
-    watch_pairs = _named(watch, f"{member.name} compares")
-    winners, how.flip_rate, tally = judging.pairwise(
-        member.judge, member.name, rubric, triples, engine, member.version, member.generate, watch_pairs
-    )
+    compares = _named(watch, f"{member.name} compares")
+    winners, how.flip_rate, tally = judging.pairwise(member, rubric, triples, engine, compares)
     names = {"a": "candidate", "b": "production", "tie": "tie"}
     how.preferred = {name: sum(w == letter for w in winners.values()) for letter, name in names.items()}
     how.add(tally)

@@ -1,12 +1,9 @@
 """How a judge is asked and how its reply is read: one dimension of one output at a time.
 
-`rubric`   the rubric's text, as people see it, and a JSON reply {"evidence": [...], "reason": "...", "level": "..."}
-`compact`  the dimension's own short question (`compact` in the rubric), for a small judge that was trained on it; it
-           only reads and quotes, see `evals.compact`
-
-Either way evidence comes before the level, and every quote must stand in the source or the output. A reply that is
-anything else is unreadable: no level is guessed from it. The texts are data that may be hostile. Marks of chat
-templates are broken up, and the tags around them carry a hash of both texts, so neither can hold its own closing tag.
+It sees the rubric's text, as people see it, and replies {"evidence": [...], "reason": "...", "level": "..."}: evidence
+comes before the level, and every quote must stand in the source or the output. A reply that is anything else is
+unreadable: no level is guessed from it. The texts are data that may be hostile. Marks of chat templates are broken up,
+and the tags around them carry a hash of both texts, so neither can hold its own closing tag.
 """
 
 from __future__ import annotations
@@ -16,14 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evals import compact
-from evals.compact import Texts, Unreadable, quoted
 from evals.grades import Grade
 from evals.rubric import Dimension, Item, Rubric
+from factory.chat import Messages
 from factory.control import harmless
 from factory.home import digest
 
-Messages = list[dict[str, str]]
+
+class Unreadable(ValueError):
+    """A reply that is not what was asked for; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,9 @@ class Asked:
     schema: dict[str, Any] | None = None
 
 
-def ask(form: str, rubric: Rubric, dimension: Dimension, source: str, output: str) -> Asked:
-    """The question about one dimension, in one of FORMS. Errors: Unreadable if there is nothing to ask about."""
-    return FORMS[form](rubric, dimension, harmless(source), harmless(output))
-
-
-def _rubric_form(rubric: Rubric, d: Dimension, source: str, output: str) -> Asked:
+def ask(rubric: Rubric, d: Dimension, source: str, output: str) -> Asked:
+    """The question about one dimension."""
+    source, output = harmless(source), harmless(output)
     system = "\n\n".join(
         [
             f"You grade one quality of a {rubric.output}: {d.name.replace('_', ' ')}.",
@@ -57,15 +52,6 @@ def _rubric_form(rubric: Rubric, d: Dimension, source: str, output: str) -> Aske
     )
     user = _tagged(rubric, source, output)
     return Asked(_chat(system, user), lambda reply: _read_json(reply, d, source, output), _schema(d.names()))
-
-
-def _compact_form(rubric: Rubric, d: Dimension, source: str, output: str) -> Asked:
-    assert d.compact
-    read, texts = compact.READERS[d.compact.reads], Texts(d, source, output)
-    return Asked([{"role": "user", "content": compact.question(d.compact, source, output)}], lambda r: read(r, texts))
-
-
-FORMS: dict[str, Callable[[Rubric, Dimension, str, str], Asked]] = {"rubric": _rubric_form, "compact": _compact_form}
 
 
 def compare(rubric: Rubric, source: str, first: str, second: str) -> Asked:
@@ -144,7 +130,11 @@ def _object(reply: str, levels: list[str], texts: str) -> dict[str, Any]:
         raise Unreadable("no reason")
     if not isinstance(evidence, list) or not all(isinstance(quote, str) for quote in evidence):
         raise Unreadable("evidence is not a list of quotes")
-    quoted(evidence, texts)
+    plain = " ".join(texts.split()).casefold()
+    for quote in evidence:
+        words = " ".join(quote.split()).casefold()
+        if not any(map(str.isalnum, words)) or words not in plain:
+            raise Unreadable(f"a quote that stands nowhere: {quote!r:.60}")
     return found
 
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from evals.checks import CHECKS, Limits
-from evals.compact import Compact
 from evals.grades import Band
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
@@ -46,7 +45,6 @@ class Dimension(Strict):
     graders: list[Grader] = Field(min_length=1)
     checks: list[str] = []
     veto: bool = Field(default=False, description="one output that people call worst here rejects a version")
-    compact: Compact | None = Field(default=None, description="how small judges are asked")
     levels: list[Level] = Field(min_length=2)
 
     def names(self) -> list[str]:
@@ -70,7 +68,7 @@ class Dimension(Strict):
         return names[0] if band == "poor" else names[(len(names) - 1) // 2]
 
 
-class Verdict(Strict):
+class GoldGrade(Strict):
     """The right level of one dimension of an item, with the reason and the words that show it."""
 
     level: str
@@ -83,7 +81,7 @@ class Item(Strict):
 
     source: str
     output: str
-    grades: dict[str, Verdict]
+    grades: dict[str, GoldGrade]
 
 
 class Composition(Strict):
@@ -124,7 +122,10 @@ class Rubric(Strict):
 
     def hash(self) -> str:
         """sha256 over everything in the rubric; it stands on every grade."""
-        return digest(self.model_dump(mode="json"))
+        whole = self.model_dump(mode="json")
+        for dimension in whole["dimensions"]:
+            dimension["compact"] = None  # a field of earlier releases: what people graded then stays valid
+        return digest(whole)
 
 
 def names() -> list[str]:

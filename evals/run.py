@@ -7,7 +7,7 @@ stand in the recipe's gate section; the decision is logged with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from sqlalchemy.engine import Engine
 from evals import answers, criteria, decisions, frozen, gate, panel, ratings, units, verdicts, voids
 from evals import rubric as rubrics
 from evals.agreement import Agreement, alpha
+from evals.answers import Answer
 from evals.grades import Grade
+from evals.judges import Member
 from evals.matrix import Cell
 from evals.rubric import Rubric
 from evals.scorecard import Scorecard
@@ -26,15 +28,13 @@ from factory.data.rows import Row
 from factory.home import digest
 from factory.recipe import Gate, Recipe
 
-Answers = Callable[[Sequence[Row]], Sequence[str]]
-
 
 @dataclass(frozen=True)
 class Subject:
     """A version (or the base) and a way to get its answers to rows. `label` is what people call it, such as v2."""
 
     name: str
-    answers: Answers
+    answers: Answer
     label: str = ""
 
 
@@ -82,7 +82,7 @@ def grade(
     candidate: Subject,
     against: Subject | None,
     engine: Engine,
-    jury: Sequence[panel.Member] = (),
+    jury: Sequence[Member] = (),
     matrix: Sequence[Cell] = (),
     watch: panel.Watch = lambda what, tally: None,
     anchor: Subject | None = None,
@@ -105,13 +105,13 @@ def grade(
     sources = [row.source for row in rows]
     pairs = {o: (source, text) for v in versions for o, source, text in zip(v.ids, sources, v.texts, strict=True)}
 
-    judged, how = panel.hear(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
-    asked = panel.asked(rubric, jury) if how else None
+    judged, how = panel.ask_jury(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
+    asked = rubric.decided_by("judge") if how else None
     found = weigh(engine, recipe.task, rubric, plan, rows, versions, judged, asked, how.abstentions if how else None)
     people = {o: v.grades for o, v in found.said.items() if o in pairs}
     if how and people:
         panel.compare_with_people(how, rubric, people, judged, pairs)
-    if how and against and jury[0].judge.form == "rubric":
+    if how and against:
         new, old = versions[:2]
         every = zip(new.ids, sources, new.texts, old.texts, strict=True)
         panel.prefer(how, jury[0], rubric, {o: (s, a, b) for o, s, a, b in every if a != b}, engine, watch)
@@ -226,11 +226,7 @@ def batch_for_people(
 
 def _answered(engine: Engine, task: str, subject: Subject, rows: Sequence[Row]) -> Answered:
     """Stored answers, and new ones for the rest."""
-    known = answers.stored(engine, subject.name)
-    new = [row for row in rows if row.key() not in known]
-    if new:
-        known |= dict(zip((row.key() for row in new), subject.answers(new), strict=True))
-    texts = [known[row.key()] for row in rows]
+    texts = answers.stored_first(engine, subject.name, subject.answers)(rows)
     return Answered(subject.name, texts, answers.record(engine, task, subject.name, rows, texts))
 
 

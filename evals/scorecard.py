@@ -14,14 +14,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evals.agreement import Agreement, cohen
 from evals.checks import CHECKS
 from evals.grades import BANDS, Band, Grade
 from evals.rubric import Dimension, Rubric
 from factory.data.rows import Row
 
 WORST_SHOWN = 10
-STRATA = ("kind", "unseen", "topic", "dimension", "defect")
+STRATA = ("kind", "unseen", "topic")
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,14 @@ class Scorecard(Shares):
     not_measured: list[str] = []
     strata: dict[str, dict[str, Shares]] = {}
     labels: dict[str, Any] | None = None
-    kappa: dict[str, Agreement] | None = None
     worst: list[Worst] = []
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
+
+    def brief(self) -> dict[str, Any]:
+        """The same without its item lists, as `--json` and the tables show it."""
+        return {k: v for k, v in self.to_json().items() if k not in ("worst", "strata")}
 
 
 def grade_answers(rubric: Rubric, rows: Sequence[Row], outputs: Sequence[str]) -> Scorecard:
@@ -106,7 +108,6 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
         not_measured=[d.name for d in rubric.dimensions if d.name not in measured],
         strata=_strata(graded, bands),
         labels=_labels(graded),
-        kappa=_kappa(graded),
         worst=_worst_items(rubric, graded, bands),
     )
 
@@ -175,22 +176,6 @@ def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
         "macro_f1": round(float(f1_score(gold, said, labels=known, average="macro", zero_division=0)), 4),
         "confusion": {g: dict(sorted(c.items())) for g, c in confusion.items()},
     }
-
-
-def _kappa(graded: Sequence[Graded]) -> dict[str, Agreement] | None:
-    """For a judge's replies: kappa with the known level, per dimension, over those that can be read."""
-    from evals.trial import read_reply
-
-    judged = [(g.row.meta, read_reply(g.row.meta, g.output)) for g in graded if "level" in g.row.meta]
-    found = {}
-    for dimension in dict.fromkeys(meta["dimension"] for meta, _ in judged):
-        pairs = [
-            (BANDS.index(meta["level"]), BANDS.index(said.level))
-            for meta, said in judged
-            if meta["dimension"] == dimension and said
-        ]
-        found[dimension] = cohen([gold for gold, _ in pairs], [said for _, said in pairs], len(BANDS))
-    return found or None
 
 
 def _worst_items(rubric: Rubric, graded: Sequence[Graded], bands: Sequence[Band | None]) -> list[Worst]:

@@ -10,7 +10,6 @@ from evals.agreement import Agreement
 from evals.judge import Tally
 from evals.panel import Watch
 from evals.run import Report
-from evals.svg import percent
 from factory.data.rows import one_line
 
 WORST = 3  # of the worst items, so many are shown
@@ -51,9 +50,6 @@ def lines(r: Report) -> Iterator[str]:
         )
     if r.scorecard.not_measured:
         yield f"  [dim]not measured: {', '.join(r.scorecard.not_measured)}[/]"
-    if r.scorecard.kappa:
-        known = ", ".join(f"{name} {kappa_text(k)}" for name, k in r.scorecard.kappa.items())
-        yield f"  as a judge, kappa with known faults: {known}"
     yield from _number_lines(r)
     if r.judging:
         yield from _judge_lines(r)
@@ -101,6 +97,12 @@ def _judge_lines(r: Report) -> Iterator[str]:
             for d, k in tested.kappa.items()
         ]
         yield f"  [dim]{_plain(name)}, kappa with known faults: {', '.join(shown)}[/]"
+
+
+def percent(share: float | None, sign: bool = False) -> str:
+    if share is None:
+        return "–"
+    return f"{100 * share:+.1f} %" if sign else f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.1f} %"
 
 
 def kappa_text(a: Agreement | None) -> str:

@@ -1,50 +1,29 @@
 """A judge is tested before its grades are used: on outputs with known faults, one kappa per dimension.
 
-The known truth is the held-out rows of `adapters/judge-<rubric>/eval.jsonl` (planted faults, see `evals.defects`) and
-the rubric's qualification items. The replies are kept like all others: a judge is tested once for a rubric.
+The known truth is the rows of `rubrics/<rubric>.known.jsonl` (for summaries: faults planted into good ones) and the
+rubric's qualification items. The replies are kept like all others: a judge is tested once for a rubric.
+
+    {"dimension": "groundedness", "level": "poor", "source": "... Thursday ...", "output": "Moved to Friday."}
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
 from evals import judge as judging
 from evals.agreement import Agreement, cohen, confusion
-from evals.asking import Generate
-from evals.compact import Unreadable
-from evals.grades import Grade
-from evals.judges import Judge
-from evals.prompt import ask
-from evals.rubric import Rubric, load
+from evals.judges import Member
+from evals.rubric import Rubric
 from factory.errors import InputError, Problem
 from factory.home import project, shown
 
 MOST = 120  # known items asked per dimension; half of it of a judge that costs money
 FEWEST = 20  # known items of a dimension without which a judge is not heard on it
 FEWEST_OF_A_LEVEL = 5  # and of a level; two levels at least must have so many
-
-
-def read_reply(meta: Mapping[str, Any], reply: str) -> Grade | None:
-    """What a judge's reply to a row of known truth amounts to; None if it cannot be read.
-
-    `meta`: {"rubric": "summary", "dimension": "groundedness", "graded": {"source": ..., "output": ...}, ...}
-    """
-    rubric = _rubric(meta["rubric"])
-    try:
-        texts = meta["graded"]["source"], meta["graded"]["output"]
-        return ask("compact", rubric, rubric.dimension(meta["dimension"]), *texts).read(reply)
-    except Unreadable:
-        return None
-
-
-_rubric = cache(load)
 
 
 @dataclass(frozen=True)
@@ -84,44 +63,41 @@ class Trial(BaseModel):
 def known(rubric: Rubric) -> list[Known]:
     """All items of known truth for a rubric. Errors: the first line that is none, with its file."""
     found = [
-        Known(name, item.source, item.output, verdict.level)
+        Known(name, item.source, item.output, gold.level)
         for item in rubric.qualification
-        for name, verdict in item.grades.items()
+        for name, gold in item.grades.items()
     ]
-    path = project() / "adapters" / f"judge-{rubric.name}" / "eval.jsonl"
+    path = project() / "rubrics" / f"{rubric.name}.known.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-            item = Known(row["dimension"], row["graded"]["source"], row["graded"]["output"], row["level"])
+            item = Known(row["dimension"], row["source"], row["output"], row["level"])
             rubric.dimension(item.dimension).names().index(item.level)
         except (ValueError, KeyError, TypeError, StopIteration) as error:
-            told = f"no item of known truth (dimension, level, graded.source, graded.output): {error!r}"
+            told = f"no item of known truth (dimension, level, source, output): {error!r}"
             raise InputError(Problem(told, shown(path), number)) from None
         found.append(item)
     return found
 
 
 def trial(
-    judge: Judge,
-    name: str,
+    member: Member,
     rubric: Rubric,
     engine: Engine,
-    version: str = "",
-    generate: Generate | None = None,
     progress: judging.Progress = lambda tally: None,
 ) -> Trial:
     """Ask the judge about items of known truth. An abstention counts against it: as the level farthest from the truth.
 
     Else a judge could pass on the two items that it is sure of.
     """
-    most = MOST // 2 if judge.price else MOST
+    most = MOST // 2 if member.judge.price else MOST
     items: list[Known] = []
     for d in rubric.dimensions:
-        if "judge" in d.graders and (judge.form != "compact" or d.compact):
+        if "judge" in d.graders:
             items += [k for k in known(rubric) if k.dimension == d.name][-most:]
     texts = [((str(i),), rubric.dimension(k.dimension), k.source, k.output) for i, k in enumerate(items)]
-    replies, tally = judging.ask_about(judge, name, rubric, texts, engine, version, generate, progress)
+    replies, tally = judging.ask_about(member, rubric, texts, engine, progress)
     kappa, tables = {}, {}
     for d in rubric.dimensions:
         asked = [(i, k) for i, k in enumerate(items) if k.dimension == d.name]

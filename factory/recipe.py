@@ -13,9 +13,8 @@ from pydantic import Field, field_validator
 from factory.data.label import alike, visible
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
+from factory.kinds import Kind
 from factory.strict import Layer, Strict, check, leaves, merge, nearest, overrides, read_yaml
-
-Kind = Literal["summary", "identity", "classification", "judge", "general"]
 
 
 class Endpoint(Strict):

@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,32 @@ def test_imports_run_one_way() -> None:
     wrong = []
     for path in SOURCES:
         relative = path.relative_to(ROOT)
-        wires = relative == Path("factory/cli.py") or relative.parts[:2] == ("factory", "verbs")
+        wires = relative == Path("factory/cli.py") or relative.parts[1] in ("verbs", "pipeline")
         for module in imported(path):
             layer = module.split(".")[0]
             if layer in ALLOWED and layer not in ALLOWED[relative.parts[0]] and not wires:
                 wrong.append(f"{relative} imports {module}")
-            if module.startswith(("factory.cli", "factory.verbs")) and not wires:
+            if module.startswith(("factory.cli", "factory.verbs", "factory.pipeline")) and not wires:
                 wrong.append(f"{relative} imports {module}")
     assert not wrong
+
+
+def test_no_two_modules_import_each_other_by_any_way_round() -> None:
+    """Imports within functions, and those for types alone, count as well."""
+    names = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in SOURCES}
+    graph: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                below = [f"{node.module}.{alias.name}" for alias in node.names]
+                graph[name] |= {module if module in names else node.module for module in below}
+    graph = {name: found & names.keys() for name, found in graph.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
 
 
 def test_no_python_among_adapters_and_rubrics() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from factory.data.decontaminate import decontaminate
 from factory.data.dedup import exact, near, semantic
 from factory.data.filters import count_tokens, rules
-from factory.data.label import labels, settled
+from factory.data.labels import labels, settled
 from factory.data.load import Read, load
 from factory.data.manifest import manifest
 from factory.data.mix import mix, own_words, split, tune
@@ -31,6 +31,7 @@ from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Progress, Replier, Step, Work, chain, quiet
 from factory.errors import FactoryError, InputError, Problem
 from factory.home import digest, home, locked, project, write_file, write_folder
+from factory.kinds import KINDS
 from factory.recipe import Recipe, tasks
 from factory.recipe import load as load_recipe
 
@@ -147,7 +148,7 @@ def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
     """The steps that the recipe asks for, in order."""
     data = recipe.data
     off = {
-        "labels": recipe.kind != "classification",
+        "labels": not KINDS[recipe.kind].labels,
         "near": not data.near,
         "semantic": not data.encoder,
         "split": not split_off,
@@ -204,7 +205,7 @@ def latest(task: str) -> Path | None:
 
 def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
     """Eval rows stay as they are: only those without an answer, or with a label outside the set, cannot be graded."""
-    if work.recipe.kind == "classification":
+    if KINDS[work.recipe.kind].labels:
         rows = settled(rows, work, "data.eval")
     held = []
     for row in rows:

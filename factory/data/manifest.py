@@ -10,6 +10,7 @@ from factory.data.label import visible
 from factory.data.load import Read
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Count, Work
+from factory.kinds import KINDS
 
 FEW = 100  # rows below which a task is warned (METHODS: 100 to 100,000 rows for one task)
 OTHERS = ("eval", "replay")  # the steps of dropped rows that are none of the training files'
@@ -21,7 +22,7 @@ def manifest(
     """What is said of a data set: files, rows, funnel, reasons, tokens, labels, contradictions, leaks, notes. JSON."""
     recipe, limit = work.recipe, work.recipe.train.max_length
     labels, own = recipe.labels, [row for row in train if not row.meta.get("replay")]
-    if recipe.kind == "classification" and not labels:
+    if KINDS[recipe.kind].labels and not labels:
         labels = sorted({row.answer for row in [*own, *evals]})
         work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
     unseen = sorted({row.answer for row in evals} - {row.answer for row in own}) if labels else []

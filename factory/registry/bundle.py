@@ -23,7 +23,8 @@ from factory.errors import FactoryError, InputError, Problem
 from factory.home import home, project, write_file, write_json
 from factory.recipe import Card, load, tasks
 from factory.registry import aliases, store
-from factory.registry.card import Dossier, render
+from factory.registry.card import render
+from factory.registry.dossier import Dossier
 from factory.registry.faults import leaks
 from factory.registry.hub import OWN_FOLDER, sha256
 from factory.registry.remote import Place, Release

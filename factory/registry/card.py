@@ -7,13 +7,11 @@ metadata (`model-index`) and in a table with their intervals. A card never holds
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
 from typing import Any
 
 from factory.base.catalog import CATALOG
-from factory.recipe import Card
-from factory.registry.remote import Place
+from factory.kinds import KINDS
+from factory.registry.dossier import Dossier
 from factory.registry.store import CONFIG, Version
 from factory.registry.usage import use
 
@@ -23,36 +21,6 @@ NOT_FOR = (
     "Texts of another kind, length or language than it was trained and graded on: the scores say nothing about those.",
     "Another base, or another quantisation of it, without grading it again.",
 )
-
-
-@dataclass(frozen=True)
-class Dossier:
-    """Everything that a card tells of a version. The base is given by id and revision, as far as it has them."""
-
-    version: Version
-    ordinal: int
-    place: Place
-    base_id: str
-    base_revision: str
-    card: Card
-    description: str
-    train: dict[str, Any]
-    scorecard: dict[str, Any] | None
-    before: dict[str, Any] | None
-    gate: dict[str, Any] | None
-    data: dict[str, Any] | None
-    curves: str  # the picture of the losses there, if there is one
-
-    @property
-    def on_hub(self) -> bool:
-        """Whether the base can be had from the Hub by its id."""
-        return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", self.base_id))
-
-    @property
-    def license(self) -> str:
-        return self.card.license or (
-            CATALOG[self.version.facts.base].license if self.version.facts.base in CATALOG else ""
-        )
 
 
 def render(dossier: Dossier) -> str:
@@ -89,7 +57,7 @@ def metadata(dossier: Dossier) -> Any:
         base_model=dossier.base_id if dossier.on_hub else None,
         datasets=card.datasets or None,
         tags=[*LIBRARY_TAGS, facts.kind, f"base_fingerprint:{facts.fingerprint[:16]}"],
-        pipeline_tag="text-classification" if facts.kind == "classification" else "text-generation",
+        pipeline_tag=KINDS[facts.kind].pipeline,
         model_name=f"{facts.task} v{dossier.ordinal}",
         eval_results=results or None,
         base_model_relation="adapter" if dossier.on_hub else None,
@@ -100,13 +68,12 @@ def _results(dossier: Dossier) -> list[Any]:
     from huggingface_hub import EvalResult
 
     card, facts = dossier.scorecard or {}, dossier.version.facts
-    kind = "text-classification" if facts.kind == "classification" else "text-generation"
     values = [(name, f"{name.capitalize()} answers", card.get(name)) for name in ("good", "poor")]
     if labels := card.get("labels"):
         values += [("accuracy", "Accuracy", labels.get("accuracy")), ("f1", "Macro F1", labels.get("macro_f1"))]
     return [
         EvalResult(
-            task_type=kind,
+            task_type=KINDS[facts.kind].pipeline,
             task_name=facts.task,
             dataset_type=facts.task,
             dataset_name=f"{facts.task}: rows held out from training",

@@ -21,7 +21,8 @@ from typing import Any
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, locked, write_folder, write_json
-from factory.recipe import Decoding, Kind, Recipe
+from factory.kinds import Kind
+from factory.recipe import Decoding, Recipe
 from factory.strict import Strict
 
 WEIGHTS = "adapter_model.safetensors"

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
 
 from factory.base.catalog import CATALOG
+from factory.registry.dossier import Dossier
 from factory.registry.store import CONFIG, Version
-
-if TYPE_CHECKING:
-    from factory.registry.card import Dossier
 
 SLOTS = (8, 16, 32, 64, 128, 256, 320, 512)  # ranks that vLLM can be started for
 BASE, HERE = "path/to/the/base", "path/to/this/folder"

@@ -1,4 +1,4 @@
-"""An adapter's form and learning rate from its recipe, as PEFT takes them."""
+"""An adapter's form from its recipe, as PEFT takes it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 import re
 from typing import Any
 
-from factory.base.build import Base
-from factory.recipe import Lora, Recipe
+from factory.recipe import Lora
 from factory.strict import nearest
 
 
@@ -70,8 +69,3 @@ def _linear(model: Any) -> list[str]:
     from bitsandbytes.nn import Linear4bit
 
     return sorted({name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, Linear4bit)})
-
-
-def learning_rate(recipe: Recipe, base: Base) -> float:
-    """`train.lr`, or the base's own where the recipe says auto."""
-    return base.lr if recipe.train.lr == "auto" else recipe.train.lr

@@ -23,6 +23,11 @@ class Trained:
     stopped: str
     eval_loss: float
 
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.train_tokens / max(self.seconds, 1e-9)
+
     def to_json(self) -> dict[str, Any]:
         loss = None if math.isnan(self.eval_loss) else self.eval_loss
         return asdict(self) | {"adapter": str(self.adapter), "run": str(self.run), "eval_loss": loss}

@@ -12,9 +12,9 @@ from factory import recipe as recipes
 from factory.base.build import load_tokenizer, prepare
 from factory.data import report, scaffold, synth
 from factory.home import shown
+from factory.pipeline.data import dataset, every
 from factory.recipe import Recipe
 from factory.terminal import out, progress_bar
-from factory.verbs.answering import dataset, every
 
 
 def data(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:

@@ -2,174 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from sqlalchemy.engine import Engine
-
-from evals import answers, frozen, judges, matrix, panel, report, show, tables
-from evals import rubric as rubrics
-from evals import run as runs
-from evals.judges import Judge
-from evals.prompt import Messages
-from evals.run import Report, Subject
-from factory import recipe as recipes
-from factory.base.build import base_of
-from factory.data.build import evals_of_others
-from factory.data.exam import exam
-from factory.data.rows import Row
-from factory.errors import InputError
-from factory.home import shown, write_file
-from factory.recipe import Recipe
-from factory.registry import aliases, store
-from factory.registry.store import Version
-from factory.terminal import out, progress_bar
-from factory.verbs.answering import Answerer, base_name, dataset, of_base, of_version
-from serve.process import cuda
-
-OTHERS = {"cpu": 12, "cuda": 40}  # rows of each other task that the matrix takes, and of the ordinary requests
+from evals import show
+from factory.home import shown
+from factory.pipeline.grade import grade_again
+from factory.registry import aliases
+from factory.terminal import out
 
 
 def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Grade a version on its task's eval rows, decide by the recipe's plan, and leave the report beside it."""
     version = aliases.resolve(arguments["version"])
-    if version.task not in recipes.tasks():
-        raise InputError(
-            f"versions of {version.task} are here, but its folder adapters/{version.task} is not: put it back under "
-            f"that name to grade them, or take them out of production: factory retire task={version.task}"
-        )
-    recipe = as_recipe(recipes.load(version.task, changes), version)
-    rows = dataset(recipe).eval
-    found = grade_version(recipe, version, rows, arguments.get("against", "prod"))
+    found = grade_again(version, changes, arguments.get("against", "prod"))
     console = out(quiet)
     for line in show.lines(found):
         console.print(line)
     console.print(f"the whole report: {shown(version.notes('report.html'))}")
     return found.to_json()
-
-
-def grade_version(recipe: Recipe, version: Version, rows: Sequence[Row], against: str = "prod") -> Report:
-    """The report of `version`, against production (if there is any), another version, or the base."""
-    other = _against(version, against, recipe)
-    asked = judges.load(recipe.gate.judge) if recipe.gate.judge else {}
-    jury = [_member(name, judge) for name, judge in asked.items()]
-    engine = tables.open_database()
-    said = _remembering(version, engine)
-    with progress_bar() as bar:
-        found = runs.grade(
-            recipe,
-            rows,
-            Subject(version.name, said, _label(version)),
-            other,
-            engine,
-            jury=jury,
-            matrix=_matrix(recipe, version, rows, said),
-            watch=show.watch(bar),
-            anchor=anchor_of(version, other) if against == "prod" else None,
-        )
-    store.note(version, "exam", exam(recipe))
-    store.note(version, "report", found.to_json())
-    store.note(version, "scorecard", found.scorecard.to_json())
-    store.note(version, "gate", gate_of(found))
-    write_file(version.notes("report.html"), report.html(found, _earlier(version)))
-    return found
-
-
-def anchor_of(version: Version, production: Subject | None) -> Subject | None:
-    """The anchor, where there is a production version and the anchor is another than it and than `version`."""
-    sha = aliases.anchor(aliases.read(version.task))
-    if production is None or sha in (None, version.sha):
-        return None
-    anchor = store.get(str(sha))
-    return None if anchor.name == production.name else Subject(anchor.name, of_version(anchor), _label(anchor))
-
-
-def terms_today(version: Version) -> frozen.Terms:
-    """Under what the gate would decide on `version` now; empty for a task that has no recipe here."""
-    if version.task not in recipes.tasks():
-        return {}
-    recipe = as_recipe(recipes.load(version.task), version)
-    asked = judges.load(recipe.gate.judge) if recipe.gate.judge else {}
-    members = [_member(name, judge) for name, judge in asked.items()]
-    anchor = anchor_of(version, _against(version, "prod", recipe))
-    rubric, rows = rubrics.load(recipe.rubric), runs.gate_rows(recipe, dataset(recipe).eval)
-    identities = {m.name: m.judge.identity(m.version) for m in members}
-    return frozen.terms(recipe.gate, rubric, rows, identities, anchor.name if anchor else "")
-
-
-def gate_of(found: Report) -> dict[str, Any]:
-    """The verdict in the words that every verb's JSON uses."""
-    verdict = found.gate
-    return {
-        "against": found.against or None,
-        "decision": verdict.decision,
-        "why": verdict.why,
-        "labels_needed": verdict.labels_needed,
-    }
-
-
-def as_recipe(recipe: Recipe, version: Version) -> Recipe:
-    """The recipe with what belongs to the version: its labels may come from its data."""
-    return recipe.model_copy(update={"labels": version.facts.labels})
-
-
-def _against(version: Version, against: str, recipe: Recipe) -> Subject | None:
-    if against == "base":
-        base = base_of(version.facts.base, version.facts.fingerprint)
-        return Subject(base_name(recipe, base), of_base(recipe, base), base.label)
-    if against == "prod" and "prod" not in aliases.read(version.task).aliases:
-        return None
-    other = aliases.resolve(f"{version.task}@{against}" if "@" not in against else against)
-    if other.task != version.task:
-        raise InputError(f"against={against}: a version of {version.task}, prod or base")
-    return None if other.sha == version.sha else Subject(other.name, of_version(other), _label(other))
-
-
-def _member(name: str, judge: Judge) -> panel.Member:
-    """A judge with the version that answers. An adapter answers in this process, unless a server is named."""
-    if not judge.adapter:
-        return panel.Member(name, judge)
-    version = aliases.resolve(judge.adapter)
-    return panel.Member(name, judge, version.name, None if judge.base_url else partial(_say, of_version(version)))
-
-
-def _say(answer: Answerer, asked: Sequence[Messages]) -> list[str]:
-    return answer([Row(tuple(messages)) for messages in asked])
-
-
-def _remembering(version: Version, engine: Engine) -> Answerer:
-    """The version's answers; those in the ratings database, and those given once, are not asked for again."""
-    known, answer = answers.stored(engine, version.name), of_version(version)
-
-    def ask(rows: Sequence[Row]) -> list[str]:
-        new = [row for row in rows if row.key() not in known]
-        if new:
-            known.update(zip((row.key() for row in new), answer(new), strict=True))
-        return [known[row.key()] for row in rows]
-
-    return ask
-
-
-def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row], said: Answerer) -> list[matrix.Cell]:
-    """The version on every task's rows, and on ordinary requests, against the base."""
-    most = OTHERS["cuda" if cuda() else "cpu"]
-    sets = {recipe.task: (rubrics.load(recipe.rubric), rows)}
-    for task, others in evals_of_others(recipe, []).items():
-        if task in recipes.tasks() and (name := recipes.load(task).rubric) in rubrics.names():
-            sets[task] = (rubrics.load(name), others[:most])
-    rubric, general = matrix.general()
-    sets[matrix.GENERAL] = (rubric, general[:: max(1, len(general) // most)])
-    base = base_of(version.facts.base, version.facts.fingerprint)
-    return matrix.matrix(recipe.task, said, of_base(recipe, base), sets)
-
-
-def _earlier(version: Version) -> list[Report]:
-    entries = aliases.read(version.task).versions
-    noted = [store.noted(entry.sha, "report") for entry in entries if entry.sha != version.sha]
-    return [Report.model_validate(found) for found in noted if found]
-
-
-def _label(version: Version) -> str:
-    entry = aliases.read(version.task).entry(version.sha)
-    return f"v{entry.ordinal}" if entry else version.short

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from factory.base.loaded import forget
+from factory.pipeline.data import dataset
 from factory.recipe import load
 from factory.terminal import err, out
-from factory.verbs.answering import dataset, forget
 from factory.verbs.registry import promote
 from factory.verbs.train import train
 from serve.server import Options, running

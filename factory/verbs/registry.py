@@ -12,13 +12,13 @@ from factory.base.build import label
 from factory.data.exam import edited
 from factory.errors import FactoryError, InputError
 from factory.home import digest
+from factory.pipeline.grade import terms_today
 from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.registry.store import Version
 from factory.strict import nearest
 from factory.terminal import err, out, percent, table
 from factory.verbs import hub
-from factory.verbs.grade import terms_today
 from serve import remote
 
 REMARKS = {"fault": "damaged", "rows_edited": "graded on other rows"}  # in the list, for what is so

@@ -17,25 +17,25 @@ from evals.scorecard import grade_answers
 from factory import answers
 from factory import recipe as recipes
 from factory.base.build import prepare as prepare_base
-from factory.data.build import Built
+from factory.base.loaded import Loaded, loaded
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown
+from factory.pipeline.data import dataset
+from factory.pipeline.train import Made, Prepared, finish, one_at_a_time, prepare
 from factory.recipe import Recipe
 from factory.terminal import err, out, progress_bar, table
 from factory.train.fused import Failed, Job, board
 from factory.train.fused import sweep as halving
 from factory.train.trained import Trained
-from factory.verbs.answering import Loaded, dataset, loaded
 from factory.verbs.fan import PROCESS, Device, Lost, Worker, spread
-from factory.verbs.train import finish, one_at_a_time, prepare
 
 CHILD = f"{PROCESS}; from sys import argv; from factory.verbs.sweep import child; exit(child(argv[1]))"
 
 
 def sweep(
-    wanted: Sequence[Recipe], grid: str, changes: dict[str, str], quiet: bool, on: Sequence[Device] = ()
-) -> dict[str, Any]:
-    """Train every variant of the one task wanted, the worse half stopping at each rung; `sweep` in the result is all.
+    wanted: Sequence[Recipe], grid: str, changes: dict[str, str], on: Sequence[Device], quiet: bool
+) -> tuple[Made, list[dict[str, Any]]]:
+    """Train every variant of the one task wanted, the worse half stopping at each rung; the best graded, and all.
     On several devices the variants of each rung are spread over them.
 
     Errors: more than one task; a key that does not belong to `lora` or `train` (variants share a base and its rows); a
@@ -64,15 +64,15 @@ def sweep(
     best = standings[0]
     if best.result is None or isinstance(best.result, Failed):
         raise FactoryError("\n".join(f"{row['name']}: {row['failed']}" for row in rows))
-    winner, built, _ = prepare(variants[best.name], loaded(recipe.base))
+    winner = prepare(variants[best.name], loaded(recipe.base))
     console.print(f"best: [bold]{best.name}[/]")
-    return {"versions": [finish(winner, built, loaded(recipe.base), best.result, quiet)], "sweep": rows}
+    return finish(winner, best.result), rows
 
 
 def _jobs(variants: dict[str, Recipe], on: Loaded) -> list[Job]:
     """A job for each variant, which scores it on the rows kept for tuning."""
     prepared = {name: prepare(variant, on) for name, variant in variants.items()}
-    return [replace(job, name=name, score=_Score(recipe, built, on)) for name, (recipe, built, job) in prepared.items()]
+    return [replace(one.job, name=name, score=_Score(one)) for name, one in prepared.items()]
 
 
 class _Spread:
@@ -153,9 +153,9 @@ def _variants(
 class _Score:
     """The rubric score of an adapter on the tune rows: good counts 1, average ½, poor 0. For `Job.score`."""
 
-    def __init__(self, recipe: Recipe, built: Built, on: Loaded) -> None:
-        self.recipe, self.rows, self.on = recipe, built.tune, on
-        self.rubric = rubrics.load(recipe.rubric)
+    def __init__(self, one: Prepared) -> None:
+        self.recipe, self.rows, self.on = one.recipe, one.built.tune, one.on
+        self.rubric = rubrics.load(one.recipe.rubric)
 
     def __call__(self, adapter: Path) -> float:
         asked = [row.with_system(self.recipe.system_prompt()) for row in self.rows]

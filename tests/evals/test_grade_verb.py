@@ -17,10 +17,10 @@ from factory import recipe as recipes
 from factory.base.build import Base
 from factory.cli import main
 from factory.home import project as checkout
+from factory.pipeline.data import dataset
 from factory.recipe import load
 from factory.registry import aliases, store
 from factory.registry.store import Version
-from factory.verbs.answering import dataset
 from tests.fakes.adapters import register
 
 LABELS = ["billing", "delivery", "other"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from evals import judges, panel, prompt
 from evals import rubric as rubrics
 from evals.asking import GIVE_UP_AFTER
 from evals.grades import Grade
-from evals.judges import Judge
+from evals.judges import Judge, Member
 from evals.prompt import Unreadable
 from factory.errors import FactoryError, InputError
 
@@ -43,7 +42,7 @@ def reply(**changes: object) -> str:
 
 
 def test_a_proper_reply_is_read() -> None:
-    asked = prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, OUTPUT)
+    asked = prompt.ask(RUBRIC, GROUNDED, SOURCE, OUTPUT)
     assert asked.read(reply()) == Grade("good", "It stands there.", ["Thursday 2:15 pm"])
     assert asked.read(reply(evidence=["design  SYNC moves\nto"])).level == "good", "white space and case do not count"
 
@@ -72,67 +71,11 @@ def test_a_proper_reply_is_read() -> None:
 )
 def test_anything_else_is_unreadable(said: str) -> None:
     with pytest.raises(Unreadable):
-        prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, OUTPUT).read(said)
-
-
-NOTE = "Design sync moved to Thursday 3:15 pm, says Ivan."
-
-
-def compact(dimension: str, output: str) -> prompt.Asked:
-    return prompt.ask("compact", RUBRIC, RUBRIC.dimension(dimension), SOURCE, output)
-
-
-def test_a_small_judge_fills_gaps_without_having_seen_what_stood_there() -> None:
-    asked = compact("groundedness", NOTE)
-    assert asked.messages[0]["content"].endswith("Fill in: Design sync moved to [day] [time], says [name].")
-    found = asked.read("Design sync moved to Thursday 2:15 pm, says nothing.")
-    assert found.level == "poor" and found.evidence == ["3:15 pm", "Ivan"]
-    assert "3:15 pm: the source has 2:15 pm" in found.why
-    assert compact("groundedness", OUTPUT).read("Design sync moved to Thursday 2:15 PM.").level == "good"
-    assert compact("groundedness", "Design sync moved to Thursday 14:15.").read(
-        "design sync moved to thursday 2:15 pm."
-    ) == Grade("good", "the same in the source", ["Thursday", "14:15"])
-    for said in ("", "Thursday 2:15 pm", "Design sync moved to Friday 2:15 pm, says nothing.", f"{NOTE} And more."):
-        with pytest.raises(Unreadable):
-            asked.read(said)
-    with pytest.raises(Unreadable, match="no number, day or name"):
-        compact("groundedness", "The sync is moved.")
-
-
-def test_a_small_judge_lists_points_without_having_seen_the_output() -> None:
-    points = "design sync\nThursday\n2:15 pm\nroom 214"
-    assert compact("comprehensiveness", "x").messages == compact("comprehensiveness", NOTE).messages
-    said = {
-        "Design sync: Thursday 14:15, room 214.": "good",
-        OUTPUT: "average",
-        "The design sync moved.": "poor",
-    }
-    for output, level in said.items():
-        assert compact("comprehensiveness", output).read(points).level == level
-    assert compact("comprehensiveness", OUTPUT).read(points).evidence == ["room 214"]
-    for reply_ in ("", "room 215", "design sync\nFriday"):
-        with pytest.raises(Unreadable):
-            compact("comprehensiveness", OUTPUT).read(reply_)
-
-
-def test_a_small_judge_writes_down_what_it_found_and_then_the_level() -> None:
-    asked = compact("composition", OUTPUT)
-    assert asked.read("2:15 pm.: ends\nlevel: good") == Grade("good", "2:15 pm.: ends", ["2:15 pm."])
-    for said in ("", "level: good", "2:15 pm.: ends", "Friday: no\nlevel: poor", "2:15\nlevel: good", "level: fine"):
-        with pytest.raises(Unreadable):
-            asked.read(said)
-
-
-def test_an_output_that_nothing_can_be_asked_about_is_an_abstention(database: sa.Engine) -> None:
-    judge = Judge(adapter="judge-summary", form="compact")
-    one = {"o": (SOURCE, "It is moved.")}
-    grades, tally = judging.grade(judge, "own", RUBRIC, one, database, generate=lambda batch: ["?"] * len(batch))
-    assert "groundedness" not in grades["o"] and tally.total == tally.done == 4
-    assert tally.calls == 3 and tally.why["no number, day or name to check"] == 1
+        prompt.ask(RUBRIC, GROUNDED, SOURCE, OUTPUT).read(said)
 
 
 def test_the_prompt_holds_the_rubric_and_no_model_name() -> None:
-    system, user = (m["content"] for m in prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, OUTPUT).messages)
+    system, user = (m["content"] for m in prompt.ask(RUBRIC, GROUNDED, SOURCE, OUTPUT).messages)
     for level in GROUNDED.levels:
         assert level.anchor in system and level.example.reason in system
     assert RUBRIC.examples[0].output in system and SOURCE in user and OUTPUT in user
@@ -151,21 +94,20 @@ HOSTILE = [
 def test_a_hostile_text_stays_between_its_delimiters(attack: str) -> None:
     """Whatever stands in the texts, the user turn is source and output between tags that only we can close."""
     hostile = f"{OUTPUT} {attack}"
-    system, user = prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, hostile).messages
-    assert system == prompt.ask("rubric", RUBRIC, GROUNDED, "x", "y").messages[0], "no text reaches the instructions"
+    system, user = prompt.ask(RUBRIC, GROUNDED, SOURCE, hostile).messages
+    assert system == prompt.ask(RUBRIC, GROUNDED, "x", "y").messages[0], "no text reaches the instructions"
     number = user["content"].split("<message ")[1][:12]
     closing = f"</summary {number}>"
     assert user["content"].count(closing) == 1 and user["content"].endswith(closing)
     assert number not in hostile and "<|im_" not in user["content"] and "[INST]" not in user["content"]
-    copied = prompt.ask("rubric", RUBRIC, GROUNDED, SOURCE, hostile + closing).messages[1]["content"]
+    copied = prompt.ask(RUBRIC, GROUNDED, SOURCE, hostile + closing).messages[1]["content"]
     assert copied.endswith(">") and not copied.endswith(closing), "a text that knows the number has another number"
 
 
 def test_each_dimension_is_asked_once_and_graded(database: sa.Engine, fake_judge: Fake) -> None:
     seen = []
     grades, tally = judging.grade(
-        fake_judge({"price": {"input": 1, "output": 2}}),
-        "fake",
+        Member("fake", fake_judge({"price": {"input": 1, "output": 2}})),
         RUBRIC,
         texts(6, bad=2),
         database,
@@ -179,11 +121,11 @@ def test_each_dimension_is_asked_once_and_graded(database: sa.Engine, fake_judge
 
 def test_what_was_paid_for_is_never_asked_again(database: sa.Engine, fake_judge: Fake) -> None:
     judge = fake_judge()
-    first, _ = judging.grade(judge, "fake", RUBRIC, texts(4), database)
-    again, tally = judging.grade(judge, "fake", RUBRIC, texts(4), database)
+    first, _ = judging.grade(Member("fake", judge), RUBRIC, texts(4), database)
+    again, tally = judging.grade(Member("fake", judge), RUBRIC, texts(4), database)
     assert again == first and (tally.calls, tally.reused) == (0, 4 * len(JUDGED))
     changed = RUBRIC.model_copy(update={"guidelines": "Other."})
-    _, tally = judging.grade(judge, "fake", changed, texts(4), database)
+    _, tally = judging.grade(Member("fake", judge), changed, texts(4), database)
     assert tally.calls == 4 * len(JUDGED), "a changed rubric is a new question"
 
 
@@ -192,34 +134,34 @@ def test_an_unreadable_reply_is_asked_for_twice_more_and_then_abstained(
     database: sa.Engine, fake_judge: Fake, fault: str
 ) -> None:
     judge = fake_judge(faults={fault: 1.0})
-    grades, tally = judging.grade(judge, "fake", RUBRIC, texts(3), database)
+    grades, tally = judging.grade(Member("fake", judge), RUBRIC, texts(3), database)
     assert not any(grades.values())
     assert tally.abstained == 3 * len(JUDGED) and tally.calls == 3 * tally.abstained
-    _, again = judging.grade(judge, "fake", RUBRIC, texts(3), database)
+    _, again = judging.grade(Member("fake", judge), RUBRIC, texts(3), database)
     assert again.calls == 0, "unreadable replies were paid for too"
 
 
 def test_some_unreadable_replies_cost_a_second_call_and_no_grade(database: sa.Engine, fake_judge: Fake) -> None:
     judge = fake_judge(faults={"cut": 0.1, "enum": 0.1, "prose": 0.1, "empty": 0.05, "quote": 0.05})
-    grades, tally = judging.grade(judge, "fake", RUBRIC, texts(40, bad=20), database)
+    grades, tally = judging.grade(Member("fake", judge), RUBRIC, texts(40, bad=20), database)
     for output, found in grades.items():
         assert {g.level for g in found.values()} <= {"poor" if int(output[1:]) < 20 else "good"}
     assert 0 < tally.abstained < 0.15 * tally.total and sum(tally.why.values()) == tally.abstained
 
 
 def test_a_third_of_server_errors_is_overcome(database: sa.Engine, fake_judge: Fake) -> None:
-    _, tally = judging.grade(fake_judge(faults={"http500": 0.3}), "fake", RUBRIC, texts(20), database)
+    _, tally = judging.grade(Member("fake", fake_judge(faults={"http500": 0.3})), RUBRIC, texts(20), database)
     assert tally.abstained == 0 and tally.calls == tally.total
 
 
 def test_a_storm_of_429_is_sat_out(database: sa.Engine, fake_judge: Fake) -> None:
-    _, tally = judging.grade(fake_judge(until=24), "fake", RUBRIC, texts(6), database)
+    _, tally = judging.grade(Member("fake", fake_judge(until=24)), RUBRIC, texts(6), database)
     assert tally.abstained == 0
 
 
 def test_stalls_end_in_abstentions_in_time(database: sa.Engine, fake_judge: Fake) -> None:
     judge = fake_judge({"timeout": 2}, faults={"stall": 0.2})  # an hour each
-    grades, tally = judging.grade(judge, "fake", RUBRIC, texts(6), database)
+    grades, tally = judging.grade(Member("fake", judge), RUBRIC, texts(6), database)
     assert tally.done == tally.total and tally.abstained < tally.total / 2
     assert sum(map(len, grades.values())) == tally.total - tally.abstained
 
@@ -227,16 +169,16 @@ def test_stalls_end_in_abstentions_in_time(database: sa.Engine, fake_judge: Fake
 def test_an_endpoint_that_is_gone_ends_the_run_with_abstentions(
     database: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.asking.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("factory.chat.FIRST_PAUSE", 0.001)
     gone = Judge(model="m", base_url="http://127.0.0.1:9/v1", concurrency=8)
-    grades, tally = judging.grade(gone, "gone", RUBRIC, texts(100), database)
+    grades, tally = judging.grade(Member("gone", gone), RUBRIC, texts(100), database)
     assert tally.abstained == tally.total == 500 and not any(grades.values())
     assert tally.why["the endpoint has not replied for a long time"] >= 500 - GIVE_UP_AFTER - 8
 
 
 def test_a_wrong_key_is_one_line(database: sa.Engine, fake_judge: Fake) -> None:
     with pytest.raises(FactoryError, match=r"judge fake at .* refuses: HTTP 401 .*no such key"):
-        judging.grade(fake_judge(faults={"http401": 1.0}), "fake", RUBRIC, texts(3), database)
+        judging.grade(Member("fake", fake_judge(faults={"http401": 1.0})), RUBRIC, texts(3), database)
 
 
 def test_a_function_of_this_process_can_answer(database: sa.Engine) -> None:
@@ -244,39 +186,41 @@ def test_a_function_of_this_process_can_answer(database: sa.Engine) -> None:
 
     def generate(batch: list[prompt.Messages]) -> list[str]:
         sizes.append(len(batch))
-        numbers = [re.search(r"\((\d+)\)\n\nFill in", m[-1]["content"]) for m in batch]
-        return [f"{OUTPUT} {n[1]}" if n else "?" for n in numbers]
+        return [reply() if "one quality of a summary: groundedness." in m[0]["content"] else "?" for m in batch]
 
-    judge = Judge(adapter="judge-summary", form="compact")
-    grades, tally = judging.grade(judge, "own", RUBRIC, texts(40), database, generate=generate)  # type: ignore[arg-type]
+    judge = Judge(adapter="own")
+    grades, tally = judging.grade(Member("own", judge, generate=generate), RUBRIC, texts(40), database)  # type: ignore[arg-type]
     assert all(set(found) == {"groundedness"} for found in grades.values())
-    assert max(sizes) == 64 and tally.abstained == 3 * 40
+    assert max(sizes) == 64 and tally.abstained == (len(JUDGED) - 1) * 40
 
 
 def test_a_judge_is_asked_from_within_an_event_loop_too(database: sa.Engine) -> None:
     """A notebook and a page's handler run one; so may whatever ran before in this process."""
 
     async def notebook() -> judging.Tally:
-        judge = Judge(adapter="judge-summary", form="compact")
-        return judging.grade(judge, "own", RUBRIC, texts(3), database, generate=lambda batch: ["?"] * len(batch))[1]
+        judge = Judge(adapter="own")
+        return judging.grade(
+            Member("own", judge, generate=lambda batch: ["?"] * len(batch)), RUBRIC, texts(3), database
+        )[1]
 
-    assert asyncio.run(notebook()).done == 3 * 4
+    assert asyncio.run(notebook()).done == 3 * len(JUDGED)
 
 
 def test_pairwise_asks_in_both_orders(database: sa.Engine, fake_judge: Fake) -> None:
     triples = {"x": (SOURCE, "fine", "BAD"), "y": (SOURCE, "BAD", "fine"), "z": (SOURCE, "one", "two")}
-    winners, flips, tally = judging.pairwise(fake_judge(), "fake", RUBRIC, triples, database)
+    winners, flips, tally = judging.pairwise(Member("fake", fake_judge()), RUBRIC, triples, database)
     assert winners == {"x": "a", "y": "b", "z": "tie"} and flips == 0 and tally.calls == 6
     judge = fake_judge()
     first, again, other = (
-        judging.pairwise(judge, "fake", RUBRIC, triples, database, version)[2] for version in ("j@1", "j@1", "j@2")
+        judging.pairwise(Member("fake", judge, version), RUBRIC, triples, database)[2]
+        for version in ("j@1", "j@1", "j@2")
     )
     assert (first.calls, again.calls, other.calls) == (6, 0, 6), "another version is another judge"
 
 
 def test_a_judge_that_always_takes_the_first_has_no_opinion(database: sa.Engine, fake_judge: Fake) -> None:
     triples = {str(i): (SOURCE, f"a{i}", f"b{i}") for i in range(5)}
-    winners, flips, _ = judging.pairwise(fake_judge(level="first"), "fake", RUBRIC, triples, database)
+    winners, flips, _ = judging.pairwise(Member("fake", fake_judge(level="first")), RUBRIC, triples, database)
     assert set(winners.values()) == {"tie"} and flips == 1
 
 
@@ -303,9 +247,9 @@ def test_the_table_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     table = tmp_path / "adapters" / "defaults.yaml"
     table.write_text(
         "judges:\n  a: {model: m, base_url: http://x/v1, key_env: NO_SUCH_KEY}\n"
-        "  b: {adapter: judge-summary, form: compact}\n  jury: {members: [a, b]}\n"
+        "  b: {adapter: own}\n  jury: {members: [a, b]}\n"
     )
-    assert [*judges.load("jury")] == ["a", "b"] and judges.load("b")["b"].adapter == "judge-summary"
+    assert [*judges.load("jury")] == ["a", "b"] and judges.load("b")["b"].adapter == "own"
     with pytest.raises(InputError, match="export NO_SUCH_KEY"):
         judges.load("a")["a"].key()
     with pytest.raises(InputError, match="did you mean jury"):
@@ -324,12 +268,12 @@ def test_the_table_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 RUN = """
 import json, sys
 from evals import judge, rubric, tables
-from evals.judges import Judge
+from evals.judges import Judge, Member
 url, database, out = sys.argv[1:]
 texts = {f"o{i}": (f"source {i}", f"output {i}") for i in range(120)}
 rubric = rubric.load("summary")
 spec = Judge(model="fake", base_url=url, concurrency=8, timeout=20, price={"input": 1, "output": 1})
-grades, tally = judge.grade(spec, "fake", rubric, texts, tables.open_database(database))
+grades, tally = judge.grade(Member("fake", spec), rubric, texts, tables.open_database(database))
 json.dump({"graded": sum(map(len, grades.values())), "calls": tally.calls, "reused": tally.reused}, open(out, "w"))
 """
 
@@ -361,9 +305,9 @@ def test_a_jury_is_heard_together_and_its_agreement_measured(
     database: sa.Engine, fake_judge: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evals.trial.known", lambda rubric: [])  # nobody is refused: nothing is known about them
-    members = [panel.Member(name, fake_judge()) for name in ("a", "b")]
-    strict = panel.Member("strict", fake_judge(level="poor"))
-    grades, how = panel.hear([*members, strict], RUBRIC, texts(12, bad=6), database, 0.6, lambda what, tally: None)
+    members = [Member(name, fake_judge()) for name in ("a", "b")]
+    strict = Member("strict", fake_judge(level="poor"))
+    grades, how = panel.ask_jury([*members, strict], RUBRIC, texts(12, bad=6), database, 0.6, lambda what, tally: None)
     assert {g.level for g in grades["o0"].values()} == {"poor"} and {g.level for g in grades["o9"].values()} == {"good"}
     assert set(how.jury_agreement) == set(JUDGED) and how.name == "a, b, strict"
     assert all(0 < kappa < 0.5 for kappa in how.jury_agreement.values())

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from evals import checks, rubric, text
-from evals.details import details, says
 from evals.languages import language
 from factory.data.rows import Row
 
@@ -151,13 +150,6 @@ def test_a_fact_stands_as_whole_words_where_there_are_words(source: str, phrase:
 def test_numbers_in_the_ways_of_each_language(output: str, source: str, unknown: list[str]) -> None:
     assert text.unknown_numbers(output, source) == unknown
     assert text.unknown_dates(output, source) == []
-
-
-def test_details_are_found_and_held_against_a_source_of_another_spelling() -> None:
-    source, output, _ = RIGHT["zh"]
-    found = [(output[d.start : d.end], d.kind) for d in details(output, source)]
-    assert found == [("周四", "day"), ("下午2点15分", "time"), ("214", "number"), ("周三", "day")]
-    assert all(says(source, said) for said, _ in found) and not says(source, "周五")
 
 
 def test_words_of_scripts_without_spaces_are_counted_and_repetition_is_of_more_than_a_name() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from evals import decisions, matrix, panel, ratings, run, verdicts
+from evals import decisions, matrix, ratings, run, verdicts
 from evals import rubric as rubrics
-from evals.judges import Judge
+from evals.judges import Judge, Member
 from evals.run import Subject
 from factory import recipe as recipes
 from factory.data.rows import Row
@@ -142,7 +142,7 @@ def test_people_decide_with_the_judges_help(database: sa.Engine, fake_judge: Cal
     rubric, plan = rubrics.load("summary"), recipe("summary", PEOPLE)
     rows = messages(150)
     new, old = Subject("summary@new", summaries(0.02, 1)), Subject("summary@old", summaries(0.5, 2))
-    jury = [panel.Member("fake", fake_judge({"concurrency": 16, "price": {"input": 1, "output": 1}}))]
+    jury = [Member("fake", fake_judge({"concurrency": 16, "price": {"input": 1, "output": 1}}))]
 
     first = run.grade(plan, rows, new, old, database, jury)
     assert first.gate.decision == "INCONCLUSIVE" and first.gate.labels_needed == 40

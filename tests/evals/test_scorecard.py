@@ -123,24 +123,3 @@ def test_the_worst_level_of_several_checks_counts() -> None:
     card = grade_answers(rubrics.load("summary"), [row], ["The sync with Maya moves to Monday at 9:00."])
     fault = card.worst[0].faults["groundedness"]
     assert fault["level"] == "poor" and set(fault["evidence"]) == {"9:00", "Monday", "Maya"}
-
-
-def test_a_judges_verdicts_are_held_against_the_known_level() -> None:
-    """Replies are read as in grading: here lines of quote and finding with a level, and a text with its gaps filled."""
-    output = "Sync moved to Friday."
-
-    def known(i: int, dimension: str, source: str, level: str) -> Row:
-        meta = {"rubric": "summary", "dimension": dimension, "level": level}
-        graded = {"source": source, "output": output}
-        return Row(({"role": "user", "content": f"{dimension} {i}"},), {**meta, "graded": graded})
-
-    rows = [known(i, "composition", "x", level) for i, level in enumerate(["poor", "good"] * 10)]
-    said = [f"to Friday.: ends\nlevel: {row.meta['level']}" for row in rows]
-    said[0], said[1] = "to Friday.: ends\nlevel: good", "no idea"
-    rows += [known(0, "groundedness", "Friday", "good"), known(1, "groundedness", "Monday", "poor")]
-    said += ["Sync moved to Friday.", "Sync moved to Monday."]
-    card = grade_answers(rubrics.load("judge"), rows, said)
-    assert card.n == 22 and card.poor == pytest.approx(2 / 22, abs=1e-4) and card.average == 0
-    assert card.kappa is not None and card.kappa["groundedness"].value == 1
-    assert card.kappa["composition"].n == 19 and card.kappa["composition"].value == pytest.approx(0.895, abs=1e-3)
-    assert set(card.strata["dimension"]) == {"groundedness", "composition"}

@@ -86,8 +86,8 @@ def test_json_stays_alone_when_a_library_prints(capfd: pytest.CaptureFixture[str
 
 
 def test_json_tells_what_was_made_before_something_failed(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from factory.pipeline.train import SomeFailed
     from factory.train.fused import Failed
-    from factory.verbs.train import SomeFailed
 
     def half(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> None:
         raise SomeFailed([{"task": "summary"}], [Failed("mail", "the loss is not finite", 3, Path("runs/mail"))])

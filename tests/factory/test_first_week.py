@@ -113,10 +113,10 @@ import os, signal
 from pathlib import Path
 from factory import cli
 from factory.data import build as module
-from factory.verbs import answering
+from factory.pipeline import data as pipeline
 
 store = Path(os.environ["FACTORY_HOME"]) / "data"
-whole, written = answering.build, module._write_lines
+whole, written = pipeline.build, module._write_lines
 
 def build(*arguments, progress, **named):
     def tell(step, rows):
@@ -128,7 +128,7 @@ def write(path, values):
     if path.stem == stage:
         os.kill(os.getpid(), number)
 
-answering.build, module._write_lines = build, write
+pipeline.build, module._write_lines = build, write
 before = {*store.glob("[!.]*/")}
 for number, stage in [(n, s) for n in (signal.SIGINT, signal.SIGTERM) for s in STAGES] + [(0, "nowhere")]:
     code = cli.main(["data", "task=many", "--json"])

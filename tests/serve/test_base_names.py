@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from factory.base.build import Base, prepare
+from factory.base.loaded import forget, loaded
 from factory.cli import main
 from factory.errors import FactoryError, InputError
+from factory.pipeline import train
 from factory.recipe import Recipe
 from factory.registry import aliases, store
-from factory.verbs import train
-from factory.verbs.answering import forget, loaded
 from factory.verbs.registry import listing, show
 from serve import remote
 from serve.pages.versions import Known
@@ -76,12 +76,11 @@ def test_recipes_that_write_it_differently_train_together(
         together.append(jobs)
         return [None] * len(jobs)
 
-    monkeypatch.setattr(train.recipes, "load_all", lambda *_: wanted)
     monkeypatch.setattr(train.rubrics, "load", lambda *_: None)
-    monkeypatch.setattr(train, "prepare", lambda recipe, on: (recipe, None, recipe.task))
+    monkeypatch.setattr(train, "prepare", lambda recipe, on: SimpleNamespace(recipe=recipe, on=on, job=recipe.task))
     monkeypatch.setattr(train, "_fit", fit)
-    monkeypatch.setattr(train, "finish", lambda recipe, built, on, *_: {"task": recipe.task, "base": on.base.label})
-    made = train.train({"task": "all"}, {}, quiet=True)["versions"]
+    monkeypatch.setattr(train, "finish", lambda one, result: {"task": one.recipe.task, "base": one.on.base.label})
+    made: list[Any] = list(train.train(wanted))  # type: ignore[arg-type]
     assert together == [[recipe.task for recipe in wanted]] and {m["base"] for m in made} == {"own-llama"}
     forget()
 

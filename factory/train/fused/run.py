@@ -23,7 +23,6 @@ from factory.train import curves
 from factory.train.fused.dropout import Dropout
 from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, own_size, size, usual_beginning
-from factory.train.lora import learning_rate
 from factory.train.schedule import Schedule
 from factory.train.tokens import Example
 from factory.train.trackers import Reporter
@@ -65,7 +64,7 @@ class Run:
         self.job = job
         self.identity = job.identity(base)
         settings = job.recipe.train
-        self.schedule = Schedule(len(job.train), learning_rate(job.recipe, base), settings)
+        self.schedule = Schedule(len(job.train), base.lr if settings.lr == "auto" else settings.lr, settings)
         self.adapter = Adapter(model, job.recipe.lora, settings.seed)
         weights, grads, split = self.adapter.weights, self.adapter.grads, self.adapter.a_size
         self.parameters = [weights[:split].requires_grad_(), weights[split:].requires_grad_()]

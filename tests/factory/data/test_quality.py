@@ -10,7 +10,7 @@ import pytest
 from fakes.endpoint import FakeEndpoint
 from fakes.tokenizer import FakeTokenizer
 
-from factory.data import endpoint
+from factory import chat
 from factory.data.build import build
 from factory.data.quality import Grade, quality, question
 from factory.data.rows import Row
@@ -31,7 +31,7 @@ def row(text: str, line: int) -> Row:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(chat, "LONGEST_PAUSE", 0.01)
 
 
 def test_rows_below_the_threshold_go_and_abstentions_stay(make: Callable[..., Recipe]) -> None:

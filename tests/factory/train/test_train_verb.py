@@ -19,10 +19,10 @@ import pytest
 import torch
 import yaml
 
+from factory.base import loaded as bases
 from factory.cli import main
+from factory.pipeline.train import prepare
 from factory.recipe import load
-from factory.verbs import answering
-from factory.verbs.train import prepare
 from tests.fakes.project import ROOT, write
 from tests.tiny_base import TINY
 
@@ -89,8 +89,8 @@ def test_what_a_run_tells(undisturbed: dict[str, Any]) -> None:
 
 
 def test_a_base_is_loaded_once_whatever_it_is_called() -> None:
-    assert answering.loaded(TINY) is answering.loaded(TINY)
-    assert answering.loaded(os.path.relpath(TINY)) is answering.loaded(TINY)
+    assert bases.loaded(TINY) is bases.loaded(TINY)
+    assert bases.loaded(os.path.relpath(TINY)) is bases.loaded(TINY)
 
 
 def test_stopped_killed_and_started_again_it_comes_to_the_same_version(home: Path, undisturbed: dict[str, Any]) -> None:
@@ -147,10 +147,11 @@ def test_training_stops_by_tune_rows_and_never_sees_the_exam(
     before, made = path.read_text(), []
     for exam in (before, "".join(before.splitlines(keepends=True)[:3])):
         path.write_text(exam)
-        _, built, job = prepare(load("summary"), answering.loaded(TINY))
+        one = prepare(load("summary"), bases.loaded(TINY))
+        built, job = one.built, one.job
         made.append((job.run, job.eval))
         asked = {row.source for row in built.eval}
-        held_out = [answering.loaded(TINY).tokenizer.decode(example.input_ids) for example in job.eval]
+        held_out = [bases.loaded(TINY).tokenizer.decode(example.input_ids) for example in job.eval]
         assert len(held_out) == len(built.tune) > 0 and len(asked) == exam.count("\n")
         assert all(any(row.source in text for row in built.tune) for text in held_out)
         assert not any(source in text for source in asked for text in held_out)
@@ -159,7 +160,7 @@ def test_training_stops_by_tune_rows_and_never_sees_the_exam(
     prompt = project / "adapters" / "summary" / "prompt.md"
     asked_before = prompt.read_text()
     prompt.write_text("Say it in a line.")
-    assert prepare(load("summary"), answering.loaded(TINY))[2].run != made[0][0], "another prompt is another version"
+    assert prepare(load("summary"), bases.loaded(TINY)).job.run != made[0][0], "another prompt is another version"
     prompt.write_text(asked_before)
 
 

@@ -23,7 +23,7 @@ from factory.train.fused.rows import pack
 from factory.train.tokens import IGNORE, Example
 
 NAME = "greedy"
-READ = {"cpu": 2048, "cuda": 16_384}  # prompt tokens that are read as one row
+PREFILL = {"cpu": 2048, "cuda": 16_384}  # prompt tokens that are read as one row
 ROWS = {"cpu": 64, "cuda": 256}  # sequences that are answered side by side
 
 Allowed = Callable[[Sequence[int]], Sequence[int]]
@@ -84,9 +84,9 @@ def _answer(
 ) -> None:
     order = sorted(range(len(prompts)), key=lambda i: list(prompts[i]))  # as `pack` lays them
     prompts, answers = [prompts[i] for i in order], [answers[i] for i in order]
-    kept = _Kept(len(prompts), max(map(len, prompts)) + most)
-    last = torch.cat([_read(model, rows, prompts, kept) for rows in _rows(model, prompts)])
-    kept.begin(torch.tensor([len(p) for p in prompts], device=model.device))
+    cache = _Cache(len(prompts), max(map(len, prompts)) + most)
+    last = torch.cat([_prefill(model, rows, prompts, cache) for rows in _rows(model, prompts)])
+    cache.advance(torch.tensor([len(p) for p in prompts], device=model.device))
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
@@ -103,19 +103,19 @@ def _answer(
                 return
             if len(open_) < len(answers):
                 answers, said = [answers[i] for i in open_], [said[i] for i in open_]
-                kept.leave(open_)
+                cache.keep(open_)
             last = (
                 _causal(model)
                 .base_model(
                     input_ids=torch.tensor(said, device=model.device)[:, None],
-                    position_ids=kept.lengths[:, None],
-                    past_key_values=kept,
+                    position_ids=cache.lengths[:, None],
+                    past_key_values=cache,
                     use_cache=True,
-                    lengths=kept.lengths,
+                    lengths=cache.lengths,
                 )
                 .last_hidden_state[:, -1]
             )
-            kept.begin(kept.lengths + 1)
+            cache.advance(cache.lengths + 1)
     finally:
         model.set_attn_implementation(before)
 
@@ -124,20 +124,20 @@ def _rows(model: Any, prompts: Sequence[Sequence[int]]) -> Iterator[range]:
     """Neighbours whose tokens are read together. What they share is counted as if it stood there each time."""
     first = tokens = 0
     for i, prompt in enumerate(prompts):
-        if i > first and tokens + len(prompt) > READ[model.device.type]:
+        if i > first and tokens + len(prompt) > PREFILL[model.device.type]:
             yield range(first, i)
             first, tokens = i, 0
         tokens += len(prompt)
     yield range(first, len(prompts))
 
 
-def _read(model: Any, which: range, prompts: Sequence[Sequence[int]], kept: _Kept) -> torch.Tensor:
-    """The hidden state at the end of each prompt, [prompts, H]; keys and values go into `kept`."""
+def _prefill(model: Any, which: range, prompts: Sequence[Sequence[int]], cache: _Cache) -> torch.Tensor:
+    """The hidden state at the end of each prompt, [prompts, H]; keys and values go into `cache`."""
     examples = [Example(list(prompts[i]), [IGNORE] * len(prompts[i])) for i in which]
     row = pack([(examples, 1.0)], model.device, can_share(model, max(len(e.input_ids) for e in examples)))
-    reading = _Reading()
+    prefill = _Prefill()
     with packed_attention(model):
-        states = hidden(_causal(model), row, reading)
+        states = hidden(_causal(model), row, prefill)
     shared = set(row.leads)
     spans = [
         (span, lead)
@@ -145,7 +145,7 @@ def _read(model: Any, which: range, prompts: Sequence[Sequence[int]], kept: _Kep
         if span not in shared or span[0] == span[1]
     ]
     for i, ((start, end), (begun, ended)) in zip(which, spans, strict=True):
-        kept.take(i, reading, [(begun, ended), (start, end)])
+        cache.fill(i, prefill, [(begun, ended), (start, end)])
     return states[[end - 1 for (_, end), _ in spans]]
 
 
@@ -165,7 +165,7 @@ def _likeliest(logits: torch.Tensor, answers: Sequence[Answer], allowed: Allowed
     return found
 
 
-class _Reading:
+class _Prefill:
     """Keys and values [1, kv heads, N, D] of a packed row, layer by layer, as transformers hands them to a cache."""
 
     def __init__(self) -> None:
@@ -178,20 +178,20 @@ class _Reading:
         return keys, values
 
 
-class _Kept:
+class _Cache:
     """Keys and values of sequences of unlike `lengths`, [sequences, kv heads, room, D] a layer."""
 
     def __init__(self, sequences: int, room: int) -> None:
         self.sequences, self.room = sequences, room
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def begin(self, lengths: torch.Tensor) -> None:
+    def advance(self, lengths: torch.Tensor) -> None:
         """The next token of each sequence comes after so many. What every layer asks of them is worked out once."""
         self.lengths = lengths
         self.each = torch.arange(len(lengths), device=lengths.device)
         self.used = int(lengths.max()) + 1
 
-    def take(self, sequence: int, row: _Reading, spans: Sequence[tuple[int, int]]) -> None:
+    def fill(self, sequence: int, row: _Prefill, spans: Sequence[tuple[int, int]]) -> None:
         """Sequence number `sequence` is made of the row's tokens in `spans`."""
         for layer, parts in row.layers.items():
             if layer not in self.layers:
@@ -203,10 +203,10 @@ class _Kept:
                     buffer[sequence, :, at : at + end - start] = part[0, :, start:end]
                     at += end - start
 
-    def leave(self, staying: list[int]) -> None:
+    def keep(self, staying: list[int]) -> None:
         """Keep only these sequences."""
         index = torch.tensor(staying, device=self.lengths.device)
-        self.begin(self.lengths[index])
+        self.advance(self.lengths[index])
         self.layers = {layer: (k[index], v[index]) for layer, (k, v) in self.layers.items()}
 
     def update(

@@ -85,7 +85,7 @@ def complete(
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[str, bool]]:
     """(answer, whether it came to its end within `most` tokens) per row, greedy."""
-    from factory.greedy import greedy
+    from factory.answers.greedy import greedy
 
     model.eval()
     with dequantised(model):

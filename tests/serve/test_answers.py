@@ -14,8 +14,7 @@ from factory.errors import FactoryError
 from factory.recipe import Decoding, load
 from factory.registry.store import Version
 from factory.shares import Shares
-from factory.verbs import answering, engine_answers
-from serve import process
+from serve import answers, process
 from serve.engine import EngineError
 from tests.fakes.adapters import register
 from tests.serve import trained
@@ -45,9 +44,9 @@ class Ways:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.taken: list[str] = []
         self.trouble: Exception | None = None
-        patch.setattr(answering, "MANY", 4)
-        patch.setattr(answering.engine_answers, "answer", self.engine)
-        patch.setattr(answering.answers, "answer", self.here)
+        patch.setattr(answers, "MANY", 4)
+        patch.setattr(answers, "by_engine", self.engine)
+        patch.setattr(answers.answers, "answer", self.here)
 
     def engine(self, base: Base, version: Version | None, rows: Sequence[Row], *rest: Any) -> list[str]:
         self.taken.append("engine")
@@ -62,7 +61,7 @@ class Ways:
 
 def test_the_number_of_rows_chooses_the_way(base: Base, version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
     ways = Ways(monkeypatch)
-    for answer in (answering.of_version(version), answering.of_base(load("summary", {"base": base.name}), base)):
+    for answer in (answers.of_version(version), answers.of_base(load("summary", {"base": base.name}), base)):
         assert answer(rows(3, "Few {}")) == ["said"] * 3 and answer(rows(4, "Many {}")) == ["said"] * 4
     assert ways.taken == ["here", "engine"] * 2
 
@@ -74,7 +73,7 @@ def test_an_answer_is_given_once_and_anew_where_anything_that_decides_it_changed
     asked: list[list[str]] = []
     here = ways.here
     monkeypatch.setattr(
-        answering.answers,
+        answers.answers,
         "answer",
         lambda m, t, found, *rest: asked.append([r.source for r in found]) or here(m, t, found),
     )
@@ -85,13 +84,13 @@ def test_an_answer_is_given_once_and_anew_where_anything_that_decides_it_changed
         recipe.model_copy(update={"decoding": Decoding(max_tokens=3)}),
         recipe.model_copy(update={"labels": ["yes", "no"]}),
     ]
-    ways_of = [answering.of_base(one, base) for one in changed] + [answering.of_version(version)]
+    ways_of = [answers.of_base(one, base) for one in changed] + [answers.of_version(version)]
     for answer in ways_of:
         assert answer(rows(2, "Once {}")) == ["said"] * 2
         assert answer(rows(3, "Once {}")) == ["said"] * 3
     assert asked == [["Once 0", "Once 1"], ["Once 2"]] * 5
-    assert len({answering.base_name(one, base) for one in changed}) == 4
-    assert answering.base_name(recipe, base).startswith(f"{base.name}+summary@")
+    assert len({answers.base_name(one, base) for one in changed}) == 4
+    assert answers.base_name(recipe, base).startswith(f"{base.name}+summary@")
 
 
 def test_without_an_engine_this_process_answers_and_says_so_in_one_line(
@@ -99,13 +98,13 @@ def test_without_an_engine_this_process_answers_and_says_so_in_one_line(
 ) -> None:
     ways = Ways(monkeypatch)
     ways.trouble = EngineError("the engine for tiny ended while starting; its log x ends:\n  much\n  more")
-    assert answering.of_version(version)(rows(4, "All {}")) == ["said"] * 4 and ways.taken == ["engine", "here"]
+    assert answers.of_version(version)(rows(4, "All {}")) == ["said"] * 4 and ways.taken == ["engine", "here"]
     said = capsys.readouterr().err
     assert f"{version.short} answers in this process, which takes longer: the engine for tiny ended" in said
     assert "much" not in said
     ways.trouble = FactoryError("eval.jsonl:3: too long")
     with pytest.raises(FactoryError, match="too long"):
-        answering.of_version(version)(rows(4, "None {}"))
+        answers.of_version(version)(rows(4, "None {}"))
 
 
 @pytest.mark.usefixtures("fake")
@@ -115,30 +114,30 @@ def test_rows_are_asked_at_once_and_answered_in_their_order(
     monkeypatch.setenv("FAKE_TOKEN_SECONDS", "0.02")
     said: list[int] = []
     decoding = Decoding(max_tokens=4, temperature=1.5)
-    found = engine_answers.answer(base, version, rows(200), decoding, progress=lambda done, text: said.append(done))
+    found = answers.by_engine(base, version, rows(200), decoding, progress=lambda done, text: said.append(done))
     assert found == [" ".join(f"{version.name}:{i}" for i in range(4))] * 200 and said[-1] == 200
-    assert engine_answers.answer(base, None, rows(2), decoding)[0].startswith(f"{base.label}:0")
-    assert engine_answers.answer(base, version, rows(2), decoding, ["billing", "other"]) == ["billing"] * 2
+    assert answers.by_engine(base, None, rows(2), decoding)[0].startswith(f"{base.label}:0")
+    assert answers.by_engine(base, version, rows(2), decoding, ["billing", "other"]) == ["billing"] * 2
 
 
 @pytest.mark.usefixtures("fake")
 def test_a_row_that_the_server_would_refuse_is_named(base: Base, version: Version) -> None:
     with pytest.raises(FactoryError, match=r"eval.jsonl:1: the server would not answer .* max_tokens must be") as found:
-        engine_answers.answer(base, version, rows(1), Decoding(max_tokens=20_000))
+        answers.by_engine(base, version, rows(1), Decoding(max_tokens=20_000))
     assert not isinstance(found.value, EngineError)
 
 
 def test_an_engine_that_ends_is_an_engine_error(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "MODULE", "this_is_no_module")
     with pytest.raises(EngineError, match=r"the engine for tiny ended while starting; its log .*engine.log ends"):
-        engine_answers.answer(base, None, rows(1), Decoding())
+        answers.by_engine(base, None, rows(1), Decoding())
 
 
 def test_on_a_gpu_without_room_nothing_is_started(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_answers, "cuda", lambda: True)
+    monkeypatch.setattr(answers, "cuda", lambda: True)
     monkeypatch.setattr(process, "on_gpu", lambda visible: Shares("cuda", free=10**9, total=24 * 10**9))
     with pytest.raises(EngineError, match=r"of the GPU, and 1\.0 GB of 24\.0 are free"):
-        engine_answers.answer(base, None, rows(1), Decoding())
+        answers.by_engine(base, None, rows(1), Decoding())
 
 
 @pytest.mark.slow
@@ -155,8 +154,8 @@ def test_both_ways_say_the_same(base: Base, tmp_path: Path, monkeypatch: pytest.
     for who, asked, how in cases:
         said: list[list[str]] = []
         for many in (1, len(asked) + 1):
-            monkeypatch.setattr(answering, "MANY", many)
-            said.append(answering._answers(base, who, asked, how))
+            monkeypatch.setattr(answers, "MANY", many)
+            said.append(answers.answer(base, who, asked, how.decoding, how.labels))
         same = sum(a == b for a, b in zip(*said, strict=True))
         print(f"{who.name if who else base.name}: {same} of {len(asked)} the same")
         assert same >= EQUAL * len(asked)

@@ -1,0 +1,162 @@
+"""Recipes to graded versions: rows as tokens, adapters trained together, each registered and held to the gate."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from evals import rubric as rubrics
+from evals.run import Report
+from evals.scorecard import Scorecard, grade_answers
+from factory import probe
+from factory.base.build import Base
+from factory.base.loaded import Loaded, loaded
+from factory.data.build import Built
+from factory.data.report import lines as data_lines
+from factory.data.rows import Row
+from factory.errors import FactoryError
+from factory.home import digest, home, locked, shown
+from factory.pipeline.data import dataset, every, labelled
+from factory.pipeline.grade import gate_of, grade
+from factory.precision import precision
+from factory.recipe import Recipe
+from factory.registry import aliases, store
+from factory.registry.store import Version
+from factory.terminal import err, progress_bar
+from factory.train import curves
+from factory.train.fused import Failed, Job, board, train_many
+from factory.train.tokens import encode_all
+from factory.train.trained import Trained
+from serve.answers import of_base
+
+
+class SomeFailed(FactoryError):
+    """Some adapters failed. `result` is what `--json` shows all the same: the versions that were made, and the rest."""
+
+    def __init__(self, made: list[dict[str, Any]], failed: list[Failed]) -> None:
+        self.result = {
+            "versions": made,
+            "failed": [{"task": f.name, "why": f.why, "step": f.step, "run": str(f.run)} for f in failed],
+        }
+        super().__init__("\n".join(f"{f.name}: {f.why} (step {f.step}; {shown(f.run)})" for f in failed))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe (its labels may come from its data) with its data set, its base in memory, and what is to be trained."""
+
+    recipe: Recipe
+    built: Built
+    on: Loaded
+    job: Job
+
+
+@dataclass(frozen=True)
+class Made:
+    """A version that was trained, registered and graded; `before` is the base's scorecard on the same rows."""
+
+    recipe: Recipe
+    base: Base
+    trained: Trained
+    remarks: list[str]
+    version: Version
+    ordinal: int
+    before: Scorecard
+    report: Report
+
+    def to_json(self) -> dict[str, Any]:
+        loss = self.trained.eval_loss
+        return {
+            "task": self.recipe.task,
+            "version": self.version.name,
+            "ordinal": self.ordinal,
+            "base": self.base.label,
+            "fingerprint": self.base.fingerprint,
+            "seconds": round(self.trained.seconds, 2),
+            "train_tokens": self.trained.train_tokens,
+            "tokens_per_second": round(self.trained.rate),
+            "eval_loss": None if math.isnan(loss) else round(loss, 5),
+            "run": str(self.trained.run),
+            "remarks": self.remarks,
+            "scorecard": self.report.scorecard.brief(),
+            "gate": gate_of(self.report),
+        }
+
+
+def train(recipes: Sequence[Recipe]) -> Iterator[Made | Failed]:
+    """Train every recipe, all that share a base at once. Errors: before anything is trained, all of all recipes."""
+
+    def ready_to(recipe: Recipe) -> Prepared:
+        rubrics.load(recipe.rubric)  # before the base, which takes its time
+        return prepare(recipe, loaded(recipe.base))
+
+    ready, error = every(recipes, ready_to)
+    if error:
+        raise error
+    for name in dict.fromkeys(one.on.base.name for one in ready):  # a base may be written in many ways
+        group = [one for one in ready if one.on.base.name == name]
+        for one, result in zip(group, _fit(loaded(name), [one.job for one in group]), strict=True):
+            yield result if isinstance(result, Failed) else finish(one, result)
+
+
+def _fit(on: Loaded, jobs: Sequence[Job]) -> list[Trained | Failed]:
+    with one_at_a_time(jobs), progress_bar() as bar:
+        return train_many(jobs, on.base, on.model, progress=board.lines(bar))
+
+
+def prepare(recipe: Recipe, on: Loaded) -> Prepared:
+    """A task's rows as tokens, and a run folder named after everything that decides the result."""
+    built = dataset(recipe)
+    recipe = labelled(recipe, built)
+    prompt = recipe.system_prompt()
+
+    def prompted(row: Row) -> Row:
+        return row if row.meta.get("replay") else row.with_system(prompt)
+
+    learn, held_out = (
+        encode_all(on.tokenizer, [prompted(row) for row in rows], recipe.train.max_length, on.base.fingerprint)
+        for rows in (built.train, built.tune)
+    )
+    inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
+    err.print(f"{data_lines(built)[0]} (factory data task={recipe.task} tells why)", markup=False, soft_wrap=True)
+    job = Job(recipe.task, recipe, learn, held_out, home("runs", f"{recipe.task}-{inputs[:12]}"))
+    return Prepared(recipe, built, on, job)
+
+
+@contextmanager
+def one_at_a_time(jobs: Sequence[Job]) -> Iterator[None]:
+    """The jobs' runs are this process's alone: a second, identical training waits and takes what the first made."""
+    with ExitStack() as held:
+        for run in sorted({job.run for job in jobs}):
+            said = f"{run.name} is being trained by another process: waiting for what it makes"
+            held.enter_context(locked(run, functools.partial(err.print, said, markup=False)))
+        yield
+
+
+def finish(one: Prepared, trained: Trained) -> Made:
+    """Register a trained adapter and grade it beside the base; what is found is noted beside the version."""
+    recipe, on, rows = one.recipe, one.on, one.built.eval
+    curves.plot(trained.run, f"{recipe.task} over {on.base.label}")
+    err.print(
+        f"{recipe.task}: trained in {trained.seconds:.0f} s, {trained.rate:,.0f} tokens/s"
+        f"{', stopped early' if trained.stopped else ''}; curves: {shown(trained.run / 'curves.png')}"
+    )
+    remarks = curves.warnings(curves.read(trained.run))
+    for remark in remarks:
+        err.print(f"[yellow]{recipe.task}: {remark}[/]")
+    version = store.add(trained.adapter, store.facts_of(recipe, on.base))
+    store.note(version, "recipe", recipe.model_dump(mode="json"))
+    store.note(version, "data", one.built.manifest)
+    computed = precision(recipe.train.precision)
+    run = {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped, "precision": computed.name}
+    store.note(version, "run", run)
+    probe.remember(version, on.model, on.tokenizer)
+    ordinal = aliases.register(version).ordinal
+    before = grade_answers(rubrics.load(recipe.rubric), rows, of_base(recipe, on.base)(rows))
+    store.note(version, "base_scorecard", before.to_json())
+    report = grade(recipe, version, rows)
+    return Made(recipe, on.base, trained, remarks, version, ordinal, before, report)

@@ -1,0 +1,176 @@
+"""Answers of the base or of a version for grading, greedy: the one way in is `of_version` and `of_base`.
+
+    verbs, factory.pipeline ──▶ of_version, of_base ──▶ given before: a file in the home
+                                                    ──▶ few: this process (factory.answers)
+                                                    ──▶ many: an engine of the server's own, for one call
+
+What is asked is what the gateway would ask, but greedy. The engine is on a private socket and without the gateway, so
+it also works while a server of the same home runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+
+from factory import answers, control
+from factory.base.build import Base, base_of
+from factory.base.loaded import held
+from factory.data.rows import Row
+from factory.errors import FactoryError
+from factory.home import digest, home, locked, write_json
+from factory.recipe import Decoding, Recipe
+from factory.registry.store import Facts, Version
+from factory.shares import give_back
+from factory.terminal import err, progress_bar
+from serve.catalogue import size_for
+from serve.engine import Engine, EngineError
+from serve.process import Process, cuda, placed, planned
+
+Answerer = Callable[[Sequence[Row]], list[str]]
+Progress = Callable[[int, str], None]  # how many rows are answered, and what else there is to say
+# Rows from which an engine answers. It takes half a minute or more to start. Over the tiny base, on two cores that were
+# busy otherwise too, it then summed up 15 texts a second and this process 9 to 12; labels were faster in this process.
+# On a GPU it was not measured.
+MANY = 2000
+ASKED = 64  # rows that the engine is asked at once
+
+
+def of_version(version: Version) -> Answerer:
+    """Answers as the server gives them: the version's prompt, its decoding, its labels."""
+    return lambda rows: _once(base_of(version.facts.base, version.facts.fingerprint), version, rows, version.facts)
+
+
+def of_base(recipe: Recipe, base: Base) -> Answerer:
+    """The base's own answers with the task's prompt, decoding and labels."""
+    return lambda rows: _once(base, None, rows, recipe)
+
+
+def base_name(recipe: Recipe, base: Base) -> str:
+    """What the base is called among the graded: another name when what it is asked with changes its answers."""
+    asked = [base.fingerprint, recipe.system_prompt(), recipe.decoding.model_dump(), recipe.labels]
+    return f"{base.name}+{recipe.task}@{digest(asked)[:12]}"
+
+
+def _once(base: Base, version: Version | None, rows: Sequence[Row], how: Facts | Recipe) -> list[str]:
+    """Greedy answers never change, so each is given once: a file for everything that decides them but the turns."""
+    prompt = how.system_prompt() if isinstance(how, Recipe) else how.prompt
+    prompted = [row.with_system(prompt) for row in rows]
+    keys = [digest([*row.turns]) for row in prompted]
+    decides = [base.fingerprint, version.sha if version else "", how.decoding.model_dump(), how.labels]
+    path = home("answers", f"{digest(decides)}.json")
+
+    def known() -> dict[str, str]:
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    given = known()
+    if new := {key: row for key, row in zip(keys, prompted, strict=True) if key not in given}:
+        said = dict(zip(new, answer(base, version, [*new.values()], how.decoding, how.labels), strict=True))
+        with locked(path):
+            given = known() | said
+            write_json(path, given)
+    return [given[key] for key in keys]
+
+
+def answer(
+    base: Base, version: Version | None, rows: Sequence[Row], decoding: Decoding, labels: Sequence[str] = ()
+) -> list[str]:
+    """Of a version, or of the base alone: many from an engine, few (or without one) from this process."""
+    who = version.short if version else base.label
+    with progress_bar() as bar:
+        line = bar.add_task(f"answers of {who}", total=len(rows), text="")
+
+        def progress(done: int, text: str = "") -> None:
+            bar.update(line, completed=done, text=text)
+
+        if len(rows) >= MANY:
+            try:
+                return by_engine(base, version, rows, decoding, labels, progress)
+            except EngineError as error:
+                why = str(error).splitlines()[0]
+                err.print(f"{who} answers in this process, which takes longer: {why}", markup=False)
+        on = held(base)
+        with answers.adapted(on.model, version.folder) if version else nullcontext(on.model) as model:
+            return answers.answer(model, on.tokenizer, rows, decoding, labels, progress)
+
+
+def by_engine(
+    base: Base,
+    version: Version | None,
+    rows: Sequence[Row],
+    decoding: Decoding,
+    labels: Sequence[str] = (),
+    progress: Progress = lambda done, text: None,
+) -> list[str]:
+    """One answer per row, in the rows' order, from a vLLM that lives for this call.
+
+    EngineError if the engine does not start or stops meanwhile, FactoryError for a row that it refuses.
+    """
+    return asyncio.run(_by_engine(base, version, rows, decoding, labels, progress))
+
+
+async def _by_engine(
+    base: Base,
+    version: Version | None,
+    rows: Sequence[Row],
+    decoding: Decoding,
+    labels: Sequence[str],
+    progress: Progress,
+) -> list[str]:
+    log = home("runs", f"answers-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}", "engine.log")
+    give_back()  # what this process does not use; the base it holds stays
+    needed = placed(replace(size_for([version] if version else []), slots=1, held=1), 0, 1)
+    try:
+        needed = replace(needed, share=planned(base, needed) if cuda() else 0.0)
+    except FactoryError as error:
+        raise EngineError(str(error)) from None
+    async with Engine(Process(base, needed, base.label, log)) as engine:
+        await engine.start(lambda text: progress(0, text))
+        if version:
+            await engine.load(version.name, version.folder)
+        name = version.name if version else base.label
+        how: dict[str, Any] = {"model": name, "max_tokens": decoding.max_tokens, "temperature": 0}
+        if labels:
+            how["structured_outputs"] = {"choice": [*labels]}
+        tokens = control.tokens_of(base.folder)
+        found, waiting = [""] * len(rows), iter(range(len(rows)))
+        done = 0
+
+        async def client() -> None:
+            nonlocal done
+            for number in waiting:
+                row = rows[number]
+                found[number] = await _ask(engine, row, how | {"messages": control.harmless_turns(row.turns, tokens)})
+                done += 1
+                progress(done, "")
+
+        try:
+            async with asyncio.TaskGroup() as clients:
+                for _ in range(ASKED):
+                    clients.create_task(client())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return found
+
+
+async def _ask(engine: Engine, row: Row, body: dict[str, Any]) -> str:
+    try:
+        async with engine.session.post("/v1/chat/completions", json=body) as reply:
+            said = await reply.json()
+            if reply.status == 200:
+                return str(said["choices"][0]["message"]["content"] or "").strip()
+            why = said.get("error", {}).get("message", said)
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise EngineError(f"the engine stopped while answering: {error or type(error).__name__}") from None
+    if reply.status < 500:
+        place = f"{row.file}:{row.line}: " if row.file else ""
+        raise FactoryError(f"{place}the server would not answer this row, so shorten it or take it out: {why}")
+    raise EngineError(f"the engine answers with {reply.status}: {why}")
