@@ -34,18 +34,21 @@ class Call:
     done: Done
     inner: str = field(default_factory=lambda: secrets.token_hex(12))  # its name in the engine, which no caller chooses
     engine: Engine | None = None  # where it runs
+    left: bool = False  # the caller hung up
 
     async def hung_up(self, answers: int) -> None:
-        """The caller is gone: what was generated until now is used all the same. Asks the engine, which knows."""
-        if self.engine is None:
+        """The caller is gone: what was generated until now is used all the same. Ends it in the engine, which knows."""
+        if self.engine is None or self.done.status == 200:  # nothing has begun, or the answer was just whole
             return
+        self.left = True
         try:
-            spent = await self.engine.spent(self.inner)
+            spent = await self.engine.end(self.inner)
         except EngineError:
             return
-        missing = max(0, answers - spent["answers"]) if spent["answers"] else 0  # those that ended already
-        self.done.prompt = spent["prompt"]
-        self.done.completion = max(self.done.completion, spent["completion"] + missing * spent["longest"])
+        if spent["answers"]:
+            ended = max(0, answers - spent["answers"])  # these were at most as long
+            self.done.prompt = spent["prompt"]
+            self.done.completion = spent["completion"] + ended * spent["longest"]
 
 
 async def forward(engine: Engine, call: Call, target: Target, request: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -84,7 +87,8 @@ async def forward(engine: Engine, call: Call, target: Target, request: dict[str,
                 if cut == 1:
                     continue
                 events, rest = rest[:cut], rest[cut:]
-                done.completion += events.count(b"\n\n")  # about a token each; the usage at the end tells exactly
+                if done.status != 200:  # about a token each, until the usage tells exactly
+                    done.completion += events.count(b"\n\n")
                 if b'"choices":[]' in events:
                     events = _take_usage(events, done, keep_usage)
                 await send({"type": "http.response.body", "body": events.replace(mine, theirs), "more_body": True})

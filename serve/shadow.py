@@ -21,6 +21,7 @@ from serve.replies import Refusal
 from serve.routing import Target
 from serve.shape import complete
 
+LAST = 10**6  # in the engine, behind all that somebody waits for
 MOST = 4  # copies at once; more are dropped, so that a shadow never slows the real answers much
 
 
@@ -52,7 +53,8 @@ class Shadow:
         control = self.control
         request = complete({**asked, "stream": False}, other.model, other.version.facts if other.version else None)
         request.pop("stream_options", None)
-        control.leases[other.model] += 1
+        request["priority"] = LAST
+        control.loading.leases[other.model] += 1
         outcome = "failed"
         try:
             pool = await control.ready(other)
@@ -76,7 +78,7 @@ class Shadow:
         except (FactoryError, Refusal, aiohttp.ClientError, OSError, TimeoutError):
             outcome = "failed"
         finally:
-            control.leases[other.model] -= 1
+            control.loading.leases[other.model] -= 1
             self.metrics.shadows.labels(outcome).inc()
 
 
