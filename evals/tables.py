@@ -1,8 +1,9 @@
 """The ratings database: its tables as the code sees them, and how it is opened and brought up to date.
 
-SQLite in WAL mode by default; any SQLAlchemy URL, such as `postgresql+pg8000://...`, for a team (`FACTORY_RATINGS`).
-Ratings, adjudications, comparisons, frozen plans, gate runs and paid calls are append-only: what somebody said stays
-said, and every verdict is worked out from it. Triggers in the migrations enforce that.
+SQLite by default, in WAL mode unless it lies on a network disk; any SQLAlchemy URL, such as
+`postgresql+pg8000://...`, for a team (`FACTORY_RATINGS`). Ratings, adjudications, comparisons, frozen plans, gate runs
+and paid calls are append-only: what somebody said stays said, and every verdict is worked out from it. Triggers in the
+migrations enforce that.
 
     items ─< outputs ─< answers (which version gave which output: never joined into anything a rater sees)
                 outputs ─< assignments >─ batches         raters ─< qualifications, places
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +25,7 @@ from sqlalchemy import JSON, BigInteger, Column, Float, Integer, MetaData, Strin
 from sqlalchemy.engine import Connection, Engine
 
 from factory.errors import FactoryError
-from factory.home import home
+from factory.home import home, on_network
 
 meta = MetaData()
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
@@ -259,7 +261,10 @@ def migrate(engine: Engine) -> None:
 
 def _on_connect(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours, see _on_begin
-    for pragma in ("busy_timeout = 60000", "journal_mode = WAL", "synchronous = FULL"):
+    _, _, file = connection.execute("PRAGMA database_list").fetchone()
+    # WAL keeps its index in memory that only the processes of one machine share.
+    journal = "DELETE" if file and on_network(Path(file)) else "WAL"
+    for pragma in ("busy_timeout = 60000", f"journal_mode = {journal}", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -21,6 +21,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from factory import stopping
+
 RETRIES = 6
 STALLS = 2
 FIRST_PAUSE = 0.25  # seconds, doubled each time, with jitter
@@ -115,7 +117,7 @@ def run_alone(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return stopping.run(work)
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 

@@ -7,7 +7,6 @@ failed. A verb's module is imported only when it runs.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 import logging
@@ -19,19 +18,25 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 from factory.environment import DEFAULTS
-from factory.errors import FactoryError, InputError
+from factory.errors import FactoryError, InputError, of_the_disk
+from factory.stopping import stoppable
 from factory.verbs.table import VERBS, Verb
 
 LONG = ("adopt", "base", "bench", "data", "doctor", "export", "grade", "pull", "push", "quickstart", "train")
 SERVERS = ("demo", "rate", "serve")  # what they load takes seconds; they tell themselves how they go on
-DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
-
-FULL = ("database or disk is full", "No space left on device")  # as SQLite and libraries in other languages say it
 
 
 def main(argv: list[str] | None = None) -> int:
     """The entry point of the `factory` command."""
-    words = sys.argv[1:] if argv is None else argv
+    try:
+        with stoppable():
+            return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt as stopped:
+        print("factory: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 128 + getattr(stopped, "number", signal.SIGINT)
+
+
+def _run(words: list[str]) -> int:
     as_json = "--json" in words
     words = [w for w in words if w != "--json"]
     os.environ.update(DEFAULTS | os.environ)
@@ -65,28 +70,14 @@ def main(argv: list[str] | None = None) -> int:
             _print(error.result)
         print(f"factory: {error}" if "\n" not in str(error) else f"factory: several problems\n{error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt as stopped:
-        print("factory: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 128 + getattr(stopped, "number", signal.SIGINT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if not (why := _of_the_disk(error)):
+        if not (why := of_the_disk(error)):
             raise
         print(f"factory: {why}", file=sys.stderr)
         return 1
-
-
-def _of_the_disk(error: BaseException | None) -> str:
-    """What a full or forbidden disk has to do with an error that some library made of it; empty if nothing."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in DISK:
-            return f"{error.filename or 'the disk'}: {error.strerror}"
-        if any(said in str(error) for said in FULL):
-            return f"the disk is full ({str(error).splitlines()[0]})"
-        error = error.__cause__
-    return ""
 
 
 def _heard(words: list[str]) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +45,15 @@ def harmless(text: str, control: frozenset[str] | None = None) -> str:
     return text
 
 
-def harmless_turns(turns: Iterable[dict[str, Any]], control: frozenset[str]) -> list[dict[str, Any]]:
-    """A conversation's turns so, their contents text or a list of text parts."""
-    return [{**turn, "content": _content(turn["content"], control)} if "content" in turn else turn for turn in turns]
-
-
-def _content(content: Any, control: frozenset[str]) -> Any:
-    if isinstance(content, str):
-        return harmless(content, control)
-    if isinstance(content, Sequence):
-        return [
-            {**part, "text": harmless(part["text"], control)}
-            if isinstance(part, dict) and isinstance(part.get("text"), str)
-            else part
-            for part in content
-        ]
-    return content
+def harmless_in(value: Any, control: frozenset[str]) -> Any:
+    """Turns or tools so: every text in them, whatever it is called."""
+    if isinstance(value, str):
+        return harmless(value, control)
+    if isinstance(value, list | tuple):
+        return [harmless_in(one, control) for one in value]
+    if isinstance(value, dict):
+        return {harmless(key, control): harmless_in(one, control) for key, one in value.items()}
+    return value
 
 
 @functools.lru_cache(16)

@@ -9,6 +9,7 @@ Anything else that reaches the command line is a bug of ours and shows its trace
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,3 +56,18 @@ class GateRefused(FactoryError):
     def __init__(self, decision: str, why: str) -> None:
         self.decision, self.why = decision, why
         super().__init__(f"{decision}: {why}")
+
+
+DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
+FULL = ("database or disk is full", "No space left on device")  # as SQLite and libraries in other languages say it
+
+
+def of_the_disk(error: BaseException | None) -> str:
+    """What a full or forbidden disk has to do with an error that some library made of it; empty if nothing."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK:
+            return f"{error.filename or 'the disk'}: {error.strerror}"
+        if any(said in str(error) for said in FULL):
+            return f"the disk is full ({str(error).splitlines()[0]})"
+        error = error.__cause__
+    return ""

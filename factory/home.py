@@ -16,12 +16,13 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from factory.errors import InputError
 
@@ -124,13 +125,52 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold an exclusive lock between processes, on `path` with `.lock` added. Freed when the process ends. `waiting` is
-    called if another one holds it."""
+    """Hold an exclusive lock between processes, on `path` with `.lock` added, also between machines where their disk
+    has such locks. The kernel frees it when the process ends. `waiting` is called if another one holds it.
+
+    InputError where the disk has none: two at once would spoil each other's work.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with open(lock_of(path), "w") as handle:
+        if not _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
             waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def held(path: Path) -> bool:
+    """Whether a process holds the lock on `path`."""
+    with open(lock_of(path), "a") as handle:
+        return not _flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _flock(handle: IO[str], how: int) -> bool:
+    """Whether the lock could be had. Whoever asked without waiting and could not have it is no error."""
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"{Path(handle.name).parent}: its disk knows no locks ({error.strerror}); let FACTORY_HOME lie on one that "
+            "does: a local disk, or NFS with its lock service (no nolock)"
+        ) from None
+    return True
+
+
+NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "beegfs", "ceph", "gpfs", "lustre", "vboxsf", "virtiofs"}
+
+
+def on_network(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Whether a path lies on a disk that other machines may write to at the same time, or on one of FUSE, which may."""
+    found, longest = "", -1
+    for line in mounts.read_text().splitlines() if mounts.is_file() else ():
+        mounted, _, kind = line.partition(" - ")
+        at = Path(re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), mounted.split()[4]))
+        if len(at.parts) >= longest and path.resolve().is_relative_to(at):
+            found, longest = kind.split()[0], len(at.parts)
+    return found in NETWORK or found.startswith("fuse")

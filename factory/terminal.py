@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -36,30 +35,6 @@ def out(quiet: bool) -> Console:
     return Console(file=sys.stdout, quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal asked us to end; what is half done is taken back on the way out. `number` is the signal's."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM end the work in order: also where a shell script has started us in the background,
-    which has us ignore Ctrl-C."""
-    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-
-    def stop(number: int, frame: Any) -> None:
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @contextmanager
 def heard(doing: str) -> Iterator[None]:
     """Within, people hear of it at once and then at least every ten seconds, also while a library takes its time."""
@@ -74,8 +49,7 @@ def heard(doing: str) -> Iterator[None]:
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        with stoppable():
-            yield
+        yield
     finally:
         over.set()
         thread.join()

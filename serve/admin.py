@@ -30,7 +30,7 @@ from serve.control import Control
 from serve.engine import EngineError
 from serve.metrics import Metrics
 from serve.pool import Replica
-from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply_json
+from serve.replies import Receive, Refusal, Scope, Send, failed, header, read_body, refuse, reply_json
 
 log = logging.getLogger("serve.admin")
 OWNER = "(owner)"  # no key can have this name
@@ -58,9 +58,9 @@ class Admin:
             await refuse(send, refusal)
         except FactoryError as error:
             await refuse(send, Refusal(_status(error), str(error), code=type(error).__name__))
-        except Exception:
+        except Exception as error:
             log.exception("an admin request failed")
-            await refuse(send, Refusal(500, "something went wrong here; the log says more", code="internal"))
+            await refuse(send, failed(error))
 
     async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         path = scope["path"]

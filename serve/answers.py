@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from factory import answers, control
+from factory import answers, control, stopping
 from factory.base.build import Base, base_of
 from factory.base.loaded import held
 from factory.data.rows import Row
@@ -114,7 +114,7 @@ def by_engine(
 
     EngineError if the engine does not start or stops meanwhile, FactoryError for a row that it refuses.
     """
-    return asyncio.run(_by_engine(base, version, rows, decoding, labels, progress))
+    return stopping.run(_by_engine(base, version, rows, decoding, labels, progress))
 
 
 async def _by_engine(
@@ -148,7 +148,7 @@ async def _by_engine(
             nonlocal done
             for number in waiting:
                 row = rows[number]
-                found[number] = await _ask(engine, row, how | {"messages": control.harmless_turns(row.turns, tokens)})
+                found[number] = await _ask(engine, row, how | {"messages": control.harmless_in(row.turns, tokens)})
                 done += 1
                 progress(done, "")
 

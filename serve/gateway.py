@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from factory.registry.preflight import Refused
 from factory.registry.store import SHORT
+from serve import replies
 from serve.auth import Caller, Keys
 from serve.control import Control
 from serve.engine import EngineError
@@ -58,9 +59,9 @@ class Gateway:
                 done.status = refusal.status
                 self.metrics.rejects.labels(refusal.code or str(refusal.status)).inc()
                 await refuse(send, refusal, tag)
-            except Exception:
+            except Exception as error:
                 log.exception("request %s failed", tag["x-request-id"])
-                await refuse(send, Refusal(500, "something went wrong here; the log says more", code="internal"), tag)
+                await refuse(send, replies.failed(error), tag)
         if call.left:
             done.status = HUNG_UP
         if call.path in REQUESTS:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,18 +31,43 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def open_logs(folder: Path) -> list[logging.Handler]:
-    """Write `serve.*` into folder/server.jsonl, requests into folder/access.jsonl. Returns the handlers to close."""
+class _File(logging.handlers.RotatingFileHandler):
+    """A file that a full disk does not make noisy: it says so once, and goes on where there is room again."""
+
+    told = False
+
+    def flush(self) -> None:
+        super().flush()
+        self.told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.told:
+            self.told = True
+            why = f"{self.baseFilename}: {error.strerror}; the server goes on without this log"
+            print(why, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def open_logs(folder: Path) -> Iterator[None]:
+    """Within, `serve.*` is written into folder/server.jsonl, requests into folder/access.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = []
+    opened: list[tuple[logging.Logger, _File]] = []
     for name, logger in (("server", logging.getLogger("serve")), ("access", _access)):
-        handler = logging.handlers.RotatingFileHandler(folder / f"{name}.jsonl", maxBytes=SIZE, backupCount=FILES)
-        handler.setFormatter(_Json())
-        logger.addHandler(handler)
+        opened.append((logger, _File(folder / f"{name}.jsonl", maxBytes=SIZE, backupCount=FILES)))
+        opened[-1][1].setFormatter(_Json())
+        logger.addHandler(opened[-1][1])
         logger.setLevel(logging.INFO)
-        handlers.append(handler)
     _access.propagate = False
-    return handlers
+    try:
+        yield
+    finally:
+        for logger, handler in opened:
+            logger.removeHandler(handler)
+            with suppress(OSError):  # its last lines, where the disk is full
+                handler.close()
 
 
 def access(request: str, path: str, done: Done) -> None:

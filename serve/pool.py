@@ -90,10 +90,18 @@ class Pool:
         self._keepers: list[asyncio.Task[None]] = []
 
     def harmless(self, request: dict[str, Any]) -> dict[str, Any]:
-        """A request without control tokens in its messages: what users wrote is text, as in training."""
-        if not isinstance(messages := request.get("messages"), list):
-            return request
-        return {**request, "messages": control.harmless_turns(messages, self.control)}
+        """A request whose messages and tools hold no control tokens: what users wrote is text, as in training. Refusal
+        400 for a raw prompt that holds one: a token it was never meant to be, or a template rendered elsewhere."""
+        texts = request.get("prompt", "")
+        for text in [texts] if isinstance(texts, str) else texts:
+            if isinstance(text, str) and (token := control.first_in(text, self.control)):
+                why = (
+                    f"prompt holds {token}, which is a control token of {self.name} and is no text: send the turns to "
+                    "/v1/chat/completions, or the prompt as token ids"
+                )
+                raise Refusal(400, why, param="prompt", code="control_token")
+        said = {name: request[name] for name in ("messages", "tools", "tool_choice") if name in request}
+        return {**request, **control.harmless_in(said, self.control)}
 
     async def start(self, tell: Callable[[str], None]) -> None:
         """Start all replicas, then watch over them. EngineError if one does not start."""

@@ -1,24 +1,27 @@
-"""Commands to the server that runs over this factory's home, for the command line. None means that none runs."""
+"""Commands to the server that runs over this factory's home, for the command line. None means that none runs here: one
+on another machine follows the registry on their disk by itself, and is not reached from here."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import platform
 import urllib.error
 import urllib.request
 from typing import Any
 
 from factory.errors import FactoryError, GateRefused, InputError
-from factory.home import home
+from factory.home import held, home
 
 
 def address() -> dict[str, Any] | None:
-    """`{"pid", "url", "admin", "token"}` of the running server."""
+    """`{"host", "pid", "url", "admin", "token"}` of the server that runs on this machine."""
     try:
         found = json.loads(home("serve", "server.json").read_text())
     except (FileNotFoundError, ValueError):
         return None
-    return dict(found) if _same_process(found) else None
+    here = "admin" in found and found.get("host") == platform.node() and held(home("serve", "server"))
+    return dict(found) if here else None
 
 
 def state() -> dict[str, Any] | None:
@@ -66,15 +69,3 @@ def _ask(what: str, order: dict[str, Any] | None = None) -> dict[str, Any] | Non
         raise (InputError if error.code == 400 else FactoryError)(message) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FactoryError(f"the running server (process {server['pid']}) does not answer: {error}") from None
-
-
-def _same_process(found: dict[str, Any]) -> bool:
-    """Whether the process that wrote the file still runs: its id, and that it is the one that holds the lock."""
-    import fcntl
-
-    with open(home("serve", "lock"), "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return "admin" in found
-        return False

@@ -13,6 +13,8 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from factory.errors import of_the_disk
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -48,6 +50,13 @@ class Refusal(Exception):
 def unavailable(why: str, retry_after: float = 5) -> Refusal:
     """503: it is our side that cannot answer now."""
     return Refusal(503, why, code="engine_unavailable", retry_after=retry_after)
+
+
+def failed(error: Exception) -> Refusal:
+    """What a caller is told of a fault of ours: that the disk is full, of all else only that there was one."""
+    if why := of_the_disk(error):
+        return Refusal(503, f"the server cannot write to its disk: {why.rpartition(': ')[2]}", code="disk")
+    return Refusal(500, "something went wrong here; the log says more", code="internal")
 
 
 async def start(send: Send, status: int, headers: dict[str, str]) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import os
+import platform
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -31,9 +30,10 @@ from typing import IO, Literal
 import uvicorn
 import uvloop
 
+from factory import stopping
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
-from factory.home import PRIVATE, home, write_json
+from factory.home import PRIVATE, home, locked, write_json
 from serve import boot
 from serve.admin import Admin
 from serve.auth import LOCAL, Keys, keys_file
@@ -131,19 +131,24 @@ def main() -> int:
     except FactoryError as error:
         print(json.dumps({"error": str(error), "code": error.exit_code}), flush=True)
         return error.exit_code
+    except stopping.Stopped as stopped:
+        return 128 + stopped.number
     return 0
 
 
 def _until_stopped(options: Options, tell: Progress, ready: Callable[[str, list[str]], None]) -> None:
-    async def until_cancelled() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await run(options, tell, ready)
+    """Serve until a signal comes. Stopped if it comes before `ready`."""
+    served: list[str] = []
 
-    uvloop.run(until_cancelled())
+    def is_ready(url: str, models: list[str]) -> None:
+        served.append(url)
+        ready(url, models)
+
+    try:
+        stopping.run(run(options, tell, is_ready), uvloop.run)
+    except stopping.Stopped:
+        if not served:
+            raise
 
 
 async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]], None]) -> None:
@@ -155,12 +160,11 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
         )
     folder = home("runs", f"serve-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
     with contextlib.ExitStack() as undo:
-        undo.enter_context(_only_one())
+        undo.enter_context(locked(home("serve", "server"), _taken))
         _sweep()
         public = undo.enter_context(contextlib.closing(_listen(options.host, options.port, "port")))
         private = undo.enter_context(contextlib.closing(_listen("127.0.0.1", options.admin_port, "admin_port")))
-        for handler in open_logs(folder):
-            undo.callback(_close, handler)
+        undo.enter_context(open_logs(folder))
         traces = Traces()
         undo.callback(traces.close)
         token = secrets.token_urlsafe(32)
@@ -179,7 +183,8 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
             ]
             while not all(app.started for app in apps):
                 await asyncio.sleep(0.01)
-            facts = {"pid": os.getpid(), "url": _url(public), "admin": _url(private), "token": token}
+            facts = {"host": platform.node(), "pid": os.getpid(), "url": _url(public), "admin": _url(private)}
+            facts["token"] = token
             write_json(home("serve", "server.json"), facts, PRIVATE)
             undo.callback(home("serve", "server.json").unlink, missing_ok=True)
             ready(_url(public), [*control.routes.bases, *control.routes.live()])
@@ -212,17 +217,12 @@ def _launch(options: Options) -> Launch:
     return launch
 
 
-@contextlib.contextmanager
-def _only_one() -> Iterator[None]:
-    """One server a home: its command line must find it there. The lock goes when the process does."""
-    with open(home("serve", "lock"), "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                "a server runs over this factory already: stop it first, or set another FACTORY_HOME"
-            ) from None
-        yield
+def _taken() -> None:
+    """One server a home: the journal has one writer. The lock goes when the process does."""
+    where = ""
+    with contextlib.suppress(OSError, ValueError, KeyError):  # it may still be starting
+        where = f" (on {json.loads(home('serve', 'server.json').read_text())['host']})"
+    raise InputError(f"a server runs over this factory already{where}: stop it first, or set another FACTORY_HOME")
 
 
 def _sweep() -> None:
@@ -254,12 +254,6 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _close(handler: logging.Handler) -> None:
-    for name in ("serve", "serve.access"):
-        logging.getLogger(name).removeHandler(handler)
-    handler.close()
 
 
 def _config(app: Gateway | Admin) -> uvicorn.Config:

@@ -90,7 +90,8 @@ def own_copy(version: Version, folder: Path) -> Path:
         except FileExistsError:
             pass
         except OSError:
-            shutil.copyfile(version.folder / name, folder / name, follow_symlinks=False)
+            shutil.copyfile(version.folder / name, part := folder / f".{name}", follow_symlinks=False)
+            os.replace(part, folder / name)
     return folder
 
 

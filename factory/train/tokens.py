@@ -25,7 +25,7 @@ class Example:
 def prompt_text(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> str:
     """The conversation up to where the assistant starts to answer, as the server has vLLM render it: what looks like a
     control token in a turn is broken up."""
-    said = control.harmless_turns(turns, control.tokens(tokenizer))
+    said = control.harmless_in(turns, control.tokens(tokenizer))
     return str(tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False, enable_thinking=False))
 
 

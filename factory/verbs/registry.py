@@ -135,7 +135,7 @@ def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
             decisions.admit(version, force)
         aliases.point(version, "prod" if share == 1 else "canary", expected=expected, share=share)
     what = "is now" if share == 1 else f"goes to {share:.0%} of the callers (by user, else of the requests) as"
-    where = "served at once" if served else "no server is running"
+    where = "served at once" if served else "no server is running here"
     out(quiet).print(f"{version.task} {what} {aliases.label(version)}; {where}")
     return {
         "task": version.task,

@@ -191,7 +191,8 @@ def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> Non
     """Serve until Ctrl-C or SIGTERM; `ready` is told the address."""
     listener = listen(host, port)
     ready(_address(listener))
-    uvicorn.Server(_config(app)).run([listener])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
+        uvicorn.Server(_config(app)).run([listener])
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The real server over fake engines (`tests/fakes/engine.py`) and made-up bases: up in a second, for tests of the rest.
 
-`python -m tests.fakes.serving '{"port": 0}'` is `python -m serve.server` with these two replaced. FAKE_PATIENCE is how
+`python -m tests.fakes.serving '{"port": 0}'` is `python -m serve.server` with these two replaced, and with a verb and
+its words it is `factory`. FAKE_PATIENCE is how
 many seconds a client may take to send its headers, or its body; FAKE_PREFLIGHT_SECONDS
 how much longer the preflight takes; FAKE_OPENED a file that gets the path of every file
 that the server's process opens once it serves.
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from factory import cli
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.home import digest, home, write_json
@@ -110,7 +112,7 @@ def main() -> int:
         loading.preflight = lambda *given: time.sleep(float(seconds)) or check(*given)
     if opened := os.environ.get("FAKE_OPENED"):
         _note_opened(opened)
-    return server.main()
+    return server.main() if sys.argv[1].startswith("{") else cli.main(sys.argv[1:])
 
 
 def _note_opened(path: str) -> None:

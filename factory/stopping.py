@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM: both end the work in order, wherever it is."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+T = TypeVar("T")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked us to end; what is half done is taken back on the way out. `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM end the work in order: also where a shell script has started us in the background,
+    which has us ignore Ctrl-C."""
+    signals = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(work: Coroutine[Any, Any, T], runner: Callable[[Coroutine[Any, Any, T]], T] | None = None) -> T:
+    """Run a coroutine to its end. A signal cancels it, so that all it began is ended in order, and becomes Stopped."""
+    import asyncio
+
+    runner = runner or asyncio.run
+    if threading.current_thread() is not threading.main_thread():
+        return runner(work)
+    heard: list[int] = []
+
+    async def cancelled_by_signals() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(number: int) -> None:
+            heard.append(number)
+            if task:
+                task.cancel()
+
+        for number in SIGNALS:
+            loop.add_signal_handler(number, stop, number)
+        return await work
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        return runner(cancelled_by_signals())
+    except BaseException:
+        if heard:
+            raise Stopped(heard[0]) from None
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

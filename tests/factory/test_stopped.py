@@ -1,0 +1,143 @@
+"""Ctrl-C and SIGTERM at every stage, of a shell script's background job too: one line, the code that says so, nothing
+half written, no process left over, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from factory.base.build import Base
+from tests.fakes.adapters import register
+from tests.fakes.project import ROOT, write
+from tests.fakes.serving import fake_base
+
+INTERRUPTED = "factory: interrupted; the same command goes on where it stopped"
+BACKGROUND = '"$@" & echo $!; wait $!; echo $?'  # has the job ignore Ctrl-C
+
+
+def running(home: Path) -> list[int]:
+    """The processes that know this home, engines too."""
+    mark, found = f"FACTORY_HOME={home}\0".encode(), []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [int(entry.name)] * (mark in (entry / "environ").read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "after", "number", "code"),
+    [
+        ("serve port=0", "factory serve", signal.SIGINT, 130),
+        ("serve port=0", "starting an engine", signal.SIGTERM, 143),
+        ("serve port=0", "serving ", signal.SIGINT, 0),
+        ("serve port=0", "serving ", signal.SIGTERM, 0),
+        ("rate port=0 proxy_header=x-user", "factory rate", signal.SIGTERM, 143),
+        ("rate port=0 proxy_header=x-user", "rating at", signal.SIGINT, 0),
+        ("demo port=0", "factory demo", signal.SIGINT, 130),
+        ("demo port=0", "demo of", signal.SIGTERM, 0),
+    ],
+)
+def test_servers_end_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, after: str, number: int, code: int
+) -> None:
+    """Whoever serves already has done what was asked for: that is no failure."""
+    monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    register(fake_base(), "summary", 1, kind="summary")
+    command = ["sh", "-c", BACKGROUND, "sh", sys.executable, "-m", "tests.fakes.serving", *words.split()]
+    shell = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert shell.stdout and shell.stderr
+    job, said = int(shell.stdout.readline()), ""
+    while after not in said:
+        line = shell.stderr.readline()
+        assert line, said
+        said += line
+    os.kill(job, number)
+    out, err = shell.communicate(timeout=60)
+    assert (int(out), err.splitlines()[-1]) == (code, INTERRUPTED if code else "stopped"), said + err
+    assert "Traceback" not in err and not running(tmp_path / "home")
+    assert not (tmp_path / "home" / "serve" / "server.json").exists()
+    assert not list((tmp_path / "home").glob("runs/serve-*/adapters"))
+
+
+ANY_MOMENT = """
+import itertools, json, os, signal, sys, threading
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from factory.cli import main
+from factory.home import home
+from factory.registry import store
+from tests.fakes.adapters import register
+from tests.fakes.endpoint import FakeEndpoint
+from factory.base.build import prepare
+from tests.tiny_base import TINY
+
+base, there = map(Path, sys.argv[1:])
+os.chdir(there)
+signals = itertools.cycle((signal.SIGINT, signal.SIGTERM))
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *late: None)  # one that comes once the command has ended
+
+def any_moment(*words, delay, grow=1.6):
+    "The command, stopped a little later each time, until it ends by itself."
+    for tries in itertools.count(1):
+        number, said = next(signals), StringIO()
+        timer = threading.Timer(delay * grow**tries, os.kill, (os.getpid(), number))
+        timer.start()
+        with redirect_stderr(said), redirect_stdout(StringIO()):
+            code = main([*words])
+        timer.cancel()
+        timer.join()
+        half = [str(path) for path in there.rglob(".*") if not path.name.endswith(".lock")]
+        assert not half, (words, half)
+        for path in there.rglob("*.json*"):
+            if path.suffix in (".json", ".jsonl") and "quarantine" not in path.parts:
+                [json.loads(text) for text in ([path.read_text()] if path.suffix == ".json" else path.open())]
+        if code == 0:
+            print(words[0], tries, file=sys.stderr)
+            return tries
+        assert code == 128 + number and "Traceback" not in said.getvalue(), (words, code, said.getvalue())
+        assert said.getvalue().splitlines()[-1].startswith("factory: interrupted"), said.getvalue()
+
+def live_in(name):
+    os.environ["FACTORY_HOME"] = str(there / name)
+    home("bases", "x").parent.mkdir(parents=True, exist_ok=True)
+    home("bases", base.name).symlink_to(base)
+
+def teacher(form, messages, number):
+    return {"texts": [f"{thing} {number}" for thing in ("kites", "oak benches", "brass bells", "six plates")]}
+
+live_in("warm")  # libraries cannot be imported again in a process that was stopped while it imported them
+register(prepare(TINY), "summary", 1, kind="summary")
+assert main(["grade", "version=summary@v1"]) == 0
+live_in("one")
+version = register(prepare(TINY), "summary", 1, kind="summary")
+tries = [any_moment("grade", "version=summary@v1", delay=0.1)]
+tries.append(any_moment("push", "version=summary@v1", "to=file:share", delay=0.001))
+live_in("two")
+tries.append(any_moment("pull", "from=file:share@v1", delay=0.001))
+store.verify(store.get(version.sha))
+with FakeEndpoint(teacher) as fake:
+    where = [f"data.synth.endpoint.url={fake.url}", "data.synth.endpoint.model=m", "data.synth.n=30"]
+    tries.append(any_moment("data", "task=classification", "synth=from-labels", *where, delay=0.02))
+assert sum(n > 1 for n in tries) >= 3, tries
+print("all is well")
+"""
+
+
+def test_work_can_be_stopped_at_any_moment(base: Base, tmp_path: Path) -> None:
+    project = write(tmp_path / "project", train=44, evaluation=6)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-c", ANY_MOMENT, str(base.folder), str(project)]
+    made = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    print(made.stderr)
+    assert made.stdout.splitlines()[-1:] == ["all is well"], made.stderr[-3000:]
