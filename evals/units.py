@@ -22,7 +22,7 @@ from evals.grades import Grade
 from evals.rubric import Rubric
 from evals.slots import Plan, place
 from evals.trial import Trial
-from evals.verdicts import Levels, Said, Verdict, standing, verdicts
+from evals.verdicts import Levels, Rating, Verdict, standing, verdicts
 
 SURE = 0.5  # part of the weight that all pairs have alike, however sure the judge is
 
@@ -61,7 +61,7 @@ class Labels:
 
     units: dict[str, Unit] = field(default_factory=dict)
     said: dict[str, Verdict] = field(default_factory=dict)
-    ratings: Sequence[Said] = ()
+    ratings: Sequence[Rating] = ()
 
 
 def read(engine: Engine, batch: str, plan: Plan, rubric: Rubric) -> Labels:

@@ -27,7 +27,7 @@ Levels = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Said:
+class Rating:
     """One standing rating: who said what about an output. `grades` is empty for an abstention."""
 
     output: str
@@ -69,7 +69,7 @@ class Consistency(BaseModel):
     repeats: int = 0
 
 
-def standing(engine: Engine, rubric_hash: str, batch: str = "") -> list[Said]:
+def standing(engine: Engine, rubric_hash: str, batch: str = "") -> list[Rating]:
     """The ratings by people that stand: the last line of each assignment, unless it takes the grade back."""
     r, a = t.ratings.c, t.assignments.c
     query = (
@@ -81,14 +81,14 @@ def standing(engine: Engine, rubric_hash: str, batch: str = "") -> list[Said]:
     with t.reading(engine) as c:
         last = {row.assignment: row for row in c.execute(query)}
     return [
-        Said(w.output, w.rater, w.kind, w.grades, w.created, w.assignment)
+        Rating(w.output, w.rater, w.kind, w.grades, w.created, w.assignment)
         for w in last.values()
         if w.action not in TAKEN_BACK
     ]
 
 
 def verdicts(
-    engine: Engine, rubric: Rubric, batch: str = "", ratings: Sequence[Said] | None = None
+    engine: Engine, rubric: Rubric, batch: str = "", ratings: Sequence[Rating] | None = None
 ) -> dict[str, Verdict]:
     """Output id to what people make of it; with `batch` by its votes alone (`ratings` if they are read)."""
     found: dict[str, Verdict] = defaultdict(Verdict)
@@ -152,7 +152,7 @@ def agreement(engine: Engine, rubric: Rubric, batch: str = "") -> dict[str, Agre
     return {name: alpha_interval(values) for name, values in found.items()}
 
 
-def agreed(rubric: Rubric, ratings: Sequence[Said]) -> dict[str, Sequence[Sequence[int | None]]]:
+def agreed(rubric: Rubric, ratings: Sequence[Rating]) -> dict[str, Sequence[Sequence[int | None]]]:
     """What `agreement` is worked out from: raters x outputs, per dimension and for the composite."""
     table: dict[str, dict[tuple[str, str], int]] = defaultdict(dict)
     several = {o for o, n in Counter(s.output for s in ratings if s.kind == "plain" and s.grades).items() if n > 1}

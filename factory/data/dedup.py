@@ -25,7 +25,7 @@ SHORT = 8  # words of an answer: below it any other word is another answer
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Normalised:
     """What of a row is compared: question and answer in normal form, the question without what many rows share."""
 
     question: str
@@ -37,11 +37,11 @@ class Said:
         return f"{self.question} {self.answer}".split()
 
 
-def said(rows: list[Row]) -> list[Said]:
+def normalised(rows: list[Row]) -> list[Normalised]:
     """The rows as they are compared. Instructions of the task, and those that rows share, are no part of them."""
     asked = [normal("\n".join(m["content"] for m in row.turns if m["role"] != "system")) for row in rows]
     parts = zip(rows, unshared(asked), asked, strict=True)
-    return [Said(question, normal(row.answer), question != all_of_it) for row, question, all_of_it in parts]
+    return [Normalised(question, normal(row.answer), question != all_of_it) for row, question, all_of_it in parts]
 
 
 def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
@@ -64,7 +64,7 @@ def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 def near(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     """Drops rows that share at least `data.near` of their 5-word shingles with an earlier one (Jaccard)."""
     held = list(rows)
-    texts = said(held)
+    texts = normalised(held)
     threshold = work.recipe.data.near
     index = RMinHashLSH(threshold, PERMUTATIONS, BANDS)
     for at in range(0, len(held), BATCH):
@@ -88,7 +88,7 @@ def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     data = work.recipe.data
     encoder = Encoder(data.encoder, work.recipe.folder)
     held = list(rows)
-    texts = [" ".join(text.whole) if text.cut else whole(row) for row, text in zip(held, said(held), strict=True)]
+    texts = [" ".join(text.whole) if text.cut else whole(row) for row, text in zip(held, normalised(held), strict=True)]
     kept: list[Row] = []
     blocks: list[np.ndarray] = []
     for at in range(0, len(held), 256):
@@ -138,7 +138,7 @@ def otherwise(a: str, b: str) -> bool:
     return _signs(one, numbers=True) != _signs(two, numbers=True) or Indel.normalized_similarity(one, two) < 0.8
 
 
-def differ(a: Row, one: Said, b: Row, two: Said) -> bool:
+def differ(a: Row, one: Normalised, b: Row, two: Normalised) -> bool:
     """Whether two rows with the same words on the whole teach different things: they are answered otherwise, a symbol
     stands in one question alone, or their long common answer hides another question (one word more or less makes a
     short question another one)."""

@@ -23,26 +23,3 @@ def tag(name: str, /, *inside: str | None, **attributes: str | int | float | boo
 def join(*parts: str | None) -> Safe:
     """Parts one after the other, texts escaped."""
     return Safe("".join(part if isinstance(part, Safe) else html.escape(part) for part in parts if part))
-
-
-def percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.0f} %"
-
-
-def bar(shares: dict[str, float], label: str) -> Safe:
-    """A stacked bar of shares (poor, average, good), 0 to 1, with `label` for screen readers."""
-    parts = [tag("span", class_=f"part {band}", style=f"width:{100 * share:.1f}%") for band, share in shares.items()]
-    return tag("span", *parts, class_="bar", role="img", aria_label=label)
-
-
-def interval(value: float, low: float, high: float, label: str, start: float = 0.0, end: float = 1.0) -> Safe:
-    """A value with its interval on the line from `start` to `end`."""
-
-    def at(x: float) -> float:
-        return 100 * (min(max(x, start), end) - start) / (end - start)
-
-    span = tag("span", class_="span", style=f"left:{at(low):.1f}%;width:{max(0.5, at(high) - at(low)):.1f}%")
-    return tag(
-        "span", span, tag("span", class_="dot", style=f"left:{at(value):.1f}%"), class_="interval", role="img",
-        aria_label=label,
-    )  # fmt: skip
