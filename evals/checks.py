@@ -1,8 +1,9 @@
 """The deterministic checks: what can be known about an output without asking anybody.
 
-A check is `(row, output, limits) -> Grade | None` and one line in CHECKS; a rubric names the checks that feed
-a dimension, and the worst of their verdicts counts. None means *cannot be measured on this row* (it carries no gold, or
-is in a language that the check does not read): absent, never poor.
+A check is `(row, output, limits) -> Grade | None` and one line in CHECKS, or a function in a file of the project that
+the rubric names as `adapters/sums/check.py:total`. A rubric names the checks that feed a dimension, and the worst of
+their verdicts counts. None means *cannot be measured on this row* (it carries no gold, or is in a language that the
+check does not read): absent, never poor.
 
     row      of a summary: user turn = the message, meta {"required": [["room 214"], ["Friday", "Fri"]], "kind": "mail"}
              of identity:  meta {"expect": ["Nova", ["Acme", "Acme Labs"]], "avoid": [], "topic": "maker"}
@@ -13,16 +14,21 @@ is in a language that the check does not read): absent, never poor.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from pydantic import Field
 
-from evals import faults, text
+from evals import faults, sql, text
 from evals.grades import Grade, missing_band
 from evals.languages import language as language_of
 from factory.data.rows import Row
-from factory.strict import Strict
+from factory.errors import InputError
+from factory.home import project
+from factory.strict import Strict, nearest
 
 
 class Limits(Strict):
@@ -168,8 +174,38 @@ CHECKS: dict[str, Check] = {
     for check in (
         *(numbers, dates, names, required, length, form, language, copied),
         *(label, expected, foreign, kept, unchanged),
+        *(sql.sql_valid, sql.sql_result, sql.sql_exact),
     )
 }
+
+
+def named(name: str) -> Check:
+    """The check that a rubric names: one of CHECKS, or `file.py:function` of the project. InputError: there is none."""
+    if name in CHECKS:
+        return CHECKS[name]
+    file, colon, function = name.partition(":")
+    if not colon:
+        raise InputError(f"no check {name!r}{nearest(name, CHECKS)} (your own: adapters/<task>/check.py:<function>)")
+    path = (project() / file).resolve()
+    if not path.is_relative_to(project().resolve()) or not path.is_file():
+        raise InputError(f"no check {name!r}: the project has no file {file}")
+    own = getattr(_module(path, path.stat().st_mtime_ns), function, None)
+    if not callable(own):
+        raise InputError(f"no check {name!r}: {file} has no function {function}")
+    return cast(Check, own)
+
+
+@functools.lru_cache
+def _module(path: Path, changed: int) -> Any:
+    spec = importlib.util.spec_from_file_location(f"check_{path.parent.name}_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path.name} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever its author's mistake is
+        raise InputError(f"{path.parent.name}/{path.name} cannot be imported: {error!r}") from None
+    return module
 
 
 def _all_known(unknown: list[str], why: str) -> Grade:
