@@ -190,6 +190,10 @@ def _dated(node: Any, today: datetime.date) -> Any:
     if not isinstance(node, exp.EQ | exp.NEQ | exp.LT | exp.LTE | exp.GT | exp.GTE | exp.Between | exp.In):
         return node
     column = node.this
+    if not isinstance(column, exp.Column | exp.Literal):
+        for one in node.find_all(exp.Literal):
+            if one.is_string and special.span(one.this, today):
+                raise Refused("refused", f"the special value '{one.this}' stands beside no column of dates")
     if not isinstance(column, exp.Column) or not column.type or not column.type.is_type("date"):
         if isinstance(node.args.get("expression"), exp.Column) and isinstance(column, exp.Literal):
             return (

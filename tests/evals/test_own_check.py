@@ -8,6 +8,7 @@ import pytest
 
 from evals import rubric as rubrics
 from evals.scorecard import grade_answers
+from factory.base.build import Base
 from factory.cli import main
 from factory.data.rows import Row
 from factory.errors import InputError
@@ -63,7 +64,7 @@ def test_it_grades(adding: Path) -> None:
     rubric = rubrics.load("adding")
     rows = [Row(({"role": "user", "content": f"What is {a} and {b}?"},)) for a, b in ((1, 2), (10, 5), (7, 7))]
     card = grade_answers(rubric, rows, ["3", "14", " 14 "])
-    assert (card.good, card.poor) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert (card.good, card.poor) == (pytest.approx(2 / 3, abs=1e-3), pytest.approx(1 / 3, abs=1e-3))
     assert "the sum is 15" in str(card.to_json())
 
 
@@ -98,7 +99,7 @@ def test_a_check_that_cannot_be_imported_says_so(adding: Path) -> None:
         rubrics.load("adding")
 
 
-def test_its_data_set_is_built(adding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: object) -> None:
+def test_its_data_set_is_built(adding: Path, base: Base) -> None:
     lines = [f'{{"prompt": "What is {a} and {b}?", "completion": "{a + b}"}}\n' for a in range(9) for b in range(9)]
     (adding / "train.jsonl").write_text("".join(lines[:60]))
     (adding / "eval.jsonl").write_text("".join(lines[60:]))

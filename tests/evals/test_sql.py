@@ -69,9 +69,11 @@ def test_the_scorecard_counts_them(home: Path) -> None:
         "DROP TABLE customers",
     ]
     card = grade_answers(rubrics.load("sql"), [row(right)] * len(said), said)
-    assert card.dimensions["result"]["good"] == pytest.approx(0.4)
-    assert card.dimensions["match"]["good"] == pytest.approx(0.2)
-    assert [card.dimensions["validity"][band] for band in ("good", "average", "poor")] == pytest.approx([0.6, 0.2, 0.2])
+    assert card.dimensions["result"].good == pytest.approx(0.4)
+    assert card.dimensions["match"].good == pytest.approx(0.2)
+    assert [getattr(card.dimensions["validity"], band) for band in ("good", "average", "poor")] == pytest.approx(
+        [0.6, 0.2, 0.2]
+    )
     assert (card.good, card.poor) == (pytest.approx(0.4), pytest.approx(0.6))
 
 

@@ -143,6 +143,7 @@ def test_what_takes_long_is_told_at_once(command: list[str], tmp_path: Path) -> 
 
 def test_ask_takes_the_question_without_a_key() -> None:
     from factory.cli import parse
+    from factory.errors import InputError
 
     question = "有多少订单?"
     for words in (["task=sql", "db=shop", question], [question, "task=sql", "db=shop"]):

@@ -59,6 +59,7 @@ def test_no_hostile_question_does_harm_even_through_a_model_that_obeys(shop: Sou
         ("SELECT readfile('/etc/passwd')", "readfile is not on the list"),
         ("SELECT name FROM customers -- x", "comment"),
         ("SELECT * FROM orders WHERE ordered = 'last fortnight'", "unknown special value 'last fortnight'"),
+        ("SELECT * FROM orders WHERE date(ordered) = 'last month'", "beside no column of dates"),
         ("SELECT * FROM orders WHERE seller_id = '<boss>'", "unknown special value <boss>"),
         ("SELECT count(*) FROM orders a, orders b, orders c, orders d, reviews e", "longer than"),
     ],

@@ -70,8 +70,9 @@ def test_spider(home: Path, tmp_path: Path) -> None:
 def test_bird(home: Path, tmp_path: Path) -> None:
     world(tmp_path, "dev_databases", "dev_tables.json")
     file = write(tmp_path / "dev.json", {
-        "question_id": 0, "db_id": "world", "question": "How big is the capital of Norway?", "difficulty": "simple",
-        "evidence": "the capital of Norway is Oslo", "SQL": "SELECT Population FROM city WHERE Name = 'Oslo'"})  # fmt: skip
+        "question_id": 0, "db_id": "world", "question": "How big is the capital of Norway?",
+        "difficulty": "simple", "evidence": "the capital of Norway is Oslo",
+        "SQL": "SELECT Population FROM city WHERE Name = 'Oslo'"})  # fmt: skip
     [row], _, _ = rows(file)
     assert row.source == "How big is the capital of Norway?\nthe capital of Norway is Oslo"
     assert row.meta["difficulty"] == "simple"
@@ -83,7 +84,7 @@ def test_wikisql(home: Path, tmp_path: Path) -> None:
     a_database(tmp_path / "dev.db", "CREATE TABLE table_1_10_2 (col0 TEXT, col1 REAL)",
                "INSERT INTO table_1_10_2 VALUES ('terrence ross', 31), ('jose calderon', 8)")  # fmt: skip
     write(tmp_path / "dev.tables.jsonl", {"id": "1-10-2", "header": ["Player", "No."], "types": ["text", "real"]})
-    file = write(tmp_path / "dev.jsonl", {"phase": 1, "table_id": "1-10-2", "question": "Which number has Terrence Ross?",
+    file = write(tmp_path / "dev.jsonl", {"phase": 1, "table_id": "1-10-2", "question": "Number of Terrence Ross?",
                                           "sql": {"sel": 1, "agg": 0, "conds": [[0, 0, "Terrence Ross"]]}})  # fmt: skip
     [row], _, _ = rows(file)
     assert row.answer == "SELECT col1 FROM table_1_10_2 WHERE col0 = 'terrence ross'"
