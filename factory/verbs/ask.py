@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from factory.data.rows import Row
-from factory.errors import InputError
+from factory.errors import FactoryError, InputError
 from factory.registry import aliases
 from factory.sql.ask import Say, source
 from factory.sql.guard import DIALECTS, Refused
@@ -55,12 +55,15 @@ def _say(model: str) -> Say:
     if running is None:
         version = aliases.resolve(model)
         return lambda messages: of_version(version)([Row(tuple(messages))])[0]
-    from openai import OpenAI
+    from openai import OpenAI, OpenAIError
 
     client = OpenAI(base_url=f"{running['url']}/v1", api_key="none", max_retries=0, timeout=120)
 
     def say(messages: list[dict[str, Any]]) -> str:
-        reply = client.chat.completions.create(model=model, messages=messages)  # type: ignore[arg-type]
+        try:
+            reply = client.chat.completions.create(model=model, messages=messages)  # type: ignore[arg-type]
+        except OpenAIError as error:
+            raise FactoryError(f"the server at {running['url']} does not answer: {error}") from None
         return reply.choices[0].message.content or ""
 
     return say
