@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
 from factory.registry import aliases
 from factory.sql.ask import Say, source
-from factory.sql.guard import DIALECTS, Refused
+from factory.sql.guard import DIALECTS
 from factory.strict import nearest
 from factory.terminal import out
 from factory.verbs.answering import of_version
@@ -36,13 +37,10 @@ def ask(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
         return found.to_json()
     console.print(f"what ran:        {found.result.sql}", markup=False)
     if dialect != "sqlite":
-        try:
-            console.print(f"in {dialect}: {asked.written(found.query, dialect)}", markup=False)
-        except Refused as refused:
-            console.print(str(refused), markup=False)
-    table = Table(*found.result.columns)
+        console.print(f"in {dialect}: {asked.written(found.query, dialect)}", markup=False)
+    table = Table(*map(escape, found.result.columns))
     for row in found.result.rows[:SHOWN]:
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*("" if value is None else escape(str(value)) for value in row))
     console.print(table)
     if (rows := len(found.result.rows)) > SHOWN or found.result.cut:
         console.print(f"{SHOWN} of {'at least ' * found.result.cut}{rows} rows")
