@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from factory.errors import FactoryError
-from factory.sql.ask import shipped, source
+from factory.sql.ask import Asked, shipped, source
 from serve.pages.ask import Answer
 from serve.pages.markup import Safe, join, tag
 from serve.pages.texts import say
@@ -35,11 +35,10 @@ def run_queries(language: str, answers: Sequence[Answer], task: str | None, db: 
 def _table(language: str, task: str, db: str, answer: str) -> Safe:
     try:
         found = source(task, db).run(answer)
-        refused = found.refused
     except FactoryError as error:
-        refused = str(error)
-    if refused or found.result is None:
-        return tag("p", say(language, "sql_refused", why=refused), class_="fault", role="alert")
+        found = Asked(answer, refused=str(error))
+    if found.result is None:
+        return tag("p", say(language, "sql_refused", why=found.refused), class_="fault", role="alert")
     head = tag("tr", *(tag("th", name, scope="col") for name in found.result.columns))
     rows = [tag("tr", *(tag("td", "" if v is None else str(v)) for v in row)) for row in found.result.rows[:SHOWN]]
     count = say(language, "sql_rows", n=f"{len(found.result.rows)}{'+' * found.result.cut}")
