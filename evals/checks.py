@@ -1,8 +1,9 @@
 """The deterministic checks: what can be known about an output without asking anybody.
 
-A check is `(row, output, limits) -> Grade | None` and one line in CHECKS; a rubric names the checks that feed
-a dimension, and the worst of their verdicts counts. None means *cannot be measured on this row* (it carries no gold, or
-is in a language that the check does not read): absent, never poor.
+A check is `(row, output, limits) -> Grade | None` and one line in CHECKS, or a function in a file of the project that
+the rubric names as `adapters/sums/check.py:total`. A rubric names the checks that feed a dimension, and the worst of
+their verdicts counts. None means *cannot be measured on this row* (it carries no gold, or is in a language that the
+check does not read): absent, never poor.
 
     row      of a summary: user turn = the message, meta {"required": [["room 214"], ["Friday", "Fri"]], "kind": "mail"}
              of identity:  meta {"expect": ["Nova", ["Acme", "Acme Labs"]], "avoid": [], "topic": "maker"}
@@ -13,16 +14,20 @@ is in a language that the check does not read): absent, never poor.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from pydantic import Field
 
-from evals import faults, text
+from evals import faults, sql, text
 from evals.grades import Grade, missing_band
 from evals.languages import language as language_of
 from factory.data.rows import Row
-from factory.strict import Strict
+from factory.errors import InputError
+from factory.home import project
+from factory.strict import Strict, nearest
 
 
 class Limits(Strict):
@@ -168,8 +173,36 @@ CHECKS: dict[str, Check] = {
     for check in (
         *(numbers, dates, names, required, length, form, language, copied),
         *(label, expected, foreign, kept, unchanged),
+        *(sql.sql_valid, sql.sql_result, sql.sql_exact),
     )
 }
+
+
+def named(name: str) -> Check:
+    """The check that a rubric names: one of CHECKS, or `file.py:function` of the project. InputError: there is none."""
+    if name in CHECKS:
+        return CHECKS[name]
+    file, colon, function = name.partition(":")
+    if not colon:
+        raise InputError(f"no check {name!r}{nearest(name, CHECKS)} (your own: adapters/<task>/check.py:<function>)")
+    path = (project() / file).resolve()
+    if not path.is_relative_to(project().resolve()) or not path.is_file():
+        raise InputError(f"no check {name!r}: the project has no file {file}")
+    own = _functions(path, path.read_text(encoding="utf-8")).get(function)
+    if not callable(own):
+        raise InputError(f"no check {name!r}: {file} has no function {function}")
+    return cast(Check, own)
+
+
+@functools.lru_cache
+def _functions(path: Path, text: str) -> dict[str, Any]:
+    """What a file of checks defines, by the text that it has now."""
+    found: dict[str, Any] = {"__name__": f"checks_of_{path.parent.name}", "__file__": str(path)}
+    try:
+        exec(compile(text, str(path), "exec"), found)
+    except Exception as error:  # whatever its author's mistake is
+        raise InputError(f"{path.parent.name}/{path.name} cannot be imported: {error!r}") from None
+    return found
 
 
 def _all_known(unknown: list[str], why: str) -> Grade:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from evals.checks import CHECKS, Limits
+from evals.checks import Limits
+from evals.checks import named as check_named
 from evals.grades import Band
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
@@ -121,11 +122,13 @@ class Rubric(Strict):
         return [d.name for d in self.dimensions if grader in d.graders and (grader != "checks" or d.checks)]
 
     def hash(self) -> str:
-        """sha256 over everything in the rubric; it stands on every grade."""
+        """sha256 over everything in the rubric and the files of its own checks; it stands on every grade."""
         whole = self.model_dump(mode="json")
         for dimension in whole["dimensions"]:
             dimension["compact"] = None  # a field of earlier releases: what people graded then stays valid
-        return digest(whole)
+        files = {name.partition(":")[0] for d in self.dimensions for name in d.checks if ":" in name}
+        own = [(project() / file).read_text(encoding="utf-8") for file in sorted(files)]
+        return digest([whole, *own] if own else whole)
 
 
 def names() -> list[str]:
@@ -177,10 +180,10 @@ def _crossed(layer: Layer, file: str) -> Iterator[Problem]:
                 yield problem(("dimensions", i, "levels", j, "name"), f"the level {level!r} is given twice")
         checks = dimension.get("checks") or []
         for j, check_name in enumerate(checks if isinstance(checks, list) else []):
-            if str(check_name) not in CHECKS:
-                yield problem(
-                    ("dimensions", i, "checks", j), f"no check {check_name!r}{nearest(str(check_name), CHECKS)}"
-                )
+            try:
+                check_named(str(check_name))
+            except InputError as error:
+                yield problem(("dimensions", i, "checks", j), str(error))
         graders = dimension.get("graders") or []
         if checks and "checks" not in graders:
             yield problem(

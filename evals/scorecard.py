@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evals.checks import CHECKS
+from evals.checks import named
 from evals.grades import BANDS, Band, Grade
 from evals.rubric import Dimension, Rubric
 from factory.data.rows import Row
@@ -82,7 +82,7 @@ def by_checks(rubric: Rubric, rows: Sequence[Row], outputs: Sequence[str]) -> li
     for row, output in zip(rows, outputs, strict=True):
         grades = {}
         for dimension in rubric.dimensions:
-            found = [g for name in dimension.checks if (g := CHECKS[name](row, output, rubric.limits))]
+            found = [g for name in dimension.checks if (g := named(name)(row, output, rubric.limits))]
             if found:
                 grades[dimension.name] = _worst_of(dimension, found)
         graded.append(Graded(row, output, grades))

@@ -105,6 +105,8 @@ def parse(words: list[str]) -> tuple[str, Verb, dict[str, str], dict[str, str]]:
         arguments["action"] = rest.pop(0)
     for word in rest:
         key, equals, value = word.partition("=")
+        if verb.bare and verb.bare not in arguments and _is_text(word, verb):
+            key, equals, value = verb.bare, "=", word
         if word.startswith("-"):
             key = key.lstrip("-").replace("-", "_")
             raise InputError(f"{word}: write {key}={value or '…'}, without dashes")
@@ -136,6 +138,12 @@ def _verb(name: str) -> Verb:
     if name not in VERBS:
         raise InputError(f"no verb {name!r}{nearest(name, VERBS)} (all of them: factory --help)")
     return VERBS[name]
+
+
+def _is_text(word: str, verb: Verb) -> bool:
+    """Whether a word of the command line is the text that a verb takes without a key, and no `key=value`."""
+    key, equals, _ = word.partition("=")
+    return not word.startswith("-") and word not in verb.keys and not (equals and key.isascii() and key.isidentifier())
 
 
 def _misspelt(key: str, verb: Verb) -> bool:

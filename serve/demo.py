@@ -14,13 +14,14 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
-from factory.errors import InputError
+from factory.errors import FactoryError, InputError
 from serve.pages import about, app, feedback, promote, versions
 from serve.pages.ask import Answer, Server, ask_all
 from serve.pages.auth import Users
 from serve.pages.cards import cards
 from serve.pages.login import ToSignIn, name_of, sign_in
 from serve.pages.markup import Safe, join, tag
+from serve.pages.result import databases, run_queries, show_schema
 from serve.pages.texts import LANGUAGES, say
 from serve.pages.versions import Known
 
@@ -96,6 +97,7 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
                     with gr.Row(elem_id="pick"):
                         first = gr.Dropdown(label=t("version"), elem_id="first", min_width=140)
                         second = gr.Dropdown(label=t("against"), elem_id="second", visible=False, min_width=140)
+                    db = gr.Dropdown(label=t("database"), elem_id="database", visible=False)
                     example = gr.Dropdown(label=t("example"), elem_id="example", visible=False)
                     question = gr.Textbox(
                         label=t("input"), placeholder=t("input_hint"), lines=8, max_lines=16, max_length=MAX_INPUT,
@@ -146,22 +148,30 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
                 return [line, *(gr.skip() for _ in hang)]
             return [line, *choices(now, a, b)]
 
-        def examples(now: str | None) -> Any:
+        def examples(now: str | None) -> tuple[Any, Any]:
             mine = versions.known().get(now or "", [])
             found = versions.examples(mine[0].version) if mine else []
             named = [(f"{' '.join(text.split())[:70]}…", text) for text in found]
-            return gr.update(choices=named, value=None, visible=bool(found))
+            dbs = databases(now)
+            kept = {"choices": dbs, "value": next(iter(dbs), None), "visible": bool(dbs)}
+            return gr.update(choices=named, value=None, visible=bool(found)), gr.update(**kept)
 
         async def answer(
-            now: str | None, how: str, a: str | None, b: str | None, text: str
+            now: str | None, how: str, a: str | None, b: str | None, text: str, db: str | None
         ) -> AsyncIterator[tuple[Any, ...]]:
             tasks = versions.known()
             wanted = _wanted(language, tasks, now, how, a, b)
             if not wanted or not text.strip():
                 yield tag("p", t("no_versions") if not wanted else t("write_first"), class_="hint"), None
                 return
+            try:
+                show_schema(wanted, now, db, text)
+            except FactoryError as error:
+                yield tag("p", str(error), class_="hint warn"), None
+                return
             async for under_way in ask_all(options.server, text, wanted):
                 yield cards(language, under_way, tasks), gr.skip()
+            run_queries(language, wanted, now, db)
             yield cards(language, wanted, tasks, done=True), {"question": text, "answers": [vars(w) for w in wanted]}
 
         def vote(kept: Any, event: gr.EventData) -> tuple[Any, ...]:
@@ -179,13 +189,13 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
         quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
         blocks.load(look, [seen, task, first, second], [status, *hang], **quiet)
         timer.tick(look, [seen, task, first, second], [status, *hang], **quiet)
-        task.change(choices, [task, first, second], hang, **quiet).then(examples, task, example, **quiet)
+        task.change(choices, [task, first, second], hang, **quiet).then(examples, task, [example, db], **quiet)
         first.change(lambda n, a: _about(language, versions.known().get(n, []), a), [task, first],
                      [scores, travels], **quiet)  # fmt: skip
         mode.change(lambda m: (gr.update(visible=m == "two"), gr.update(visible=m != "all")), mode,
                     [second, first], **quiet)  # fmt: skip
         example.input(lambda text: text or gr.skip(), example, question, **quiet)
-        asking = [task, mode, first, second, question]
+        asking = [task, mode, first, second, question, db]
         runs: Any = [on(answer, asking, [shown, asked], **quiet) for on in (go.click, question.submit)]
         stop.click(None, None, None, cancels=runs, **quiet)
         shown.click(vote, asked, [panel, heading, judged, thanks], **quiet)

@@ -232,6 +232,7 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
         for key, spec in (("train", data.train), ("eval", eval_files(recipe)), ("replay.files", data.replay.files))
     }
     fast = getattr(tokenizer, "backend_tokenizer", None)
+    schemas = {path.name: fingerprint(str(path)) for path in sorted(recipe.folder.glob("schemas/*.yaml"))}
     spelling = [fast.to_str() if fast else tokenizer.get_vocab(), getattr(tokenizer, "chat_template", None)]
     return digest(
         {
@@ -243,6 +244,7 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
             "tokenizer": digest(spelling),
             "base": base,
             "answers": recipe.decoding.max_tokens,
+            **({"schemas": schemas} if schemas else {}),
             "others": {task: digest([row.key() for row in rows]) for task, rows in others.items()},
         }
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from factory.data.templated import parsed, without_end
 from factory.data.values import (
@@ -44,6 +45,7 @@ class Format:
     keys: tuple[frozenset[str], ...]
     uses: frozenset[str] = frozenset()
     fits: Callable[[Value], bool] = always
+    beside: bool = False  # needs the `file` that the row lies in, for what lies beside it
 
     @property
     def known(self) -> frozenset[str]:
@@ -62,9 +64,10 @@ def candidates(value: Value) -> list[str]:
     return list(dict.fromkeys(best))
 
 
-def convert(name: str, value: Value) -> Iterator[Converted]:
+def convert(name: str, value: Value, file: str = "") -> Iterator[Converted]:
     """The row or rows that `value` holds. Raises Fault."""
     form = FORMATS[name]
+    value = value | {"file": file} if form.beside else value
     if not any(keys <= value.keys() for keys in form.keys):
         wanted = " or ".join(", ".join(sorted(keys)) for keys in form.keys)
         raise Fault(f"lacks keys of the format {name} ({wanted})")
@@ -187,7 +190,7 @@ def raw(value: Value) -> Iterator[Converted]:
 
 
 def context(value: Value) -> Messages:
-    """The turns before an answer, in whatever form the row has them."""
+    """The turns before an answer, in whatever form."""
     if "messages" in value or "conversations" in value:
         return conversation(value, "messages" if "messages" in value else "conversations")
     if "prompt" in value:
@@ -230,6 +233,13 @@ def judged(value: Value) -> Iterator[Converted]:
     yield messages, {"desirable": desirable}
 
 
+def queried(value: Value) -> Iterator[Converted]:
+    """A question to a database and its query; the database lies beside the row's file."""
+    from factory.sql.layouts import conversation as asked_of
+
+    yield asked_of(value, Path(value["file"]))
+
+
 def has_roles(value: Value) -> bool:
     """Whether the first turn of `conversations` says who speaks by `role`, not by `from`."""
     try:
@@ -261,6 +271,7 @@ CHAT = frozenset({"system", "tools"})
 RENDERED: Value = {"rendered": True}  # in what a converter knows: the row was rendered by a chat template
 LETTERS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 ASKED = ("prompt", "instruction", "messages", "conversations")
+RATED = ("messages", "conversations", "prompt completion", "instruction output")
 FORMATS: dict[str, Format] = {
     "alpaca": Format(alpaca, sets("instruction output"), ALPACA),
     "sharegpt": Format(turns_under("conversations"), sets("conversations"), CHAT, has_from),
@@ -272,17 +283,11 @@ FORMATS: dict[str, Format] = {
     "choice": Format(chosen_from, sets("question choices answer", "question choices answerKey"), fits=has_choices),
     "summary": Format(summarised, sets("document summary")),
     "text": Format(raw, sets("text")),
-    "preference": Format(
-        preferred,
-        sets("chosen rejected", *(f"{key} chosen rejected" for key in ASKED)),
-        ALPACA | {"tools"},
-    ),
-    "kto": Format(
-        judged,
-        sets(*(f"{rest} {key}" for key in ("label", "kto_tag")
-               for rest in ("messages", "conversations", "prompt completion", "instruction output"))),
-        ALPACA | {"tools"},
-        voted,
-    ),
+    "preference": Format(preferred, sets("chosen rejected", *(f"{key} chosen rejected" for key in ASKED)),
+                         ALPACA | {"tools"}),
+    "kto": Format(judged, sets(*(f"{rest} {key}" for key in ("label", "kto_tag") for rest in RATED)),
+                  ALPACA | {"tools"}, voted),
+    "sql": Format(queried, sets(*(f"question {of}" for of in ("db sql", "db_id query", "db_id SQL", "table_id sql"))),
+                  frozenset({"evidence", "today", "context", "file"}), beside=True),
     "seeds": Format(seeds, sets("instruction instances")),
 }  # fmt: skip

@@ -129,7 +129,7 @@ def _rows(record: Record, data: Data, info: Read, unfilled: dict[str, Record]) -
         raise Fault(record.fault)
     value = _understood(record.value, data)
     name = data.format or _format(record, value, data.columns, info)
-    for messages, meta in convert(name, value):
+    for messages, meta in convert(name, value, record.file):
         if not data.format:
             info.format = info.format or name
         info.rendered += bool(meta.pop("rendered", False))

@@ -24,6 +24,7 @@ PACKAGES = (
     "gguf",
     "huggingface_hub",
     "openai",
+    "sqlglot",
 )
 OPTIONAL = {
     "s3fs": "for registries in a bucket: pip install s3fs",

@@ -14,6 +14,7 @@ class Verb:
     keys: dict[str, str] = field(default_factory=dict)
     recipe: bool = False
     needs: tuple[str, ...] = ()
+    bare: str = ""  # the key that a text without `key=` is for
     actions: tuple[str, ...] = ()  # `factory key new …`: one of these words must follow the verb
 
 
@@ -71,6 +72,20 @@ VERBS = {
             "registry": f"follow what prod and canary mean there: a list (follow.yaml), hub:<namespace> or {PLACE}",
             "gate": "own (default) takes what was graded here and promoted; theirs what a signer on the list promoted",
         },
+    ),
+    "ask": Verb(
+        'put a question to a database: factory ask task=sql db=shop "How many customers live in Porto?"',
+        "ask",
+        {
+            "task": "a task that writes queries: sql, sql@v2",
+            "db": "one of the task's schemas, or an SQLite file",
+            "question": "the question; its key may be left out",
+            "user": "who <current_user> is; 3 in the task's own databases",
+            "today": "the day that counts as today (2026-11-29); in the task's own databases that one",
+            "dialect": "show the query for this one too: postgres, mysql, clickhouse or duckdb",
+        },
+        needs=("task", "db", "question"),
+        bare="question",
     ),
     "key": Verb(
         "keys of callers: what they may use, and how much",

@@ -52,6 +52,7 @@ class Answer:
     tokens: int | None = None
     fault: str = ""
     detail: str = ""
+    result: str = ""  # what a query gave, as HTML
 
     @property
     def waited(self) -> float:

@@ -38,6 +38,7 @@ def _card(language: str, number: int, answer: Answer, tasks: dict[str, list[Know
         head,
         tag("pre", answer.text, class_="text", dir="auto") if answer.text else None,
         _remark(language, answer),
+        tag("div", Safe(answer.result), class_="scroll", tabindex="0") if answer.result else None,
         tag("footer", _figures(language, answer), _votes(language, number) if done and _whole(answer) else None),
         class_="card answer",
     )

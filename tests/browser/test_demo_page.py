@@ -197,3 +197,27 @@ def test_beyond_this_machine_it_opens_after_a_sign_in_and_notes_who_wrote(browse
         assert (given["by"], given["wrote"], given["accepted"]) == ("anna", "Better.", None)
         assert who.faults == []
         who.close()
+
+
+def test_a_query_is_run_and_its_result_shown_as_a_table(browser: object) -> None:
+    world.registry()
+    aliases.point(world.version("sql", 9, None, "Write one SQLite SELECT that answers the question."))
+    right, wrong = "How many customers are there per city?", "Delete all customers."
+    known = {right: "SELECT city, count(*) FROM customers GROUP BY city", wrong: "DELETE FROM customers"}
+    with gateway.running(known) as url, pages.running(demo.make(demo.Options(Server(f"{url}/v1"), url))) as site:
+        who = Watched(browser, 1280, "en-GB")
+        who.page.goto(site)
+        who.page.wait_for_selector("#first input")
+        assert not who.page.locator("#database").is_visible()
+        who.page.click("#task input")
+        who.page.get_by_role("option", name="sql").click()
+        who.page.wait_for_selector("#database input")
+        who.page.click("#database input")
+        who.page.get_by_role("option", name="shop").click()
+        shown = ask(who, right)
+        assert "6 rows" in shown and who.page.locator("table.result tbody tr").count() == 6
+        assert "Porto" in who.page.inner_text("table.result")
+        assert "Not run: refused: a Delete where a SELECT belongs" in ask(who, wrong)
+        assert who.page.locator("table.result").count() == 0
+        assert who.faults == []
+        who.close()

@@ -139,3 +139,15 @@ def test_what_takes_long_is_told_at_once(command: list[str], tmp_path: Path) -> 
         assert running.poll() is None, "the line came only at the end"
         running.terminate()
         running.wait(60)
+
+
+def test_ask_takes_the_question_without_a_key() -> None:
+    from factory.cli import parse
+    from factory.errors import InputError
+
+    question = "有多少订单?"
+    for words in (["task=sql", "db=shop", question], [question, "task=sql", "db=shop"]):
+        assert parse(["ask", *words])[2] == {"task": "sql", "db": "shop", "question": question}
+    assert parse(["ask", "task=sql", "db=shop", "Which orders have total = 5?"])[2]["question"].endswith("= 5?")
+    with pytest.raises(InputError, match=r"no 'dbs'; did you mean db|takes no 'dbs'"):
+        parse(["ask", "task=sql", "dbs=shop", "How many?"])

@@ -42,6 +42,7 @@ def read(path: Path, **settings: Any) -> tuple[list[Row], list[Dropped], Read]:
         ("kto.jsonl", "kto", 2, 0),
         ("seeds.jsonl", "seeds", 2, 0),
         ("choice.jsonl", "choice", 2, 0),
+        ("sql.jsonl", "sql", 1, 1),
     ],
 )
 def test_each_fixture_is_recognised(file: str, name: str, kept: int, dropped: int) -> None:

@@ -1,0 +1,46 @@
+"""Answers that are queries: what the model must see of the database asked, and what a query gives, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from factory.errors import FactoryError
+from factory.sql.ask import Asked, shipped, source
+from serve.pages.ask import Answer
+from serve.pages.markup import Safe, join, tag
+from serve.pages.texts import say
+
+SHOWN = 30  # rows
+
+
+def databases(task: str | None) -> list[str]:
+    """What can be asked with this task; empty for tasks that write no queries."""
+    return shipped(task) if task else []
+
+
+def show_schema(answers: Sequence[Answer], task: str | None, db: str | None, question: str) -> None:
+    """Put what matters of the database before the question. InputError: the question is too long."""
+    for answer in answers if task and db in databases(task) else ():
+        if answer.task == task:
+            answer.system = str(source(task or "", db or "").messages(question)[0]["content"])
+
+
+def run_queries(language: str, answers: Sequence[Answer], task: str | None, db: str | None) -> None:
+    """Run what was answered, each for itself, and keep its table with the answer."""
+    for answer in answers if task and db in databases(task) else ():
+        if answer.task == task and answer.text:
+            answer.result = _table(language, task or "", db or "", answer.text)
+
+
+def _table(language: str, task: str, db: str, answer: str) -> Safe:
+    try:
+        found = source(task, db).run(answer)
+    except FactoryError as error:
+        found = Asked(answer, refused=str(error))
+    if found.result is None:
+        return tag("p", say(language, "sql_refused", why=found.refused), class_="fault", role="alert")
+    head = tag("tr", *(tag("th", name, scope="col") for name in found.result.columns))
+    rows = [tag("tr", *(tag("td", "" if v is None else str(v)) for v in row)) for row in found.result.rows[:SHOWN]]
+    count = say(language, "sql_rows", n=f"{len(found.result.rows)}{'+' * found.result.cut}")
+    table = tag("table", tag("caption", count), tag("thead", head), tag("tbody", *rows), class_="result")
+    return join(tag("pre", found.result.sql, class_="ran"), table)
