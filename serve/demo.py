@@ -153,8 +153,10 @@ def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
             found = versions.examples(mine[0].version) if mine else []
             named = [(f"{' '.join(text.split())[:70]}…", text) for text in found]
             dbs = databases(now)
-            kept = {"choices": dbs, "value": next(iter(dbs), None), "visible": bool(dbs)}
-            return gr.update(choices=named, value=None, visible=bool(found)), gr.update(**kept)
+            return (
+                gr.update(choices=named, value=None, visible=bool(found)),
+                gr.update(choices=dbs, value=next(iter(dbs), None), visible=bool(dbs)),
+            )
 
         async def answer(
             now: str | None, how: str, a: str | None, b: str | None, text: str, db: str | None
