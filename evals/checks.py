@@ -19,23 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import Field
-
 from evals import faults, sql, text
-from evals.grades import Grade, missing_band
+from evals.grades import Grade, Limits, missing_band
 from evals.languages import language as language_of
 from factory.data.rows import Row
 from factory.errors import InputError
 from factory.home import project
-from factory.strict import Strict, nearest
-
-
-class Limits(Strict):
-    """The form that a rubric demands of an output, in words and sentences. 0 means no limit."""
-
-    max_words: int = Field(default=0, ge=0)
-    max_sentences: int = Field(default=0, ge=0)
-
+from factory.strict import nearest
 
 READ = ("en", "de", "zh", "ja", "th", "hi", "ar", "")  # "": no letters at all
 Check = Callable[[Row, str, Limits], Grade | None]

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import Field
+
+from factory.strict import Strict
+
 Band = Literal["poor", "average", "good"]
 BANDS: tuple[Band, ...] = ("poor", "average", "good")
 
@@ -14,6 +18,13 @@ def missing_band(missing: int, of: int) -> Band:
     if not missing:
         return "good"
     return "average" if missing == 1 and of >= 3 else "poor"
+
+
+class Limits(Strict):
+    """The form that a rubric demands of an output, in words and sentences. 0 means no limit."""
+
+    max_words: int = Field(default=0, ge=0)
+    max_sentences: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)

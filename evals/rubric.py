@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from evals.checks import Limits
 from evals.checks import named as check_named
-from evals.grades import Band
+from evals.grades import Band, Limits
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
 from factory.strict import Key, Layer, Strict, check, dotted, nearest, read_yaml

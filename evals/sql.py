@@ -12,16 +12,13 @@ import itertools
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from evals.grades import Grade
+from evals.grades import Grade, Limits
 from factory.data.rows import Row
 from factory.data.values import Fault
 from factory.sql.guard import Access, Refused, bare, canonical
 from factory.sql.layouts import opened
-
-if TYPE_CHECKING:
-    from evals.checks import Limits
 
 MOST = 1000  # rows that are compared
 PERMUTED = 5  # columns up to which their order does not count

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals import checks, text
-from evals.checks import CHECKS, Limits
+from evals.checks import CHECKS
+from evals.grades import Limits
 from factory.data.rows import Row
 
 MAIL = (
