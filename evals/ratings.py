@@ -246,7 +246,8 @@ def _statements() -> tuple[Any, ...]:
     free: dict[str, Any] = {name: sa.bindparam(name) for name in ("rater", "opened", "leased_until")}
     shown = sa.select(a.id, t.items.c.source, t.outputs.c.text, a.draft, other.c.text.label("other"))
     return (
-        sa.select(t.batches).where(t.batches.c.id == sa.bindparam("batch")),
+        # Elsewhere than on SQLite, whose write lock is one: who hands out slots of a batch waits for the one before.
+        sa.select(t.batches).where(t.batches.c.id == sa.bindparam("batch")).with_for_update(key_share=True),
         sa.select(a.id)
         .where(mine, a.done.is_(None))
         .order_by(a.opened.is_(None), a.opened.desc())
@@ -257,7 +258,8 @@ def _statements() -> tuple[Any, ...]:
         sa.update(t.assignments).where(a.id == which).values(done=sa.bindparam("done"), draft=sa.null()),
         sa.select(t.assignments, t.batches.c.rubric, t.batches.c.plan)
         .join(t.batches, t.batches.c.id == a.batch)
-        .where(a.id == which),
+        .where(a.id == which)
+        .with_for_update(of=t.assignments),
         shown.join(t.outputs, t.outputs.c.id == a.output)
         .join(t.items, t.items.c.id == t.outputs.c.item)
         .outerjoin(other, other.c.id == a.other)

@@ -116,8 +116,8 @@ def _keep() -> sa.Update:
 
 
 # The next slot in the batch's order. The row is locked while it is chosen: on SQLite the whole transaction holds the
-# write lock, elsewhere rows that somebody else is choosing are skipped. Which output of an item comes first hangs on a
-# hash. Statements that run with every key are built once.
+# write lock, elsewhere the batch's row is locked, and slots that somebody else is at are skipped. Which output of an
+# item comes first hangs on a hash. Statements that run with every key are built once.
 FREE = (
     sa.select(t.assignments.c.id, t.assignments.c.shuffle, t.assignments.c.slot)
     .where(*_free())

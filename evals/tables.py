@@ -1,6 +1,6 @@
 """The ratings database: its tables as the code sees them, and how it is opened and brought up to date.
 
-SQLite in WAL mode by default; any SQLAlchemy URL, such as `postgresql+psycopg://...`, for a team (`FACTORY_RATINGS`).
+SQLite in WAL mode by default; any SQLAlchemy URL, such as `postgresql+pg8000://...`, for a team (`FACTORY_RATINGS`).
 Ratings, adjudications, comparisons, frozen plans, gate runs and paid calls are append-only: what somebody said stays
 said, and every verdict is worked out from it. Triggers in the migrations enforce that.
 
@@ -237,6 +237,8 @@ def migrate(engine: Engine) -> None:
     from evals.migrations import MIGRATIONS, statements
 
     with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":  # two programs may open it at once; SQLite's transaction keeps one out
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(20261129)")
         connection.exec_driver_sql(
             "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT, at REAL)"
         )
