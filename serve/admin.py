@@ -131,7 +131,7 @@ async def state(control: Control, metrics: Metrics) -> dict[str, Any]:
                 "resident": held.get(replica),
                 "restarts": replica.restarts,
             }
-            for pool in control.pools.values()
+            for pool in control.loading.pools.values()
             for number, replica in enumerate(pool.replicas)
         ],
         "tasks": [
@@ -144,12 +144,12 @@ async def state(control: Control, metrics: Metrics) -> dict[str, Any]:
             }
             for task, registry in sorted(routes.registries.items())
         ],
-        "leases": sum(control.leases.values()),
+        "leases": sum(control.loading.leases.values()),
     }
 
 
 def _replicas(control: Control) -> list[Replica]:
-    return [replica for pool in control.pools.values() for replica in pool.replicas]
+    return [replica for pool in control.loading.pools.values() for replica in pool.replicas]
 
 
 def _order(body: bytes, needs: tuple[str, ...]) -> dict[str, Any]:

@@ -130,10 +130,10 @@ class Engine:
         self.loaded.discard(name)
         await self._ask("unload", {"name": name})
 
-    async def spent(self, request: str) -> dict[str, int]:
-        """What a running request has used up: its prompt's tokens, those of its unfinished answers, the longest's and
-        how many they are. EngineError if the engine does not say so at once."""
-        return await self._ask("spent", {"name": request}, limit=2.0)
+    async def end(self, request: str) -> dict[str, int]:
+        """End a running request. What it has used up: its prompt's tokens, those of its unfinished answers, the
+        longest's and how many they are. EngineError if the engine does not say so."""
+        return await self._ask("end", {"name": request}, limit=30.0)
 
     async def resident(self) -> int | None:
         """How many adapters the engine holds in memory now; None if it does not say so at once."""

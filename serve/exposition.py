@@ -16,17 +16,17 @@ from serve.metrics import Metrics
 
 async def exposition(control: Control, metrics: Metrics) -> bytes:
     """The whole text. What an engine that is away would have said is left out."""
-    for pool in control.pools.values():
+    for pool in control.loading.pools.values():
         metrics.ready.labels(pool.name).set(len(pool.ready()))
         metrics.loaded.labels(pool.name).set(len(pool.wanted))
         metrics.restarts.labels(pool.name).set(sum(r.restarts for r in pool.replicas))
     for task, traffic in control.routes.traffic.items():
         metrics.canary.labels(task).set(traffic.share)
-        doors = [replica.admission for pool in control.pools.values() for replica in pool.replicas]
+        doors = [replica.admission for pool in control.loading.pools.values() for replica in pool.replicas]
         metrics.waiting.labels(task).set(sum(door.waiting(task) for door in doors))
     replicas = [
         (f"{pool.name}-{number}", replica.engine)
-        for pool in control.pools.values()
+        for pool in control.loading.pools.values()
         for number, replica in enumerate(pool.replicas)
         if replica.ready
     ]

@@ -34,13 +34,15 @@ class Call:
     done: Done
     inner: str = field(default_factory=lambda: secrets.token_hex(12))  # its name in the engine, which no caller chooses
     engine: Engine | None = None  # where it runs
+    left: bool = False  # the caller hung up
 
     async def hung_up(self, answers: int) -> None:
-        """The caller is gone: what was generated until now is used all the same. Asks the engine, which knows."""
-        if self.engine is None:
+        """The caller is gone: what was generated until now is used all the same. Ends it in the engine, which knows."""
+        if self.engine is None or self.done.status == 200:  # nothing has begun, or the answer was just whole
             return
+        self.left = True
         try:
-            spent = await self.engine.spent(self.inner)
+            spent = await self.engine.end(self.inner)
         except EngineError:
             return
         missing = max(0, answers - spent["answers"]) if spent["answers"] else 0  # those that ended already

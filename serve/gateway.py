@@ -27,10 +27,11 @@ from serve.exposition import exposition
 from serve.forward import Call, forward
 from serve.logs import access
 from serve.metrics import HUNG_UP, Done, Metrics
+from serve.openapi import openapi
 from serve.pool import Replica
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply, reply_json, unavailable
 from serve.routing import Target
-from serve.schema import REQUESTS, openapi
+from serve.schema import REQUESTS
 from serve.shadow import Shadow
 from serve.shape import answers, complete, parse, refuse_tools
 from serve.telemetry import Traces
@@ -60,6 +61,8 @@ class Gateway:
             except Exception:
                 log.exception("request %s failed", tag["x-request-id"])
                 await refuse(send, Refusal(500, "something went wrong here; the log says more", code="internal"), tag)
+        if call.left:
+            done.status = HUNG_UP
         if call.path in REQUESTS:
             done.seconds = time.monotonic() - done.at
             self.metrics.done(done)
@@ -124,7 +127,7 @@ class Gateway:
         work, gone = asyncio.current_task(), asyncio.create_task(_hung_up(receive, call, answers(asked)))
         assert work is not None
         gone.add_done_callback(lambda task: task.cancelled() or work.cancel())
-        control.leases[target.model] += 1
+        control.loading.leases[target.model] += 1
         running = self.metrics.in_flight.labels(call.done.task, call.done.version)
         running.inc()
         try:
@@ -156,13 +159,14 @@ class Gateway:
         finally:
             gone.cancel()
             running.dec()
-            control.leases[target.model] -= 1
-            control.used[target.model] = time.monotonic()
+            control.loading.leases[target.model] -= 1
+            control.loading.used[target.model] = time.monotonic()
 
     def _health(self, what: str) -> tuple[int, dict[str, Any]]:
         """Status and body: of the server, of its being ready (any base answers), or of one base."""
         bases = {
-            pool.name: {"ready": len(pool.ready()), "of": len(pool.replicas)} for pool in self.control.pools.values()
+            pool.name: {"ready": len(pool.ready()), "of": len(pool.replicas)}
+            for pool in self.control.loading.pools.values()
         }
         if what == "live":
             return 200, {"status": "ok"}

@@ -2,7 +2,7 @@
 
     factory serve manifests=image:tag replicas=2 | kubectl apply -f -
 
-One home has one server (the journal has one writer), so the deployment is of one pod that is recreated, not rolled;
+One home has one server, so the deployment is of one pod that is recreated, not rolled;
 more engines are more GPUs for the pod (`gpus`), or a Ray cluster (`serve/ray.py`, under KubeRay with the same image).
 The image is vLLM's own with this package installed in it (`FROM vllm/vllm-openai`, `pip install --no-deps .`). Where
 a team runs vLLM's production-stack or llm-d already, its router takes this service as one more OpenAI backend.

@@ -1,4 +1,4 @@
-"""What the factory adds to vLLM's API server: routes for adapters, and for what a request has used up.
+"""What the factory adds to vLLM's API server: routes for adapters, and one that ends a request and tells its cost.
 
 vLLM has such routes itself, but only behind `VLLM_ALLOW_RUNTIME_LORA_UPDATING`, which lets any client load any path;
 its unloading leaves the adapter in the engine. These routes lie under `/v1/`, so vLLM's key guards them, and the whole
@@ -73,14 +73,16 @@ async def pin(adapter: Adapter, request: Request) -> JSONResponse:
     return JSONResponse({"pinned": await request.app.state.engine_client.pin_lora(lora.lora_int_id)})
 
 
-@router.post("/spent")
-async def spent(asked: Adapter, request: Request) -> JSONResponse:
-    """Tokens read and written so far by the unfinished answers to the request with the `X-Request-Id` name."""
-    states = request.app.state.engine_client.output_processor.request_states.values()
-    mine = [state for state in states if asked.name in state.external_req_id]
+@router.post("/end")
+async def end(asked: Adapter, request: Request) -> JSONResponse:
+    """End what is unfinished of the request with the `X-Request-Id` name, and tell the tokens that it read and wrote,
+    those of the longest answer, and how many answers there were. Nothing is written between the two."""
+    engine = request.app.state.engine_client
+    mine = [s for s in engine.output_processor.request_states.values() if asked.name in s.external_req_id]
     written = [state.detokenizer.num_output_tokens() for state in mine]
     prompts = {state.external_req_id: state.prompt_len for state in mine}
     used = {"prompt": sum(prompts.values()), "completion": sum(written), "longest": max(written, default=0)}
+    await engine.abort(list(prompts))
     return JSONResponse({**used, "answers": len(mine)})
 
 

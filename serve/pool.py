@@ -11,19 +11,21 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from factory import control
 from factory.base.build import Base
+from factory.errors import FactoryError
 from factory.probe import Messages
 from factory.registry.preflight import Refused
 from serve import probe
 from serve.engine import Engine, EngineError, Runs
 from serve.fair import Admission
 from serve.process import Size, tool_parser
-from serve.replies import unavailable
+from serve.replies import Refusal, unavailable
 
 log = logging.getLogger("serve.pool")
 WATCH = 0.2  # seconds between two looks at a process
@@ -58,15 +60,28 @@ class Replica:
         self.pause = 1.0  # seconds before the next restart
 
 
-class Pool:
-    """All replicas of one base. `wanted` are the adapters that every replica must hold before it counts as ready."""
+@dataclass
+class Adapter:
+    """An adapter's files, the conversations that tell what it does, and their scores as the engine first gave them."""
 
-    def __init__(self, base: Base, folder: Path, size: Size, replicas: int, launch: Launch) -> None:
-        self.base, self.size = base, size
+    folder: Path
+    golden: list[Messages]
+    scores: probe.Scores = field(default_factory=list)
+
+
+class Pool:
+    """All replicas of one base. `wanted` are the adapters that every replica must hold before it counts as ready;
+    `refused` is told the name and the reason when a restarted engine does not do with one what it did before."""
+
+    def __init__(
+        self, base: Base, folder: Path, size: Size, replicas: int, launch: Launch, refused: Callable[[str, str], None]
+    ) -> None:
+        self.base, self.size, self.refused = base, size, refused
         self.name = base.label
         self.tools = bool(tool_parser(base))  # whether its engines know the tool calls that it writes
         self.control = control.tokens_of(base.folder)
-        self.wanted: dict[str, Path] = {}
+        self.wanted: dict[str, Adapter] = {}
+        self.greeting: probe.Scores = []
         self._loading = asyncio.Lock()
         self.replicas = [
             Replica(Engine(launch(base, size, self.name, folder / f"engine-{self.name}-{number}.log")))
@@ -85,7 +100,7 @@ class Pool:
         for replica in self.replicas:
             tell(f"starting an engine for {self.name}; its log is {replica.engine.process.log}")
             await replica.engine.start(tell)
-            await replica.engine.read(self.name, GREETING)
+            self.greeting = await probe.read(replica.engine, self.name, [GREETING])
             replica.ready = True
         self._keepers = [
             asyncio.create_task(forever(partial(self._keep, replica), f"watching the engine for {self.name}"))
@@ -114,35 +129,37 @@ class Pool:
         preferred = sorted(ready, key=lambda r: hashlib.sha256(f"{model} {r.engine.process.log}".encode()).digest())
         return next(replica for replica in preferred if replica.admission.running <= least + SPILL)
 
-    async def load(self, name: str, folder: Path, golden: list[Messages], made: probe.Scores | None = None) -> None:
+    async def load(self, name: str, adapter: Adapter, made: probe.Scores | None = None) -> None:
         """Load an adapter everywhere, and see that it does what it should, before anyone may ask for it.
 
-        `made` are the scores of the golden conversations from when it was made, if they are known. If one engine cannot
-        load it (EngineError) or does not do with it what it should (Refused), none keeps it.
+        `made` are the scores of its conversations from when it was made, if they are known. If one engine cannot load
+        it (EngineError) or does not do with it what it should (Refused), none keeps it.
         """
         if name in self.wanted:
             return
         if not self.ready():
             raise EngineError(f"the engine for {self.name} is being restarted")
-        async with self._loading:  # one after the other: loads must not scatter each other's readings
-            replicas = self.ready()
-            engines = [replica.engine for replica in replicas]
-            quiet = not any(replica.admission.running for replica in replicas)
-            before = await asyncio.gather(*(probe.read(engine, self.name, golden) for engine in engines))
+        async with self._loading:  # one after the other, so that what changes the base's answers is known
             try:
-                await asyncio.gather(*(engine.load(name, folder) for engine in engines))
-                pairs = zip(engines, before, strict=True)
-                await asyncio.gather(*(probe.check(e, self.name, name, golden, b, made) for e, b in pairs))
-            except Refused as error:
-                # Beside other requests the scores were seen to be off by a nat: only a quiet engine convicts.
-                if quiet and not any(replica.admission.running for replica in replicas):
-                    await asyncio.gather(*(e.unload(name) for e in engines), return_exceptions=True)
-                    raise
-                log.warning("%s could not be probed beside running requests: %s", name, error)
-            except EngineError:
+                while new := [replica for replica in self.ready() if name not in replica.engine.loaded]:
+                    loads = (self._load(replica, name, adapter, made) for replica in new)
+                    for scores in await asyncio.gather(*loads, return_exceptions=True):
+                        if isinstance(scores, BaseException):
+                            raise scores
+                        adapter.scores = scores
+            except FactoryError:
                 await asyncio.gather(*(r.engine.unload(name) for r in self.ready()), return_exceptions=True)
                 raise
-            self.wanted[name] = folder
+            self.wanted[name] = adapter
+
+    async def _load(self, replica: Replica, name: str, adapter: Adapter, made: probe.Scores | None) -> probe.Scores:
+        before = await probe.read(replica.engine, self.name, adapter.golden)
+        await replica.engine.load(name, adapter.folder)
+        try:
+            async with replica.admission.turn(f"{name} (probe)", name):  # it needs a slot as others do
+                return await probe.check(replica.engine, self.name, name, adapter.golden, before, made)
+        except Refusal as busy:
+            raise EngineError(busy.message) from None
 
     async def unload(self, name: str) -> None:
         if self.wanted.pop(name, None):
@@ -173,12 +190,25 @@ class Pool:
         log.info("the engine for %s is back with %d adapters", self.name, len(self.wanted))
 
     async def _replay(self, engine: Engine) -> None:
-        """Load all wanted adapters, also those that came to be wanted meanwhile."""
-        await engine.read(self.name, GREETING)
-        while missing := set(self.wanted) - engine.loaded:
-            for name in sorted(missing):
-                if folder := self.wanted.get(name):
-                    await engine.load(name, folder)
+        """Load all wanted adapters, also those that came to be wanted meanwhile, and see that they and the base do what
+        they did; an adapter that does not is not wanted any more. EngineError if the base does not."""
+        while True:
+            for name in sorted(set(self.wanted) - engine.loaded):
+                if adapter := self.wanted.get(name):
+                    await engine.load(name, adapter.folder)
+                    try:
+                        await probe.again(engine, name, adapter.golden, adapter.scores)
+                    except Refused as error:
+                        log.error("%s is refused: %s", name, error)
+                        await engine.unload(name)
+                        await self.unload(name)
+                        self.refused(name, str(error))
+            try:
+                await probe.again(engine, self.name, [GREETING], self.greeting)
+            except Refused as error:
+                raise EngineError(f"the engine for {self.name} is of no use: {error}") from None
+            if engine.loaded >= set(self.wanted):
+                return
 
     @staticmethod
     async def _until_gone(engine: Engine) -> None:

@@ -27,8 +27,9 @@ async def read(engine: Engine, model: str, conversations: Sequence[Messages]) ->
 
 async def check(
     engine: Engine, base: str, name: str, conversations: Sequence[Messages], before: Scores, made: Scores | None
-) -> None:
-    """Refused with the reason unless the adapter `name` works as it should and the base answers as `before`."""
+) -> Scores:
+    """What the adapter `name` gives; Refused with the reason unless it works as it should and the base answers as
+    `before`."""
     now, after = await read(engine, name, conversations), await read(engine, base, conversations)
     scatter = apart(before, after)
     if scatter > BASE:
@@ -40,3 +41,10 @@ async def check(
             f"the engine does not answer with it as it did when it was made (by {off:.2f} nats a token; the base alone "
             f"is {apart(after, made):.2f} off): the engine uses only some of its weights, or other ones"
         )
+    return now
+
+
+async def again(engine: Engine, name: str, conversations: Sequence[Messages], before: Scores) -> None:
+    """Refused unless an engine that was restarted gives for an adapter or the base what was given `before`."""
+    if (off := apart(await read(engine, name, conversations), before)) > BASE:
+        raise Refused(f"since the engine was restarted it answers otherwise than before (by {off:.2f} nats a token)")

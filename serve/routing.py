@@ -20,10 +20,38 @@ from dataclasses import dataclass, field
 from factory.registry.aliases import Registry
 from factory.registry.store import Version
 from factory.strict import nearest
-from serve.journal import Traffic
 from serve.replies import Refusal
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}(@[A-Za-z0-9.-]{1,64})?")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Where the requests for a task go: what its registry says, as far as it is loaded. Versions are full hashes."""
+
+    prod: str | None = None
+    previous: str | None = None  # stays loaded, for an instant way back
+    canary: str | None = None
+    share: float = 0.0  # of prod's requests that the canary answers, 0–1
+    shadow: str | None = None  # answers a copy of prod's requests, for the record only
+
+    def versions(self) -> set[str]:
+        """All hashes that must stay loaded."""
+        return {sha for sha in (self.prod, self.previous, self.canary, self.shadow) if sha}
+
+
+def traffic(registry: Registry, now: Traffic, loaded: Callable[[str], bool]) -> Traffic:
+    """What is served of a task. Where what `prod` means is not loaded, what was live until `now` stays so, or else the
+    newest of those before; of a task that was retired nothing is."""
+    means, before = registry.aliases, registry.history[-1:]
+    if "prod" not in means:
+        live, before = None, ()
+    else:
+        best = (means["prod"], now.prod, *reversed(registry.history))
+        live = next((sha for sha in best if sha and loaded(sha)), None)
+    canary, shadow = (sha if sha and loaded(sha) else None for sha in map(means.get, ("canary", "shadow")))
+    previous = next((sha for sha in before if sha != live and loaded(sha)), None)
+    return Traffic(live, previous, canary, registry.share if canary else 0.0, shadow)
 
 
 @dataclass(frozen=True)
@@ -55,7 +83,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Routes:
-    """A snapshot. `traffic` says what prod means here, which follows the registry as soon as that version is loaded."""
+    """A snapshot. `traffic` says where requests go, which follows the registry as soon as those versions are loaded."""
 
     bases: dict[str, str] = field(default_factory=dict)  # public name → fingerprint
     registries: dict[str, Registry] = field(default_factory=dict)
@@ -87,17 +115,17 @@ class Routes:
             raise _unknown(f"{task} has no version {which!r}{nearest(which, known)}", asked)
         version, entry = self.versions[sha], registry.entry(sha)
         names = (version.name, f"{task}@{sha}", *([f"{task}@v{entry.ordinal}"] if entry else []))
-        standing = sha in {*registry.aliases.values(), *registry.history}
+        standing = sha in {registry.aliases.get("prod"), registry.aliases.get("canary"), *registry.history}
         return Target(asked, version.facts.fingerprint, version.name, version, standing, names)
 
     def _pick(self, registry: Registry, which: str, caller: str) -> str | None:
         """The hash that `which` means for a task, or None."""
-        traffic = self.traffic.get(registry.task, Traffic(task=registry.task))
+        served = self.traffic.get(registry.task, Traffic())
         if not which:
-            canary = traffic.canary if _bucket(registry.task, caller) < traffic.share else None
-            return canary or traffic.prod
+            canary = served.canary if _bucket(registry.task, caller) < served.share else None
+            return canary or served.prod
         if which in ("prod", "canary"):
-            return traffic.prod if which == "prod" else traffic.canary
+            return served.prod if which == "prod" else served.canary
         if match := re.fullmatch(r"v([1-9][0-9]{0,8})", which):
             return next((e.sha for e in registry.versions if e.ordinal == int(match[1])), None)
         if re.fullmatch(r"[0-9a-f]{6,64}", which):
@@ -107,7 +135,7 @@ class Routes:
 
     def live(self) -> list[str]:
         """The tasks that have a version behind their plain name."""
-        return sorted(task for task, traffic in self.traffic.items() if traffic.prod)
+        return sorted(task for task, served in self.traffic.items() if served.prod)
 
     def models(self) -> list[str]:
         """Every name that can be asked for: bases, tasks with a live version, and all versions by number."""

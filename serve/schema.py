@@ -49,15 +49,9 @@ class Call(Exact):
     function: Called
 
 
-class Message(Exact):
-    """A turn. Only an assistant's that calls tools may have no content."""
+class _SentBack(Exact):
+    """What an answer brings and clients send back in its turn: it says nothing to the model."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Text | Annotated[list[Part], Field(min_length=1)] | None = None
-    name: Name | None = None
-    tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
-    tool_call_id: Name | None = None
-    # What an answer brings and clients send back: it says nothing to the model.
     annotations: Any = None
     audio: Any = None
     function_call: Any = None
@@ -65,14 +59,21 @@ class Message(Exact):
     reasoning_content: Any = None
     refusal: Any = None
 
+
+class Message(_SentBack):
+    """A turn. Only an assistant's that calls tools may have no content."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Text | Annotated[list[Part], Field(min_length=1)] | None = None
+    name: Name | None = None
+    tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
+    tool_call_id: Name | None = None
+
     @model_validator(mode="after")
     def _says_something(self) -> Message:
         if self.content is None and not (self.role == "assistant" and self.tool_calls):
             raise ValueError("content must be given, as text")
         return self
-
-
-SENT_BACK = {"annotations", "audio", "function_call", "reasoning", "reasoning_content", "refusal"}
 
 
 class Function(Exact):
@@ -133,7 +134,20 @@ class Thinking(Exact):
     enable_thinking: bool
 
 
-class _Common(Exact):
+class _Ignored(Exact):
+    """OpenAI's own fields that mean nothing here: clients that send them are served all the same."""
+
+    metadata: Any = None
+    prompt_cache_key: Any = None
+    prompt_cache_retention: Any = None
+    reasoning_effort: Any = None
+    safety_identifier: Any = None
+    service_tier: Any = None
+    store: Any = None
+    verbosity: Any = None
+
+
+class _Common(_Ignored):
     """What both endpoints take. `null` is as if a field was not there."""
 
     model: str
@@ -161,15 +175,6 @@ class _Common(Exact):
     response_format: Plain | BySchema | None = None
     structured_outputs: Structure | None = None
     user: Annotated[str, StringConstraints(max_length=512)] | None = None
-    # OpenAI's own fields that mean nothing here: clients that send them are served all the same.
-    metadata: Any = None
-    prompt_cache_key: Any = None
-    prompt_cache_retention: Any = None
-    reasoning_effort: Any = None
-    safety_identifier: Any = None
-    service_tier: Any = None
-    store: Any = None
-    verbosity: Any = None
 
     @model_validator(mode="after")
     def _in_itself(self) -> _Common:
@@ -178,12 +183,6 @@ class _Common(Exact):
         if self.response_format is not None and self.structured_outputs is not None:
             raise ValueError("give response_format or structured_outputs, not both")
         return self
-
-
-IGNORED = {
-    *("metadata", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier"),
-    *("service_tier", "store", "verbosity"),
-}
 
 
 class ChatRequest(_Common):
@@ -228,6 +227,7 @@ class CompletionRequest(_Common):
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
 
+SENT_BACK, IGNORED = frozenset(_SentBack.model_fields), frozenset(_Ignored.model_fields)  # taken out before the engine
 REQUESTS: dict[str, type[_Common]] = {"/v1/chat/completions": ChatRequest, "/v1/completions": CompletionRequest}
 CODES = {"missing": "missing_field", "extra_forbidden": "unknown_field", "value_error": "invalid_value"}
 CODES |= dict.fromkeys(("less_than_equal", "less_than", "too_long", "string_too_long"), "too_many")
@@ -283,41 +283,3 @@ def _place(request: dict[str, Any], fault: Any) -> tuple[str | int, ...]:
             continue
         place.append(part)
     return tuple(place)
-
-
-def openapi() -> dict[str, Any]:
-    """OpenAPI 3.1's description of the public listener."""
-    parts: dict[str, Any] = {}
-    paths: dict[str, Any] = {}
-    for path, model in REQUESTS.items():
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        parts |= schema.pop("$defs", {})
-        parts[model.__name__] = schema
-        body = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
-        paths[path] = {"post": _operation("an answer, or a stream of its parts", body)}
-    for path, what in (
-        ("/v1/models", "what this key may ask"),
-        ("/v1/models/{name}", "one of them"),
-        ("/health", "whether any base answers, and each base's state"),
-        ("/health/live", "the server runs"),
-        ("/health/ready", "at least one base answers"),
-        ("/health/base/{name}", "this base answers"),
-        ("/metrics", "for Prometheus; with keys only for one that may read"),
-        ("/openapi.json", "this description"),
-    ):
-        paths[path] = {"get": _operation(what)}
-        if "{name}" in path:
-            named = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-            paths[path]["get"]["parameters"] = [named]
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Adapter factory", "version": "1"},
-        "paths": paths,
-        "components": {"schemas": parts, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
-        "security": [{"key": []}],
-    }
-
-
-def _operation(what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"responses": {"200": {"description": what}, "4XX": {"description": "OpenAI's error"}}}
-    return found | ({"requestBody": {"required": True, "content": body}} if body else {})

@@ -214,7 +214,7 @@ def _launch(options: Options) -> Launch:
 
 @contextlib.contextmanager
 def _only_one() -> Iterator[None]:
-    """One server a home: the journal has one writer. The lock goes when the process does."""
+    """One server a home: its command line must find it there. The lock goes when the process does."""
     with open(home("serve", "lock"), "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

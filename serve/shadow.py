@@ -52,7 +52,7 @@ class Shadow:
         control = self.control
         request = complete({**asked, "stream": False}, other.model, other.version.facts if other.version else None)
         request.pop("stream_options", None)
-        control.leases[other.model] += 1
+        control.loading.leases[other.model] += 1
         outcome = "failed"
         try:
             pool = await control.ready(other)
@@ -76,7 +76,7 @@ class Shadow:
         except (FactoryError, Refusal, aiohttp.ClientError, OSError, TimeoutError):
             outcome = "failed"
         finally:
-            control.leases[other.model] -= 1
+            control.loading.leases[other.model] -= 1
             self.metrics.shadows.labels(outcome).inc()
 
 

@@ -16,7 +16,7 @@ from factory.home import home, locked, write_file
 from factory.registry.store import SHORT, Version, get, verify
 from factory.strict import Strict, nearest
 
-Alias = Literal["prod", "canary", "anchor"]
+Alias = Literal["prod", "canary", "anchor", "shadow"]
 
 
 class Moved(FactoryError):
@@ -136,6 +136,17 @@ def retire(task: str) -> Registry:
             raise InputError(f"no version of {task} is promoted, so there is nothing to retire")
         before = now.aliases.get("prod")
         return now.model_copy(update={"aliases": {}, "history": (*now.history, before) if before else now.history})
+
+    return _change(task, change)
+
+
+def drop(task: str, alias: Alias) -> Registry:
+    """Let `alias` mean nothing."""
+
+    def change(now: Registry) -> Registry:
+        if not now.versions:
+            raise _no_version(task)
+        return now.model_copy(update={"aliases": {name: sha for name, sha in now.aliases.items() if name != alias}})
 
     return _change(task, change)
 

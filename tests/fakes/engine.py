@@ -27,8 +27,9 @@ from serve.boot import die_with_parent
 PAUSE = float(os.environ.get("FAKE_TOKEN_SECONDS", "0.002"))
 loaded: dict[str, str] = {}
 running: dict[str, list[int]] = {}  # by X-Request-Id: tokens written so far
-DOES_NOTHING, SPOILS_THE_BASE = "does-nothing", "spoils"  # a task so called is one whose adapter does that
-base = ""
+# A task so called is one whose adapter does that; the last one when the engine was restarted.
+DOES_NOTHING, SPOILS_THE_BASE, FORGETS = "does-nothing", "spoils", "forgets"
+base, restarted = "", False
 
 
 async def health(request: Request) -> Response:
@@ -57,8 +58,8 @@ async def load(request: Request) -> Response:
     return JSONResponse({"loaded": adapter["name"], "new": True})
 
 
-async def spent(request: Request) -> Response:
-    written = running.get((await request.json())["name"], [])
+async def end(request: Request) -> Response:
+    written = running.pop((await request.json())["name"], [])
     used = {"prompt": 5 * bool(written), "completion": sum(written), "longest": sum(written), "answers": len(written)}
     return JSONResponse(used)
 
@@ -103,7 +104,8 @@ async def generate(request: Request) -> Response:
 
 def _scores(model: str) -> list[dict[str, dict[str, float]] | None]:
     """As vLLM gives them: of each token of the prompt but the first. An adapter's are its own."""
-    own = 0.0 if model == base or model.startswith(DOES_NOTHING) else 1 + zlib.crc32(model.encode()) % 1000 / 100
+    none = model == base or model.startswith(DOES_NOTHING) or (restarted and model.startswith(FORGETS))
+    own = 0.0 if none else 1 + zlib.crc32(model.encode()) % 1000 / 100
     spoilt = 1.0 if model == base and any(name.startswith(SPOILS_THE_BASE) for name in loaded) else 0.0
     return [None, *({"7": {"logprob": -1.0 - own - spoilt}} for _ in range(4))]
 
@@ -132,8 +134,10 @@ def _error(status: int, message: str) -> Response:
 
 
 def main() -> None:
-    global base
+    global base, restarted
     die_with_parent()
+    restarted = Path("started").exists()  # each engine has a working directory of its own
+    Path("started").touch()
     options = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:] if "=" in word)
     base = options["served-model-name"]
     routes = [
@@ -141,7 +145,7 @@ def main() -> None:
         Route("/metrics", metrics),
         Route("/v1/factory/adapters", adapters),
         Route("/v1/factory/load", load, methods=["POST"]),
-        Route("/v1/factory/spent", spent, methods=["POST"]),
+        Route("/v1/factory/end", end, methods=["POST"]),
         Route("/v1/factory/unload", unload, methods=["POST"]),
         Route("/v1/chat/completions", generate, methods=["POST"]),
         Route("/v1/completions", generate, methods=["POST"]),

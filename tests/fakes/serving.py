@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.home import digest, home, write_json
-from serve import boot, control, guard, process, replies, server
+from serve import boot, guard, loading, process, replies, server
 from serve.bench import lora_config
 
 LAYERS, WIDTH = 2, 32
@@ -102,12 +102,12 @@ def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
 def main() -> int:
     process.MODULE = "tests.fakes.engine"
     process.cuda = lambda: False
-    control.prepare = found_base
+    loading.prepare = found_base
     if patience := os.environ.get("FAKE_PATIENCE"):
         guard.HEADER_LIMIT = replies.BODY_LIMIT = float(patience)
     if seconds := os.environ.get("FAKE_PREFLIGHT_SECONDS"):
-        check = control.preflight
-        control.preflight = lambda *given: time.sleep(float(seconds)) or check(*given)
+        check = loading.preflight
+        loading.preflight = lambda *given: time.sleep(float(seconds)) or check(*given)
     if opened := os.environ.get("FAKE_OPENED"):
         _note_opened(opened)
     return server.main()

@@ -9,7 +9,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,7 +18,6 @@ from factory.base.build import Base
 from factory.errors import FactoryError
 from factory.registry import aliases
 from serve import remote
-from serve.journal import Journal, Traffic
 from tests.fakes.adapters import promote, register
 from tests.fakes.serving import Fake, fake_server
 from tests.serve.load import children, through_a_kill, until
@@ -87,56 +85,6 @@ def test_everything_killed_50_times_during_promotions(place: Path, made_up: Base
 def _promote(name: str) -> None:
     with contextlib.suppress(FactoryError, OSError):
         promote(name)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "journal"
-
-
-def test_the_journal_survives_any_cut_of_its_end(journal: Path) -> None:
-    written = Journal(journal)
-    for number in range(5):
-        written.record(Traffic(task="summary", generation=number, prod="a" * 64))
-        written.record(Traffic(task="identity", generation=number, prod="b" * 64, canary="c" * 64, share=0.5))
-    written.close()
-    whole = journal.read_bytes()
-    lines = [0, *(i + 1 for i, byte in enumerate(whole) if byte == 10)]
-    for cut in (*range(0, len(whole), 17), *lines[1:-1], *(end - 1 for end in lines[1:-1])):
-        journal.write_bytes(whole[:cut])
-        kept = sum(end <= cut for end in lines) - 1
-        kept += cut + 1 in lines  # only the line's end is missing: it is whole all the same
-        again = Journal(journal)
-        again.close()
-        assert again.states.get("summary", Traffic(task="summary")).generation == max(0, (kept + 1) // 2 - 1)
-        assert len(again.states) == min(2, kept)
-
-
-def test_a_changed_line_of_the_journal_is_dropped(journal: Path) -> None:
-    written = Journal(journal)
-    written.record(Traffic(task="summary", generation=1, prod="a" * 64))
-    written.record(Traffic(task="summary", generation=2, prod="b" * 64))
-    written.close()
-    journal.write_bytes(journal.read_bytes().replace(b"bbbb", b"cccc", 1))
-    again = Journal(journal)
-    again.close()
-    assert again.states["summary"].generation == 1
-
-
-def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = Journal(journal)
-    written.record(Traffic(task="summary", generation=1, prod="a" * 64))
-    with monkeypatch.context() as full:
-        write = os.write
-        full.setattr(os, "write", lambda file, data: write(file, data[:20]))
-        with pytest.raises(OSError, match="No space"):
-            written.record(Traffic(task="summary", generation=2, prod="b" * 64))
-    assert written.states["summary"].generation == 1
-    written.record(Traffic(task="summary", generation=3, prod="c" * 64))
-    written.close()
-    again = Journal(journal)
-    again.close()
-    assert again.states["summary"].generation == 3
 
 
 def test_a_version_that_cannot_be_served_is_told_and_the_rest_is_served(place: Path, made_up: Base) -> None:

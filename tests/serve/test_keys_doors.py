@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -151,18 +152,52 @@ def test_a_canary_set_elsewhere_is_served_with_its_share(place: Path, made_up: B
         assert "summary has no canary" in said and "did you mean" not in said
 
 
-def test_a_journal_that_alone_knew_the_share_hands_it_on(place: Path, made_up: Base) -> None:
-    register(made_up, "summary", 1)
-    register(made_up, "summary", 2)
+def test_what_an_older_journal_alone_knew_goes_into_the_registry(place: Path, made_up: Base) -> None:
+    one, two, three = (register(made_up, "summary", seed).sha for seed in (1, 2, 3))
+    aliases.point(aliases.resolve("summary@v2"), "canary")
+    state = {"task": "summary", "generation": 4, "prod": one, "previous": None, "canary": two, "share": 0.5}
+    lines = [json.dumps(state | {"share": share, "shadow": three}).encode() for share in (0.5, 0.25, 0.75)]
+    written = b"".join(b"%08x %s\n" % (zlib.crc32(line), line) for line in lines)
+    (place / "serve").mkdir(exist_ok=True)
+    (place / "serve" / "journal").write_bytes(written[:-9])  # a power cut tore the last line
     with fake_server(place):
-        promote("summary@v2", share=0.25)
-    file = place / "registry" / "summary.json"
-    old = json.loads(file.read_text())
-    assert old.pop("share") == 0.25
-    file.write_text(json.dumps(old))
+        assert task("summary")["share"] == 0.25 and task("summary")["shadow"] == "summary@v3"
+    assert aliases.read("summary").share == 0.25 and not (place / "serve" / "journal").exists()
+
+
+def test_what_is_live_stands_in_the_registry_alone(place: Path, made_up: Base) -> None:
+    """Whatever a server knew is there again after a restart, from the registry's file and nothing else."""
+    for seed in (1, 2, 3):
+        register(made_up, "summary", seed)
+    roles = ("prod", "previous", "canary", "share", "shadow")
+    with fake_server(place) as fake:
+        promote("summary@v2")
+        promote("summary@v3", share=0.25)
+        remote.shadow("summary", "summary@v1")
+        before = task("summary")
+        assert [before[role] for role in roles] == ["summary@v2", "summary@v1", "summary@v3", 0.25, "summary@v1"]
+        fake.kill()
+    assert sorted(p.name for p in (place / "serve").iterdir()) == ["audit.jsonl", "lock", "server.json"]
     with fake_server(place):
-        assert task("summary")["share"] == 0.25
-    assert aliases.read("summary").share == 0.25
+        assert task("summary") == before | {"per_second": 0.0}
+        aliases.drop("summary", "shadow")
+        aliases.rollback("summary")
+        wanted = ["summary@v1", None, "summary@v3", 0.25, None]
+        assert until(lambda: [task("summary")[role] for role in roles] == wanted, 10)
+
+
+def test_what_prod_meant_before_answers_where_the_new_one_cannot(place: Path, made_up: Base) -> None:
+    """Also after a restart, and also when it is the way back that was damaged meanwhile."""
+    for seed in (1, 2):
+        register(made_up, "summary", seed)
+    aliases.point(aliases.resolve("summary@v2"))
+    old = register(made_up, "summary", 3, fingerprint="0" * 64)
+    with fake_server(place) as fake:
+        aliases.point(old)
+        assert until(lambda: "another build" in (task("summary")["why_not"] or ""), 10)
+        assert task("summary")["prod"] == "summary@v2" and ask(fake).status_code == 200
+    with fake_server(place) as fake:
+        assert task("summary")["prod"] == "summary@v2" and ask(fake).status_code == 200
 
 
 def test_a_keys_file_that_cannot_be_read_ends_nothing(place: Path, made_up: Base) -> None:
@@ -230,6 +265,20 @@ def test_an_adapter_that_does_not_do_what_it_should_is_refused(place: Path, made
         assert (remote.state() or {})["engines"][0]["adapters"] == 1
 
 
+def test_an_adapter_that_a_restarted_engine_forgot_is_refused_and_the_one_before_answers(
+    place: Path, made_up: Base
+) -> None:
+    first, second = register(made_up, "good", 1), register(made_up, "forgets", 2)
+    with fake_server(place) as fake:
+        assert ask(fake, model="forgets").headers["x-adapter-version"] == second.name
+        os.kill(children(fake.process.pid)[0], 9)
+        assert until(lambda: ask(fake, model="good").status_code == 200, 30)
+        assert ask(fake, model="good").headers["x-adapter-version"] == first.name
+        assert "since the engine was restarted" in task("forgets")["why_not"]
+        assert ask(fake, model="forgets@v1").status_code == 404
+        assert until(lambda: ask(fake, model="forgets").status_code == 404, 10)
+
+
 def test_an_adapter_that_is_not_as_it_was_made_is_refused(place: Path, made_up: Base) -> None:
     """Some of its modules ignored: it does something, but not what training saw."""
     for name in ("good", "half"):
@@ -244,6 +293,4 @@ def test_an_adapter_that_is_not_as_it_was_made_is_refused(place: Path, made_up: 
 
 def zlib_share(name: str) -> float:
     """How the fake engine scores an adapter's tokens."""
-    import zlib
-
     return zlib.crc32(name.encode()) % 1000 / 100
