@@ -2,7 +2,8 @@
 what they mean there. The server follows the local registry anyway, so nobody has to tell it.
 
 Which task comes from where is this machine's own list (`trust.py`), never what a repository says of itself. An alias
-moves with a decision PROMOTE of this machine's own gate, or with one that somebody on the list has signed.
+moves with a decision PROMOTE of this machine's own gate, or with one that somebody on the list has signed, and never
+back to one that was signed earlier.
 What cannot be pulled, fails a check or was refused leaves the version before in place, and is said once. What may be
 right at the next look is tried again then: a decision of one's own, a Hub that is away (what is here goes on being
 served, and it is said when it is back), and a few times bytes that were not those of the version.
@@ -23,7 +24,7 @@ from factory.registry.aliases import Alias, Moved
 from factory.registry.exchange import Pulled, pull
 from factory.registry.remote import Pointer, Remote, RemoteError, parse
 from factory.registry.store import Version
-from factory.registry.trust import Named, Trust, signer
+from factory.registry.trust import Named, Trust, signer, take
 
 log = logging.getLogger("factory.follow")
 EVERY = 30.0  # seconds between two looks
@@ -107,6 +108,8 @@ class Follower:
             (self.gate or _signed(pulled, alias, self.trust.signers))(version)
         except GateRefused as error:
             raise GateRefused(error.decision, f"{alias} of {remote.place} is not taken over: {error.why}") from None
+        if self.gate is None and pulled.pointer:
+            take(version.task, alias, pulled.pointer)
         aliases.point(version, alias, expected=now.generation)
         self.tell(f"{alias} of {version.task} is {aliases.label(version)} now, from {remote.place}")
         return version

@@ -63,11 +63,12 @@ class Release(Strict):
 
 
 class Pointer(Strict):
-    """What an alias means, the gate's decision on that version (`{"decision", "why", …}`) if there was one, and the
-    signature of who promoted it (`trust.sign`) if they signed."""
+    """What an alias means, the gate's decision on that version (`{"decision", "why", …}`) if there was one, and if who
+    promoted it signed (`trust.sign`) when, in milliseconds since 1970, and the signature."""
 
     sha: str = Field(pattern=r"^[0-9a-f]{64}$")
     gate: dict[str, Any] | None = None
+    signed: int | None = Field(None, ge=0)
     signature: str | None = Field(None, max_length=20_000)
 
 

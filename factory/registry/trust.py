@@ -11,21 +11,24 @@ keys already, an agent or a hardware key can hold them, and nothing of it is cod
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from pydantic import Field
 
 from factory.base.catalog import CATALOG
 from factory.errors import FactoryError, InputError
-from factory.home import digest
+from factory.home import digest, home, locked, write_json
 from factory.registry.places import open_remote, remotes
 from factory.registry.remote import Place, Pointer, Remote, parse
 from factory.strict import Strict, check, read_yaml
 
 NAMESPACE = "adapter-factory-promotion"  # a signature for another purpose is none for this one
+AHEAD = 86_400_000  # milliseconds that a signature's time may lie in the future
 LIMIT = 60.0  # seconds for a signature: whoever holds the key may have to touch it
 
 
@@ -73,15 +76,17 @@ def may_fetch(base: str, bases: tuple[str, ...]) -> bool:
     return any(base in (name, CATALOG[name].source if name in CATALOG else name) for name in bases)
 
 
-def sign(task: str, alias: str, pointer: Pointer, key: str) -> str:
-    """The signature of who promotes: over the task, the alias, the version's whole hash and the gate's decision."""
+def sign(task: str, alias: str, pointer: Pointer, key: str) -> Pointer:
+    """The pointer with the signature of who promotes: over the task, the alias, the version's whole hash, the gate's
+    decision and the time."""
+    pointer = pointer.model_copy(update={"signed": time.time_ns() // 10**6})
     path = Path(key).expanduser()
     if not path.is_file():
         raise InputError(f"sign={key}: there is no such file; name a private key of ssh, or a public one in the agent")
     done = _ssh(["sign", "-q", "-f", str(path), "-n", NAMESPACE], _statement(task, alias, pointer))
     if done.returncode:
         raise FactoryError(f"sign={key}: ssh-keygen did not sign: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout.decode()
+    return pointer.model_copy(update={"signature": done.stdout.decode()})
 
 
 def signer(task: str, alias: str, pointer: Pointer, signers: tuple[str, ...]) -> str:
@@ -101,13 +106,36 @@ def signer(task: str, alias: str, pointer: Pointer, signers: tuple[str, ...]) ->
     return ""
 
 
+def take(task: str, alias: str, pointer: Pointer) -> None:
+    """Note that what the pointer's signature allows is about to be done here. FactoryError if a newer one was done
+    already: an old registry that is served again takes nothing back. Who signs with a clock that is a day ahead is
+    refused, since nobody else could promote until that time.
+
+    A machine that never followed the task cannot know that a newer one exists. Signatures from before they held the
+    time count as the oldest.
+    """
+    at, path, name = pointer.signed or 0, home("followed.json"), f"{task} {alias}"
+    if at > time.time_ns() // 10**6 + AHEAD:
+        raise FactoryError(f"{alias} of {task} was signed in the future: the clock of who signed it is wrong")
+    with locked(path):
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if at < known.get(name, 0):
+            raise FactoryError(
+                f"{alias} of {task} was signed before what is in place here: an old registry is served again, or the "
+                "clock of who signed it is behind; whoever means to go back signs anew: factory push … sign=<key>"
+            )
+        if at:
+            write_json(path, known | {name: at})
+
+
 def check_signing() -> None:
     """InputError if this machine cannot check a signature."""
     _ssh(["find-principals"], b"")
 
 
 def _statement(task: str, alias: str, pointer: Pointer) -> bytes:
-    return digest({"format": 1, "task": task, "alias": alias, "sha": pointer.sha, "gate": pointer.gate}).encode()
+    said = {"format": 1, "task": task, "alias": alias, "sha": pointer.sha, "gate": pointer.gate}
+    return digest(said if pointer.signed is None else said | {"format": 2, "signed": pointer.signed}).encode()
 
 
 def _ssh(arguments: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:

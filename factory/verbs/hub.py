@@ -15,6 +15,7 @@ from factory.errors import FactoryError, GateRefused, InputError
 from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
+from factory.registry.follow import FOLLOWED
 from factory.registry.places import open_remote, remotes
 from factory.registry.remote import Place, Pointer, Remote, parse, short
 from factory.registry.store import SHORT, Version
@@ -29,8 +30,7 @@ def push_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         raise InputError(f"to={place}@{place.which}: a push names no version there, it gets the next number")
     versions, pointers = _wanted(arguments)
     if key := arguments.get("sign"):
-        signed = {name: sign(versions[0].task, name, pointer, key) for name, pointer in pointers.items()}
-        pointers = {name: p.model_copy(update={"signature": signed[name]}) for name, p in pointers.items()}
+        pointers = {name: sign(versions[0].task, name, pointer, key) for name, pointer in pointers.items()}
     remote = open_remote(place, private=_flag(arguments, "private", True))
     with_data = _flag(arguments, "with_data", False)
     console = out(quiet)
@@ -117,12 +117,14 @@ def _wanted(arguments: dict[str, str]) -> tuple[list[Version], dict[str, Pointer
     registry = aliases.read(arguments["task"])
     if not registry.versions:
         aliases.resolve(arguments["task"])  # says what there is instead
-    named = {name: store.get(sha) for name, sha in sorted(registry.aliases.items())}
+    named = {name: store.get(sha) for name, sha in sorted(registry.aliases.items()) if name in FOLLOWED}
     if not named:
         newest = store.get(registry.versions[-1].sha)
         err.print(f"no version of {newest.task} is promoted: pushing the newest, and prod there stays as it is")
         return [newest], {}
-    pointers = {name: Pointer(sha=version.sha, gate=store.noted(version, "gate")) for name, version in named.items()}
+    pointers: dict[str, Pointer] = {
+        name: Pointer(sha=version.sha, gate=store.noted(version, "gate")) for name, version in named.items()
+    }
     return list({version.sha: version for version in named.values()}.values()), pointers
 
 

@@ -47,7 +47,7 @@ class Signer:
         return cls(str(key), f"{name}@example.org {key.with_suffix('.pub').read_text().strip()}")
 
     def signed(self, pointer: Pointer, task: str = "mail", alias: str = "prod") -> Pointer:
-        return pointer.model_copy(update={"signature": sign(task, alias, pointer, self.key)})
+        return sign(task, alias, pointer, self.key)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -13,14 +15,14 @@ from evals import decisions, tables
 from evals.gate import Verdict
 from factory.base import build
 from factory.errors import FactoryError, InputError
-from factory.home import home
+from factory.home import digest, home
 from factory.registry import aliases
 from factory.registry.exchange import point, push
 from factory.registry.follow import WRONG, Follower, following
 from factory.registry.places import open_remote
 from factory.registry.remote import Pointer, parse
 from factory.registry.store import Version
-from factory.registry.trust import Named, Trust, trusted
+from factory.registry.trust import NAMESPACE, Named, Trust, trusted
 from factory.verbs.hub import _take_over_decision, own_gate, push_
 from factory.verbs.serve import serve
 from tests.factory.registry.conftest import Make, Signer, other_home
@@ -171,18 +173,48 @@ def test_a_promotion_counts_only_as_somebody_on_the_list_signed_it(
         move(versions[1], PROVEN, by)
         assert not follower.look() and live() is None and "nobody on the list of signers" in said[-1]
     true = lee.signed(Pointer(sha=versions[1].sha, gate=PROVEN))
+    nothing = Pointer(sha=true.sha, signed=true.signed, signature="no signature at all")
     for wrong in (
-        lee.signed(Pointer(sha=versions[2].sha, gate=PROVEN)).signature,  # another version
-        lee.signed(Pointer(sha=versions[1].sha, gate=UNPROVEN)).signature,  # another decision
-        lee.signed(Pointer(sha=versions[1].sha, gate=PROVEN), alias="canary").signature,
-        lee.signed(Pointer(sha=versions[1].sha, gate=PROVEN), task="other").signature,
-        "no signature at all",
+        lee.signed(Pointer(sha=versions[2].sha, gate=PROVEN)),  # another version
+        lee.signed(Pointer(sha=versions[1].sha, gate=UNPROVEN)),  # another decision
+        lee.signed(Pointer(sha=versions[1].sha, gate=PROVEN), alias="canary"),
+        lee.signed(Pointer(sha=versions[1].sha, gate=PROVEN), task="other"),
+        true.model_copy(update={"signed": (true.signed or 0) + 1}),  # another time
+        nothing,
     ):
-        forged = {"prod": true.model_copy(update={"signature": wrong})}
+        forged = {"prod": true.model_copy(update={"signature": wrong.signature, "signed": wrong.signed})}
         point(open_remote(PLACE), PLACE, forged, lambda sha: True)
         assert not follower.look() and live() is None
     point(open_remote(PLACE), PLACE, {"prod": true}, lambda sha: True)
     assert [v.sha for v in follower.look()] == [versions[1].sha] == [live()]
+
+
+def test_an_old_registry_that_is_served_again_takes_nothing_back(
+    hub: FakeHub, versions: list[Version], move: Move, trust: Trust, lee: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write there can serve every signed promotion that ever was; also to a follower that was restarted."""
+    said: list[str] = []
+    follower = Follower(trust, said.append)
+    follower.look()
+    old = open_remote(PLACE).read().catalogue
+    move(versions[1], PROVEN)
+    follower.look()
+    assert old and live() == versions[1].sha
+    for each in (follower, Follower(trust, said.append)):
+        point(open_remote(PLACE), PLACE, old.aliases, lambda sha: True)
+        assert not each.look() and live() == versions[1].sha and "an old registry is served again" in said[-1]
+    for alias, sha in (("prod", versions[0].sha), ("canary", versions[2].sha)):  # signed before signatures held a time
+        body = digest({"format": 1, "task": "mail", "alias": alias, "sha": sha, "gate": PROVEN}).encode()
+        command = ["ssh-keygen", "-Y", "sign", "-q", "-f", lee.key, "-n", NAMESPACE]
+        made = subprocess.run(command, input=body, capture_output=True, check=True).stdout.decode()
+        point(open_remote(PLACE), PLACE, {alias: Pointer(sha=sha, gate=PROVEN, signature=made)}, lambda sha: True)
+    assert [v.sha for v in follower.look()] == [versions[2].sha] and live() == versions[1].sha
+    move(versions[0], PROVEN)  # signed anew it may go back
+    assert [v.sha for v in follower.look()] == [versions[0].sha] == [live()]
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time_ns", lambda: 2**62)
+        move(versions[2], PROVEN)
+    assert not follower.look() and "signed in the future" in said[-1] and live() == versions[0].sha
 
 
 def test_no_repository_gives_another_ones_task(
