@@ -12,12 +12,16 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from serve import lora_cpu
+
 FORMAT = "adapter_factory_nf4"
 _PACKED = ".quant_state.bitsandbytes__nf4"
 
 
 def register() -> None:
-    """Tell vLLM of the loader; it runs this in each of its processes (entry point vllm.general_plugins)."""
+    """Tell vLLM of the loader, and of our LoRA; it runs this in each of its processes (entry point
+    vllm.general_plugins)."""
+    lora_cpu.register()
     from vllm.model_executor.model_loader import register_model_loader
     from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 

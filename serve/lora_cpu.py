@@ -1,0 +1,45 @@
+"""LoRA in vLLM on a CPU, as two products over the adapters that a batch holds.
+
+vLLM's own code copies an adapter's weights once for every token, which costs more than the base's whole layer. And if
+the batch holds requests for the bare base besides, whose tokens carry the index -1, it takes the weights at [-1] for
+them, those of the last slot: the base answered with an adapter in it as soon as all slots were full (vllm#48421). Its
+kernels for GPUs do neither.
+
+Here the weights of all adapters of the batch stand side by side: x @ [A1 A2 …], what belongs to another adapter than
+the token's is set to 0, @ [B1 B2 …].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def register() -> None:
+    """Give vLLM this instead of its own, in this process."""
+    from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+    wrapper: Any = PunicaWrapperCPU
+    measure = wrapper.update_metadata
+
+    def update_metadata(self: Any, *arguments: Any, **named: Any) -> None:
+        """Before each forward pass: which slots the batch uses, and (tokens, slots, 1) whether they are another's."""
+        measure(self, *arguments, **named)
+        slots = self.token_lora_indices
+        self.used = slots[slots >= 0].unique()
+        self.others = (slots[:, None] != self.used)[:, :, None]
+        self.mixed = bool(self.others.any())
+
+    def add_lora_linear(
+        self: Any, y: Any, x: Any, a_stacked: Any, b_stacked: Any, scale: float, output_slices: Any, **_: Any
+    ) -> None:
+        """Add to `y` (tokens, out) what the adapters give for `x` (tokens, in). Weights are (slots, 1, rank, in) and
+        (slots, 1, out, rank), one pair for each of the layers that vLLM has merged into this one."""
+        at, count = 0, len(self.used)
+        for a, b, width in zip(a_stacked, b_stacked, output_slices, strict=True) if count else ():
+            inner = (x @ a[self.used].flatten(0, 2).T).unflatten(1, (count, -1)) * scale
+            if self.mixed:
+                inner.masked_fill_(self.others, 0)
+            y[:, at : at + width] += inner.flatten(1) @ b[self.used, 0].transpose(1, 2).flatten(0, 1)
+            at += width
+
+    wrapper.update_metadata, wrapper.add_lora_linear = update_metadata, add_lora_linear
