@@ -48,7 +48,7 @@ def run(
 ) -> dict[str, Any]:
     """All measurements, in a home of their own. Ratios are ours over the reference; milliseconds where it says so."""
     found = prepare(base)
-    with tempfile.TemporaryDirectory() as folder, _home(Path(folder), found):
+    with tempfile.TemporaryDirectory() as folder, own_home(Path(folder), found):
         for number in range(8):
             register_random(found, f"t{number}", number)
         for number in range(1, SWAPPED):
@@ -185,7 +185,7 @@ def lora_config(rank: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _home(folder: Path, base: Base) -> Iterator[None]:
+def own_home(folder: Path, base: Base) -> Iterator[None]:
     """FACTORY_HOME is `folder` for a while; the quantised base is linked into it."""
     before = os.environ.get("FACTORY_HOME")
     os.environ["FACTORY_HOME"] = str(folder)

@@ -7,8 +7,10 @@ of shared-memory switches: Choudhury and Hahne, IEEE/ACM Transactions on Network
 and there is always room left for those who come later.
 
 Among those that wait, the key and then the task with the fewest sequences in the engine goes first, first come first
-served within a task. When an adapter has waited for a slot for `TURN` seconds, one of whoever holds most is let run
-out. The base itself needs no slot.
+served within a task. Within the engine it is the same: who enters gets as many points as its key (or, without keys, its
+task) holds places, and the engine reads and keeps what has fewer first. On a CPU, where reading a long prompt takes as
+long as many answers, only so many are read at once (`long`). When an adapter has waited for a slot for `TURN` seconds,
+one of whoever holds most is let run out. The base itself needs no slot.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from serve.replies import Refusal
 TURN = 0.25  # seconds
 MAX_WAITING = 512  # requests of one task under one key
 DEADLINE = 60.0  # seconds a request waits at most
-PLACES = 7  # times the free places that one key, or one of its tasks, may hold: seven eighths if nobody else is there
+PLACES = 3  # times the free places that one key, or one of its tasks, may hold: three quarters if nobody else is there
 TASK_SLOTS, KEY_SLOTS = 1, 2  # the same for slots: half of them for the versions of a task, two thirds for a key
 
 Owner = tuple[str, str]  # a key and a task; (key, "") is the key with all its tasks
@@ -38,15 +40,16 @@ class _Entry:
     owner: Owner
     model: str
     places: int
+    long: bool
     since: float
     turn: asyncio.Future[None]
 
 
 class Admission:
-    """The door of one engine."""
+    """The door of one engine: `limit` answers, `slots` adapters and `long` long prompts (0: any number) at once."""
 
-    def __init__(self, limit: int, slots: int) -> None:
-        self.limit, self.slots = limit, slots
+    def __init__(self, limit: int, slots: int, long: int = 0) -> None:
+        self.limit, self.slots, self.most_long, self.long = limit, slots, long, 0
         self.models: Counter[str] = Counter()  # running requests by adapter
         self.held: Counter[Owner] = Counter()  # places taken, by task under a key and by key
         self.adapters: Counter[tuple[Owner, str]] = Counter()  # running requests by owner and adapter
@@ -63,19 +66,22 @@ class Admission:
         return sum(count for (_, name), count in self.held.items() if name == task)
 
     @asynccontextmanager
-    async def turn(self, task: str, model: str = "", key: str = "", places: int = 1) -> AsyncIterator[None]:
-        """Wait for a slot for the adapter `model` and for `places`, and give them back afterwards.
+    async def turn(
+        self, task: str, model: str = "", key: str = "", places: int = 1, long: bool = False
+    ) -> AsyncIterator[int]:
+        """Wait for a slot for the adapter `model` and for `places`, and give them back afterwards. Gives the places
+        that are held by then: the engine should do first what has fewer.
 
         Refusal 503 if too many wait already, or for too long.
         """
         future = asyncio.get_running_loop().create_future()
-        entry = _Entry((key, task), model, min(places, self.limit), time.monotonic(), future)
+        entry = _Entry((key, task), model, min(places, self.limit), long, time.monotonic(), future)
         if self.queues or not self._may(entry):
             await self._wait(entry)
         else:
             self._enter(entry)
         try:
-            yield
+            yield self.held[_owners(entry)[-1]]
         finally:
             self._leave(entry)
 
@@ -115,6 +121,8 @@ class Admission:
         free = self.limit - self.running
         if entry.places > free or any(self.held[owner] >= PLACES * free for owner in _owners(entry)):
             return False
+        if entry.long and self.most_long and self.long >= self.most_long:
+            return False
         return not entry.model or (entry.model not in self.closed and self._slot(entry))
 
     def _slot(self, entry: _Entry) -> bool:
@@ -129,6 +137,7 @@ class Admission:
 
     def _enter(self, entry: _Entry) -> None:
         self.running += entry.places
+        self.long += entry.long
         for owner in _owners(entry):
             self.held[owner] += entry.places
             if entry.model:
@@ -138,6 +147,7 @@ class Admission:
 
     def _leave(self, entry: _Entry) -> None:
         self.running -= entry.places
+        self.long -= entry.long
         for owner in _owners(entry):
             self.held[owner] -= entry.places
             if entry.model:

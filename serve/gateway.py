@@ -33,7 +33,7 @@ from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refu
 from serve.routing import Target
 from serve.schema import REQUESTS
 from serve.shadow import Shadow
-from serve.shape import answers, complete, parse, refuse_tools
+from serve.shape import answers, complete, is_long, parse, refuse_tools
 from serve.telemetry import Traces
 
 log = logging.getLogger("serve.gateway")
@@ -140,8 +140,9 @@ class Gateway:
             while True:
                 replica = pool.pick(target.model, tried)
                 try:
-                    async with replica.admission.turn(target.task, target.adapter, call.done.key, answers(asked)):
-                        return await forward(replica.engine, call, target, request, asked)
+                    wanted = (target.task, target.adapter, call.done.key, answers(asked), is_long(request))
+                    async with replica.admission.turn(*wanted) as held:
+                        return await forward(replica.engine, call, target, {**request, "priority": held}, asked)
                 except Refusal as refusal:  # nothing was sent yet: another replica may answer
                     tried.add(replica)
                     if refusal.code != "engine_unavailable" or set(pool.ready()) <= tried:

@@ -54,7 +54,7 @@ class Replica:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.admission = Admission(engine.size.requests, engine.size.slots)
+        self.admission = Admission(engine.size.requests, engine.size.slots, engine.size.long)
         self.ready = False
         self.restarts = 0
         self.pause = 1.0  # seconds before the next restart

@@ -44,6 +44,7 @@ TOOL_PARSERS = {"hermes": "<tool_call>", "llama3_json": "<|python_tag|>", "mistr
 PLUGINS = "adapter_factory,adapter_factory_child,adapter_factory_nf4,bitsandbytes"
 
 
+STEP = 512  # tokens that an engine on a CPU reads and writes in one step
 WORKING = 1.5e9  # bytes that an engine's activations, graphs and kernels take beside weights, slots, keys and values
 
 
@@ -55,6 +56,7 @@ class Size:
     rank: int = 16  # one of vLLM's: 1, 8, 16, 32, 64, 128, 256, 320, 512
     held: int = 64  # adapters in memory beside the slots; more are read again from their files when asked for
     requests: int = 128  # requests in one batch
+    long: int = 0  # long prompts that are read at once; 0: any number
     tensor: int = 1  # GPUs that it is split over
     devices: str = ""  # those, as CUDA_VISIBLE_DEVICES names them; empty: what this process sees
     share: float = 0.0  # of each GPU's memory; 0: what is free there, as `planned` finds
@@ -147,6 +149,7 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
         "max-model-len": context_length(base),
         "middleware": "serve.plugin.RequireKey",
         "dtype": precision().engine,
+        "scheduling-policy": "priority",  # as the gateway says (`fair.py`)
         "seed": 0,
         "generation-config": "vllm",
         "default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
@@ -157,6 +160,8 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
     flags = ["enable-lora", "disable-uvicorn-access-log", "disable-fastapi-docs"]
     if not cuda():
         flags.append("enforce-eager")
+        # A step takes as long as its tokens, and whoever comes waits for it: they are few, and fewer of a long prompt.
+        options |= {"max-num-batched-tokens": STEP, "long-prefill-token-threshold": STEP // 8}
         options |= {"load-format": nf4.FORMAT, "hf-overrides": json.dumps({"quantization_config": None})}
     else:
         options |= {"gpu-memory-utilization": planned(base, size), "tensor-parallel-size": size.tensor}
@@ -195,9 +200,10 @@ def planned(base: Base, size: Size) -> float:
 
 
 def placed(size: Size, number: int, replicas: int) -> Size:
-    """The same for replica `number` of so many: each on GPUs of its own while there are enough, then several on one."""
+    """The same for replica `number` of so many: each on GPUs of its own while there are enough, then several on one.
+    Without GPUs there are fewer requests in a batch, and one long prompt."""
     if not cuda():
-        return size
+        return replace(size, requests=32, long=1)
     names = gpus()
     places = max(1, len(names) // size.tensor)
     first = number % places * size.tensor

@@ -21,6 +21,7 @@ from serve.replies import Refusal
 from serve.routing import Target
 from serve.shape import complete
 
+LAST = 10**6  # in the engine, behind all that somebody waits for
 MOST = 4  # copies at once; more are dropped, so that a shadow never slows the real answers much
 
 
@@ -52,6 +53,7 @@ class Shadow:
         control = self.control
         request = complete({**asked, "stream": False}, other.model, other.version.facts if other.version else None)
         request.pop("stream_options", None)
+        request["priority"] = LAST
         control.loading.leases[other.model] += 1
         outcome = "failed"
         try:

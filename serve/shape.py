@@ -17,6 +17,7 @@ from serve.replies import Refusal
 from serve.schema import IGNORED, MAX_CHOICES, SENT_BACK, check
 
 MAX_SCHEMA, MAX_COUNT = 2**15, 500  # characters of a schema, and how far it may count characters or items
+LONG = 1024  # tokens of a prompt from which on it is long
 COUNTS = {"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"}
 CUTS = ("stop", "stop_token_ids", "ignore_eos", "min_tokens")  # what could end a label early or late
 
@@ -48,6 +49,11 @@ def answers(request: dict[str, Any]) -> int:
     prompt = request.get("prompt")
     several = len(prompt) if isinstance(prompt, list) and not isinstance(prompt[0], int) else 1
     return int(request.get("n") or 1) * several
+
+
+def is_long(request: dict[str, Any]) -> bool:
+    """Whether reading the prompt takes long: a token is about four characters."""
+    return len(json.dumps(request.get("messages") or request.get("prompt"))) > 4 * LONG
 
 
 def complete(request: dict[str, Any], model: str, facts: Facts | None) -> dict[str, Any]:

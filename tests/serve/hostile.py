@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import string
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ def attack(url: str, count: int, seed: int) -> None:
     with httpx.Client(base_url=url, timeout=120) as client:
         for number in range(count):
             method = dice.choice(["POST", "POST", "POST", "GET", "DELETE", "PUT"])
-            body = bytes(dice.randrange(256) for _ in range(200)) if number % 10 == 0 else _body(dice, number)
+            body = bytes(dice.randrange(256) for _ in range(200)) if number % 10 == 0 else bad(dice, number)
             headers = {"".join(dice.choices(string.ascii_letters, k=8)): "x" * dice.randint(0, 2000)}
             reply = client.request(method, dice.choice(PATHS), content=body, headers=headers)
             assert reply.status_code in (200, 400, 404, 405), (body, reply.text)
@@ -33,13 +34,13 @@ def attack(url: str, count: int, seed: int) -> None:
                 assert set(reply.json()["error"]) == {"message", "type", "param", "code"}, reply.text
 
 
-def _body(dice: random.Random, number: int) -> bytes:
-    """Half of them are sound but for one or two fields, so that they get as far as the engine."""
+def bad(dice: random.Random, number: int, models: Sequence[str] = ("summary", "summary@v2", "tiny")) -> bytes:
+    """A body. Half of them are sound but for one or two fields, so that they get as far as the engine."""
     body: dict[str, Any] = {key: _junk(dice) for key in dice.sample(KEYS, dice.randint(0, 6))}
     if number % 2:
         body = {key: body[key] for key in list(body)[:2]}
         body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2, **body}
-        body["model"] = dice.choice(["summary", "summary@v2", "tiny"])
+        body["model"] = dice.choice(models)
     return json.dumps(body).encode()
 
 
