@@ -172,3 +172,28 @@ def test_it_fits_a_phone(visit: Visit) -> None:
     who.page.click("#about button")
     who.page.wait_for_selector("table.scores")
     assert who.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_beyond_this_machine_it_opens_after_a_sign_in_and_notes_who_wrote(browser: object, fake: str) -> None:
+    world.users(anna="rater")
+    options = demo.Options(Server(f"{fake}/v1"), fake, sign_in=True)
+    with pages.running(demo.make(options)) as site:
+        who = Watched(browser)
+        who.page.goto(f"{site}/en/")
+        who.page.wait_for_selector(".login")
+        who.press("Tab", "anna", "Tab", "wrong", "Enter")
+        who.page.wait_for_selector(".login .fault")
+        who.page.fill("[name=name]", "anna")
+        who.page.fill("[name=password]", "anna-password")
+        who.press("Enter")
+        who.page.wait_for_selector("#first input")
+        ask(who, "A question")
+        who.page.locator("[data-vote=down]").first.click()
+        who.page.fill("#wrote textarea", "Better.")
+        who.page.click("#consent input")
+        who.page.click("#send")
+        who.page.wait_for_selector("#thanks [role=status]")
+        [given] = feedback.waiting(tables.open_database())
+        assert (given["by"], given["wrote"], given["accepted"]) == ("anna", "Better.", None)
+        assert who.faults == []
+        who.close()

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from evals import ratings, tables, verdicts
+from evals import preferences, ratings, tables, verdicts
 from evals import rubric as rubrics
 from evals.ratings import Assignment, Plan
+from serve.pages import feedback as votes
 from serve.pages import flow
 from tests.browser import world
 from tests.browser.people import Person
@@ -83,3 +84,31 @@ def test_a_lead_opens_work_and_says_who_leads(person: Callable[..., Person], mon
     ann = person("ann")
     ann.page.wait_for_selector("a[href$='/lead/']")
     assert lee.faults == []
+
+
+def test_what_strangers_wrote_is_learned_only_after_a_lead_read_it(person: Callable[..., Person]) -> None:
+    """What somebody who signed in to the demo would have said: the lead's card shows it, as text."""
+    one, *_ = world.registry()
+    world.users(anna="rater", lee="lead")
+    engine, hostile = tables.open_database(), "<img src=x onerror=window.owned=1> <b>Buy!</b>"
+    for text, wrote in (("The meeting is on Friday.", hostile), (world.MAILS[0], "An eval row."), ("Bye.", "See you.")):
+        said = {"question": text, "text": "An answer", "task": "digest", "version": one.name, "vote": "down"}
+        votes.store(said, wrote, "anna")
+
+    def learned() -> list[str]:
+        return [pair["chosen"] for pair in preferences.export(engine, "digest", RUBRIC, 0.0)]
+
+    lee = person("lee")
+    lee.page.goto(f"{lee.site}/lead")
+    lee.page.locator("#feedback summary", has_text="3 waiting").click()
+    cards = lee.page.locator("#feedback article")
+    assert cards.count() == 3 and learned() == []
+    shown = cards.nth(0).inner_text()
+    assert hostile in shown and "anna" in shown and "The meeting is on Friday." in shown
+    assert cards.locator(".warn").count() == 1 and "eval row" in cards.nth(1).inner_text()
+    for button, left in (("Discard", 2), ("Accept", 1), ("Accept", 0)):
+        with lee.page.expect_response("**/api/lead/feedback*"):
+            lee.page.locator("#feedback[open] article button", has_text=button).first.click()
+        lee.page.wait_for_function("n => document.querySelectorAll('#feedback article').length === n", arg=left)
+    assert learned() == ["See you."] and lee.page.locator("#feedback").count() == 0
+    assert lee.page.evaluate("window.owned") is None and lee.faults == []

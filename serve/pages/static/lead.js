@@ -101,7 +101,8 @@ function opening() {
 function feedback() { // what users of the demo would have written: nothing learns from it before a lead says so
   const text = words => h('div', {class: 'text', dir: 'auto'}, words);
   const say = (one, accept, key, kind) => h('button', {class: kind, onclick: () => act('feedback', {id: one.id, accept})}, t(key));
-  return view.feedback.length > 0 && h('details', {class: 'card', id: 'feedback'}, h('summary', {}, t('l_feedback', {n: view.feedback.length})),
+  const open = root.querySelector('#feedback')?.open; // whoever is at it goes on to the next one
+  return view.feedback.length > 0 && h('details', {class: 'card', id: 'feedback', open}, h('summary', {}, t('l_feedback', {n: view.feedback.length})),
     h('p', {class: 'quiet'}, t('l_feedback_why')), view.feedback.map(one => h('article', {class: 'wrap'},
       h('h3', {}, `${one.task}${one.by ? ` · ${one.by}` : ''}`), text(one.source), h('h4', {}, t('l_answered')), text(one.answer),
       h('h4', {}, t('l_wrote')), text(one.wrote), one.eval && h('p', {class: 'warn'}, t('l_eval_row')),
