@@ -45,9 +45,10 @@ class Call:
             spent = await self.engine.end(self.inner)
         except EngineError:
             return
-        missing = max(0, answers - spent["answers"]) if spent["answers"] else 0  # those that ended already
-        self.done.prompt = spent["prompt"]
-        self.done.completion = max(self.done.completion, spent["completion"] + missing * spent["longest"])
+        if spent["answers"]:
+            ended = max(0, answers - spent["answers"])  # these were at most as long
+            self.done.prompt = spent["prompt"]
+            self.done.completion = spent["completion"] + ended * spent["longest"]
 
 
 async def forward(engine: Engine, call: Call, target: Target, request: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -86,7 +87,8 @@ async def forward(engine: Engine, call: Call, target: Target, request: dict[str,
                 if cut == 1:
                     continue
                 events, rest = rest[:cut], rest[cut:]
-                done.completion += events.count(b"\n\n")  # about a token each; the usage at the end tells exactly
+                if done.status != 200:  # about a token each, until the usage tells exactly
+                    done.completion += events.count(b"\n\n")
                 if b'"choices":[]' in events:
                     events = _take_usage(events, done, keep_usage)
                 await send({"type": "http.response.body", "body": events.replace(mine, theirs), "more_body": True})

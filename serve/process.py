@@ -200,14 +200,18 @@ def planned(base: Base, size: Size) -> float:
 
 
 def placed(size: Size, number: int, replicas: int) -> Size:
-    """The same for replica `number` of so many: each on GPUs of its own while there are enough, then several on one.
-    Without GPUs there are fewer requests in a batch, and one long prompt."""
+    """The same for replica `number` of so many: each on GPUs of its own while there are enough, then several on one."""
     if not cuda():
-        return replace(size, requests=32, long=1)
+        return size
     names = gpus()
     places = max(1, len(names) // size.tensor)
     first = number % places * size.tensor
     return replace(size, devices=",".join(names[first : first + size.tensor]), beside=-(-replicas // places))
+
+
+def for_callers(size: Size) -> Size:
+    """For people who wait beside each other: without a GPU fewer requests in a batch, and one long prompt at a time."""
+    return size if cuda() else replace(size, requests=32, long=1)
 
 
 def environment(key: str, devices: str = "") -> dict[str, str]:

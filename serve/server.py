@@ -44,7 +44,7 @@ from serve.guard import GuardedProtocol
 from serve.logs import open_logs
 from serve.metrics import Metrics
 from serve.pool import Launch, forever
-from serve.process import Process, Size, placed, temporary
+from serve.process import Process, Size, for_callers, placed, temporary
 from serve.telemetry import Traces
 
 log = logging.getLogger("serve")
@@ -205,7 +205,7 @@ def _launch(options: Options) -> Launch:
     def launch(base: Base, size: Size, name: str, log: Path) -> Runs:
         size = replace(size, tensor=options.tensor_parallel, share=options.memory)
         if start is Process:
-            size = placed(size, begun[base.name], options.replicas)
+            size = for_callers(placed(size, begun[base.name], options.replicas))
         begun[base.name] += 1
         return start(base, size, name, log)
 

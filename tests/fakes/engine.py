@@ -118,6 +118,7 @@ async def _events(frame: dict[str, Any], words: list[str], usage: dict[str, int]
         yield _event({**frame, "choices": [choice]})
     yield _event({**frame, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}]})
     yield _event({**frame, "choices": [], "usage": usage})
+    await asyncio.sleep(PAUSE)  # so that it comes by itself
     yield "data: [DONE]\n\n"
 
 

@@ -15,9 +15,8 @@ import pytest
 
 from factory.base.build import Base
 from factory.errors import InputError
-from serve import auth, remote
+from serve import remote
 from serve.server import Options
-from tests.fakes.adapters import promote, register
 from tests.fakes.serving import Fake, fake_server
 from tests.serve.conftest import LABELS
 from tests.serve.hostile import CHAT, attack
@@ -286,65 +285,3 @@ def test_a_port_in_use_is_an_error_that_says_what_to_do(place: Path, made_up: Ba
     with pytest.raises(InputError, match="without keys"):
         serve(Options(host="0.0.0.0", port=0), lambda text: None)
     taken.close()
-
-
-def test_keys_allow_tasks_and_set_limits(place: Path, made_up: Base) -> None:
-    register(made_up, "summary", 1)
-    register(made_up, "identity", 2)
-    free = auth.new_key("free")
-    bound = auth.new_key("bound", tasks=["summary"], rpm=1)
-    few = auth.new_key("few", tasks=["summary"], tpm=5)
-    one = auth.new_key("one", concurrent=1)
-    ops = auth.new_key("ops", admin=["read"], tasks=[])
-    assert free not in (place / "serve" / "keys.json").read_text()
-    with fake_server(place) as running:
-
-        def ask(key: str, model: str = "summary", **more: Any) -> httpx.Response:
-            body = {"model": model, "messages": USER} | more
-            headers = {"authorization": f"Bearer {key}"}
-            return httpx.post(f"{running.url}{CHAT}", json=body, headers=headers, timeout=30)
-
-        assert httpx.post(f"{running.url}{CHAT}", json={}).status_code == 401
-        assert ask("fk-wrong").status_code == 401
-        assert httpx.get(f"{running.url}/v1/models").status_code == 401
-        assert httpx.get(f"{running.url}/health").status_code == 200
-        assert ask(free).status_code == ask(free, "identity").status_code == ask(free, "tiny").status_code == 200
-        assert ask(bound, "identity").status_code == ask(bound, "tiny").status_code == 403
-        assert [ask(bound).status_code for _ in range(2)] == [200, 429]
-        assert int(ask(bound).headers["retry-after"]) > 1
-        assert [ask(few).status_code for _ in range(2)] == [200, 429]  # 21 tokens a request
-        mine = {"authorization": f"Bearer {bound}"}
-        models = httpx.get(f"{running.url}/v1/models", headers=mine).json()["data"]
-        assert {m["id"] for m in models} == {"summary", "summary@v1"}
-        assert [httpx.get(f"{running.url}/metrics", headers=h).status_code for h in ({}, mine)] == [401, 403]
-        assert httpx.get(f"{running.url}/metrics", headers={"authorization": f"Bearer {ops}"}).status_code == 200
-        hidden, nowhere = (ask(few, name).json()["error"] for name in ("identity", "nowhere"))
-        assert hidden["code"] == nowhere["code"] == "task_not_allowed"
-        assert "summary" not in json.dumps([hidden, nowhere]), "not even which tasks there are"
-
-        async def at_once() -> list[int]:
-            async with aiohttp.ClientSession(headers={"authorization": f"Bearer {one}"}) as session:
-
-                async def go() -> int:
-                    body = {"model": "summary", "messages": USER, "max_tokens": 100}
-                    async with session.post(f"{running.url}{CHAT}", json=body) as reply:
-                        return reply.status
-
-                return sorted(await asyncio.gather(go(), go()))
-
-        assert asyncio.run(at_once()) == [200, 429]
-
-        admin = (remote.address() or {})["admin"]
-        headers = {"authorization": f"Bearer {ops}"}
-        assert httpx.get(f"{admin}/admin/state", headers=headers).status_code == 200
-        assert httpx.get(f"{admin}/admin/state", headers={"authorization": f"Bearer {free}"}).status_code == 403
-        assert httpx.get(f"{admin}/admin/state").status_code == 401
-        order = {"version": "summary@v1"}
-        assert httpx.post(f"{admin}/admin/promote", json=order, headers=headers).status_code == 403
-        assert httpx.get(f"{running.url}/admin/state", headers=headers).status_code == 404
-
-        auth.revoke_key("free")
-        assert until(lambda: ask(free).status_code == 401)
-        promote("summary@v1")
-    audit = [json.loads(line) for line in (place / "serve" / "audit.jsonl").read_text().splitlines()]
-    assert [(line["who"], line["what"]) for line in audit] == [("(owner)", "/admin/promote")]

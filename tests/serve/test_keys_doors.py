@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ import pytest
 
 from evals import decisions, tables
 from evals.gate import Verdict
-from factory import probe
 from factory.base.build import Base
-from factory.errors import FactoryError, GateRefused
+from factory.errors import GateRefused
 from factory.registry import aliases, store
 from serve import auth, remote
 from tests.fakes.adapters import promote, register
@@ -62,6 +60,68 @@ def test_a_key_asks_only_versions_that_were_promoted_or_granted(place: Path, mad
         assert ask(fake, plain, "summary@v2").status_code == ask(fake, plain, "summary@v1").status_code == 200
 
 
+def test_keys_allow_tasks_and_set_limits(place: Path, made_up: Base) -> None:
+    register(made_up, "summary", 1)
+    register(made_up, "identity", 2)
+    free = auth.new_key("free")
+    bound = auth.new_key("bound", tasks=["summary"], rpm=1)
+    few = auth.new_key("few", tasks=["summary"], tpm=5)
+    one = auth.new_key("one", concurrent=1)
+    ops = auth.new_key("ops", admin=["read"], tasks=[])
+    assert free not in (place / "serve" / "keys.json").read_text()
+    with fake_server(place) as running:
+
+        def ask(key: str, model: str = "summary", **more: Any) -> httpx.Response:
+            body = {"model": model, "messages": USER} | more
+            headers = {"authorization": f"Bearer {key}"}
+            return httpx.post(f"{running.url}{CHAT}", json=body, headers=headers, timeout=30)
+
+        assert httpx.post(f"{running.url}{CHAT}", json={}).status_code == 401
+        assert ask("fk-wrong").status_code == 401
+        assert httpx.get(f"{running.url}/v1/models").status_code == 401
+        assert httpx.get(f"{running.url}/health").status_code == 200
+        assert ask(free).status_code == ask(free, "identity").status_code == ask(free, "tiny").status_code == 200
+        assert ask(bound, "identity").status_code == ask(bound, "tiny").status_code == 403
+        assert [ask(bound).status_code for _ in range(2)] == [200, 429]
+        assert int(ask(bound).headers["retry-after"]) > 1
+        assert [ask(few).status_code for _ in range(2)] == [200, 429]  # 21 tokens a request
+        mine = {"authorization": f"Bearer {bound}"}
+        models = httpx.get(f"{running.url}/v1/models", headers=mine).json()["data"]
+        assert {m["id"] for m in models} == {"summary", "summary@v1"}
+        assert [httpx.get(f"{running.url}/metrics", headers=h).status_code for h in ({}, mine)] == [401, 403]
+        assert httpx.get(f"{running.url}/metrics", headers={"authorization": f"Bearer {ops}"}).status_code == 200
+        hidden, nowhere = (ask(few, name).json()["error"] for name in ("identity", "nowhere"))
+        assert hidden["code"] == nowhere["code"] == "task_not_allowed"
+        assert "summary" not in json.dumps([hidden, nowhere]), "not even which tasks there are"
+
+        async def at_once() -> list[int]:
+            async with aiohttp.ClientSession(headers={"authorization": f"Bearer {one}"}) as session:
+
+                async def go() -> int:
+                    body = {"model": "summary", "messages": USER, "max_tokens": 100}
+                    async with session.post(f"{running.url}{CHAT}", json=body) as reply:
+                        return reply.status
+
+                return sorted(await asyncio.gather(go(), go()))
+
+        assert asyncio.run(at_once()) == [200, 429]
+
+        admin = (remote.address() or {})["admin"]
+        headers = {"authorization": f"Bearer {ops}"}
+        assert httpx.get(f"{admin}/admin/state", headers=headers).status_code == 200
+        assert httpx.get(f"{admin}/admin/state", headers={"authorization": f"Bearer {free}"}).status_code == 403
+        assert httpx.get(f"{admin}/admin/state").status_code == 401
+        order = {"version": "summary@v1"}
+        assert httpx.post(f"{admin}/admin/promote", json=order, headers=headers).status_code == 403
+        assert httpx.get(f"{running.url}/admin/state", headers=headers).status_code == 404
+
+        auth.revoke_key("free")
+        assert until(lambda: ask(free).status_code == 401)
+        promote("summary@v1")
+    audit = [json.loads(line) for line in (place / "serve" / "audit.jsonl").read_text().splitlines()]
+    assert [(line["who"], line["what"]) for line in audit] == [("(owner)", "/admin/promote")]
+
+
 def test_new_keys_have_limits() -> None:
     assert set(auth.LIMITS) == {"rpm", "tpm", "concurrent"} and all(auth.LIMITS.values())
 
@@ -93,6 +153,17 @@ def test_a_caller_that_hangs_up_pays_for_what_was_generated(
         line = next(found for found in map(json.loads, log.read_text().splitlines()) if found["status"] == 499)
         assert line["prompt"] == 5 and 40 <= line["completion"] <= 200
         assert ask(fake, key).status_code == 429
+
+
+def test_a_stream_books_what_its_usage_tells(place: Path, made_up: Base) -> None:
+    """Not one more for the chunk that ends it, if that comes by itself."""
+    register(made_up, "summary", 1)
+    with fake_server(place) as fake:
+        assert ask(fake, stream=True, max_tokens=7).text.endswith("data: [DONE]\n\n")
+        (log,) = place.rglob("access.jsonl")
+        assert until(lambda: log.read_text().count("\n") == 1, 10)
+        line = json.loads(log.read_text())
+        assert (line["status"], line["prompt"], line["completion"]) == (200, 5, 7)
 
 
 def test_the_gate_is_asked_whoever_promotes(place: Path, made_up: Base) -> None:
@@ -129,75 +200,6 @@ def test_a_promotion_to_another_base_outlasts_a_slow_preflight(
         assert (promote("summary@v2") or {})["prod"] == "summary@v2"
         assert ask(fake).status_code == 200
         assert sorted(e["base"] for e in (remote.state() or {})["engines"]) == ["small", "tiny"]
-
-
-def test_a_canary_set_elsewhere_is_served_with_its_share(place: Path, made_up: Base) -> None:
-    """By a command while no server ran, and by whoever follows a registry: the registry's file is the truth."""
-    for seed in (1, 2, 3):
-        register(made_up, "summary", seed)
-    aliases.point(aliases.resolve("summary@v2"), "canary", share=1 / 2)
-    with fake_server(place) as fake:
-        assert (task("summary")["canary"], task("summary")["share"]) == ("summary@v2", 0.5)
-        second = aliases.resolve("summary@v2").name
-        assert ask(fake, model="summary@canary").headers["x-adapter-version"] == second
-        # no user, one caller: each request for itself
-        sides = [ask(fake).headers["x-adapter-version"] for _ in range(40)]
-        assert 5 <= sides.count(second) <= 35
-        aliases.point(aliases.resolve("summary@v3"), "canary")
-        assert until(lambda: task("summary")["canary"] == "summary@v3", 10) and task("summary")["share"] == 0.5
-        aliases.point(aliases.resolve("summary@v3"))
-        assert until(lambda: task("summary")["prod"] == "summary@v3", 10)
-        assert until(lambda: task("summary")["canary"] is None, 10) and "canary" not in aliases.read("summary").aliases
-        said = ask(fake, model="summary@canary").json()["error"]["message"]
-        assert "summary has no canary" in said and "did you mean" not in said
-
-
-def test_what_an_older_journal_alone_knew_goes_into_the_registry(place: Path, made_up: Base) -> None:
-    one, two, three = (register(made_up, "summary", seed).sha for seed in (1, 2, 3))
-    aliases.point(aliases.resolve("summary@v2"), "canary")
-    state = {"task": "summary", "generation": 4, "prod": one, "previous": None, "canary": two, "share": 0.5}
-    lines = [json.dumps(state | {"share": share, "shadow": three}).encode() for share in (0.5, 0.25, 0.75)]
-    written = b"".join(b"%08x %s\n" % (zlib.crc32(line), line) for line in lines)
-    (place / "serve").mkdir(exist_ok=True)
-    (place / "serve" / "journal").write_bytes(written[:-9])  # a power cut tore the last line
-    with fake_server(place):
-        assert task("summary")["share"] == 0.25 and task("summary")["shadow"] == "summary@v3"
-    assert aliases.read("summary").share == 0.25 and not (place / "serve" / "journal").exists()
-
-
-def test_what_is_live_stands_in_the_registry_alone(place: Path, made_up: Base) -> None:
-    """Whatever a server knew is there again after a restart, from the registry's file and nothing else."""
-    for seed in (1, 2, 3):
-        register(made_up, "summary", seed)
-    roles = ("prod", "previous", "canary", "share", "shadow")
-    with fake_server(place) as fake:
-        promote("summary@v2")
-        promote("summary@v3", share=0.25)
-        remote.shadow("summary", "summary@v1")
-        before = task("summary")
-        assert [before[role] for role in roles] == ["summary@v2", "summary@v1", "summary@v3", 0.25, "summary@v1"]
-        fake.kill()
-    assert sorted(p.name for p in (place / "serve").iterdir()) == ["audit.jsonl", "lock", "server.json"]
-    with fake_server(place):
-        assert task("summary") == before | {"per_second": 0.0}
-        aliases.drop("summary", "shadow")
-        aliases.rollback("summary")
-        wanted = ["summary@v1", None, "summary@v3", 0.25, None]
-        assert until(lambda: [task("summary")[role] for role in roles] == wanted, 10)
-
-
-def test_what_prod_meant_before_answers_where_the_new_one_cannot(place: Path, made_up: Base) -> None:
-    """Also after a restart, and also when it is the way back that was damaged meanwhile."""
-    for seed in (1, 2):
-        register(made_up, "summary", seed)
-    aliases.point(aliases.resolve("summary@v2"))
-    old = register(made_up, "summary", 3, fingerprint="0" * 64)
-    with fake_server(place) as fake:
-        aliases.point(old)
-        assert until(lambda: "another build" in (task("summary")["why_not"] or ""), 10)
-        assert task("summary")["prod"] == "summary@v2" and ask(fake).status_code == 200
-    with fake_server(place) as fake:
-        assert task("summary")["prod"] == "summary@v2" and ask(fake).status_code == 200
 
 
 def test_a_keys_file_that_cannot_be_read_ends_nothing(place: Path, made_up: Base) -> None:
@@ -247,50 +249,3 @@ def test_what_the_engine_fails_at_is_not_tried_twice_a_second(
         before = log.read_text().count("cannot be served")
         assert not until(lambda: log.read_text().count("cannot be served") > before + 2, 4)
         assert [ask(fake, model="summary@v1").status_code for _ in range(3)] == [503] * 3
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [("does-nothing", "as the base does alone"), ("spoils", "the base itself answers otherwise")],
-)
-def test_an_adapter_that_does_not_do_what_it_should_is_refused(place: Path, made_up: Base, name: str, why: str) -> None:
-    register(made_up, "good", 1)
-    register(made_up, name, 2)
-    with fake_server(place) as fake:
-        assert why in task(name)["why_not"]
-        assert ask(fake, model=name).status_code == ask(fake, model=f"{name}@v1").status_code == 404
-        assert ask(fake, model="good").status_code == 200
-        with pytest.raises(FactoryError, match=why):
-            promote(f"{name}@v1")
-        assert (remote.state() or {})["engines"][0]["adapters"] == 1
-
-
-def test_an_adapter_that_a_restarted_engine_forgot_is_refused_and_the_one_before_answers(
-    place: Path, made_up: Base
-) -> None:
-    first, second = register(made_up, "good", 1), register(made_up, "forgets", 2)
-    with fake_server(place) as fake:
-        assert ask(fake, model="forgets").headers["x-adapter-version"] == second.name
-        os.kill(children(fake.process.pid)[0], 9)
-        assert until(lambda: ask(fake, model="good").status_code == 200, 30)
-        assert ask(fake, model="good").headers["x-adapter-version"] == first.name
-        assert "since the engine was restarted" in task("forgets")["why_not"]
-        assert ask(fake, model="forgets@v1").status_code == 404
-        assert until(lambda: ask(fake, model="forgets").status_code == 404, 10)
-
-
-def test_an_adapter_that_is_not_as_it_was_made_is_refused(place: Path, made_up: Base) -> None:
-    """Some of its modules ignored: it does something, but not what training saw."""
-    for name in ("good", "half"):
-        register(made_up, name, 1)
-    scores = [[-1.0 - 1 - zlib_share(aliases.resolve("good").name)] * 4]
-    store.note(aliases.resolve("good"), probe.NOTE, {"logprobs": scores})
-    store.note(aliases.resolve("half"), probe.NOTE, {"logprobs": [[-90.0] * 4]})
-    with fake_server(place) as fake:
-        assert ask(fake, model="good").status_code == 200
-        assert "as it did when it was made" in task("half")["why_not"]
-
-
-def zlib_share(name: str) -> float:
-    """How the fake engine scores an adapter's tokens."""
-    return zlib.crc32(name.encode()) % 1000 / 100

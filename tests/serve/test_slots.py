@@ -88,7 +88,7 @@ def test_a_caller_that_hangs_up_ends_the_generation_and_every_token_is_booked(se
                 async with asyncio.timeout(0.7), session.post(CHAT, json=body) as reply:
                     await reply.read()
 
-    for more in ({"stream": True}, {}, {"n": 3}, {"n": 3, "stream": True}):
+    for more in ({"stream": True}, {}, {"n": 3, "temperature": 1}, {"n": 3, "temperature": 1, "stream": True}):
         before, known = made(), len(booked())
         asyncio.run(hang_up(**more))
         assert until(lambda known=known: len(booked()) == known + 1, 20)
