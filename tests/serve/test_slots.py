@@ -10,7 +10,9 @@ import aiohttp
 import httpx
 import pytest
 
+from factory.probe import apart
 from serve import remote
+from serve.bench import engine
 from serve.process import Size
 from tests.conftest import Server
 from tests.fakes.adapters import promote, register
@@ -19,8 +21,8 @@ from tests.serve.load import until
 
 pytestmark = pytest.mark.slow
 USER: list[Any] = [{"role": "user", "content": "Hello Ana, the parcel will arrive on Friday."}]
-SURE = 0.3  # nats between the two best tokens from which on the order of sums does not decide
-LENGTH = 80
+SURE = 0.1  # nats between the two best tokens from which on the order of sums does not decide
+LENGTH = 160
 
 
 async def greedy(session: aiohttp.ClientSession, model: str) -> list[str]:
@@ -39,35 +41,46 @@ async def greedy(session: aiohttp.ClientSession, model: str) -> list[str]:
     return found[: found.index("")] if "" in found else found
 
 
+async def score(session: aiohttp.ClientSession, model: str) -> list[list[float]]:
+    """The log-probabilities of a prompt's tokens, asked of vLLM itself."""
+    body = {"model": model, "messages": USER, "max_tokens": 1, "prompt_logprobs": 0}
+    async with session.post(CHAT, json=body) as reply:
+        return [[float(next(iter(t.values()))["logprob"]) for t in (await reply.json())["prompt_logprobs"][1:]]]
+
+
 def test_with_all_slots_full_and_loads_in_between_each_stream_is_its_own_versions(server: Server) -> None:
     """And the base's is the base's: vLLM's own code for CPUs gave it the adapter in the last slot (vllm#48421)."""
     tasks = [f"full{number}" for number in range(Size.slots)]
-    for seed, task in enumerate(tasks):
-        register(server.base, task, 300 + seed, scale=0.3)
+    versions = [register(server.base, task, 300 + seed, scale=0.03) for seed, task in enumerate(tasks)]
     for seed in range(3):
         register(server.base, "between", 400 + seed)
-    models = [*tasks, server.base.label]
+    models, inner = [*tasks, server.base.label], [*(v.name for v in versions), server.base.label]
     for model in (*models, "between@v3"):
         assert until(lambda model=model: httpx.get(f"{server.url}/v1/models/{model}").status_code == 200)
 
-    async def main() -> tuple[list[list[str]], list[list[list[str]]]]:
-        async with aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(limit=0)) as session:
-            await asyncio.gather(*(greedy(session, model) for model in models))
+    async def main() -> None:
+        async with (
+            aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(limit=0)) as session,
+            engine().session() as direct,
+        ):
+            await asyncio.gather(*(greedy(session, model) for model in models))  # loaded, and the prompt is cached
             alone = [await greedy(session, model) for model in models]
-            rounds = []
+            scores = [await score(direct, model) for model in inner]
+            print(f"sure of {[len(answer) for answer in alone]} tokens")
+            assert sum(map(len, alone)) > 2 * len(models), "they are unsure: nothing was compared"
+            assert all(apart(one, scores[-1]) > 0.1 for one in scores[:-1]), "they do the same as the base"
             for version in ("between@v2", "between@v3"):
-                streams = [asyncio.create_task(greedy(session, model)) for model in models * 2]
-                await asyncio.sleep(0.1)
+                streams = [asyncio.create_task(greedy(session, model)) for model in models]
+                await asyncio.sleep(0.5)
                 await asyncio.to_thread(promote, version)
-                rounds.append(await asyncio.gather(*streams))
-            return alone, rounds
+                beside = [await score(direct, model) for model in inner]
+                assert not all(stream.done() for stream in streams), "it was no longer full"
+                for model, known, answer in zip(models, alone, await asyncio.gather(*streams), strict=True):
+                    assert answer[: len(known)] == known[: len(answer)], model
+                off = [apart(one, other) for one, other in zip(scores, beside, strict=True)]
+                assert max(off) < 0.05, off
 
-    alone, rounds = asyncio.run(main())
-    print(f"sure of {[len(answer) for answer in alone]} tokens")
-    assert sum(map(len, alone)) >= 8 * len(models) and alone[-1], "they are unsure: nothing was compared"
-    for answers in rounds:
-        for model, known, answer in zip(models * 2, alone * 2, answers, strict=True):
-            assert answer[: len(known)] == known[: len(answer)], model
+    asyncio.run(main())
 
 
 def test_a_caller_that_hangs_up_ends_the_generation_and_every_token_is_booked(server: Server) -> None:
