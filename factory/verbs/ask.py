@@ -15,8 +15,8 @@ from factory.sql.ask import Say, source
 from factory.sql.guard import DIALECTS
 from factory.strict import nearest
 from factory.terminal import out
-from factory.verbs.answering import of_version
 from serve import remote
+from serve.answers import of_version
 
 SHOWN = 20  # rows on the terminal
 
