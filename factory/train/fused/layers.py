@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from factory.errors import FactoryError, InputError
 from factory.train.fused.dropout import Dropout, Dropping
+from factory.train.fused.group import codes_of, is_divided
 from factory.train.fused.lora import Adapter, Slot
 
 KEPT_BYTES = 512 * 2**20  # a base whose layers, dequantised to 16 bits, need no more than this is dequantised once
@@ -51,7 +52,8 @@ class Layers:
         self.dtype = model.dtype
         self.kind = model.device.type
         self.many = MANY[self.kind]
-        self.keep = worth_keeping(self.modules.values())
+        divided = any(is_divided(module.weight) for module in self.modules.values())
+        self.keep = not divided and worth_keeping(self.modules.values())
         # An output computed from frozen tensors alone would have no backward; this makes every layer differentiable.
         self.anchor = torch.zeros(0, device=model.device, requires_grad=True)
 
@@ -64,7 +66,7 @@ class Layers:
         if (state := getattr(weight, "quant_state", None)) is not None:
             from bitsandbytes.functional import dequantize_4bit
 
-            weight = dequantize_4bit(weight.data, state)
+            weight = dequantize_4bit(codes_of(weight), state)
         elif not weight.is_floating_point():
             raise FactoryError(f"{name} is a {type(module).__name__}: only NF4 and unquantised layers can be shared")
         weight = weight.detach().to(self.dtype)
