@@ -127,7 +127,9 @@ def prepare(recipe: Recipe, on: Loaded) -> Prepared:
         for rows in (built.train, built.tune)
     )
     inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
-    err.print(f"{data_lines(built)[0]} (factory data task={recipe.task} tells why)", markup=False, soft_wrap=True)
+    notes = "".join(f"\n  note: {note}" for note in built.manifest["notes"])
+    said = f"{data_lines(built)[0]} (factory data task={recipe.task} tells why){notes}"
+    err.print(said, markup=False, soft_wrap=True)
     job = Job(recipe.task, recipe, learn, held_out, home("runs", f"{recipe.task}-{inputs[:12]}"))
     return Prepared(recipe, built, on, job)
 

@@ -19,10 +19,12 @@ import pytest
 import torch
 import yaml
 
+from factory.base import build
 from factory.base import loaded as bases
 from factory.cli import main
 from factory.pipeline.train import prepare
 from factory.recipe import load
+from factory.shares import Shares
 from tests.fakes.project import ROOT, write
 from tests.tiny_base import TINY
 
@@ -71,6 +73,7 @@ def undisturbed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     (home / "bases").symlink_to(project / "bases")
     code, result, said = factory(home, "task=summary")
     assert code == 0, said
+    assert "rows to tune on: what early stopping or a sweep chooses by them is partly luck" in said
     return dict(result["versions"][0])
 
 
@@ -229,6 +232,18 @@ def _sha(home: Path, version: dict[str, Any]) -> str:
     short = version["version"].split("@")[1]
     (found,) = (path.name for path in (home / "store").iterdir() if path.name.startswith(short))
     return found
+
+
+@pytest.mark.parametrize("words", [[], ["devices=2", "sweep=lora.r:4,8"]])
+def test_a_base_too_large_for_one_gpu_says_how_to_train_on_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """The card is simulated: 2 GB."""
+    monkeypatch.setattr(build, "_cuda", lambda: True)
+    monkeypatch.setattr("factory.verbs.train.cuda", lambda: True)
+    monkeypatch.setattr(build, "on_gpu", lambda visible: Shares("cuda", free=2 * 10**9, total=2 * 10**9))
+    code, _, said = factory(home, "task=summary", *words)
+    assert code == 2 and "too large for one GPU here; devices=2 or more divides it over so many" in said
 
 
 @pytest.mark.parametrize(
