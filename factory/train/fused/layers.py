@@ -107,7 +107,11 @@ class Layers:
                     del vars(module)["forward"]
 
     def _frozen(self, name: str, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda x: F.linear(x, self.weight(name), bias)
+        def forward(x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = _Frozen.apply(x, lambda: self.weight(name), bias)
+            return out
+
+        return forward
 
     def _adding(self, parts: list[Part], tokens: int) -> Adding:
         gapless = sum(end - start for start, end, _ in parts) == tokens
@@ -127,6 +131,19 @@ class Layers:
             return out
 
         return forward
+
+
+class _Frozen(torch.autograd.Function):
+    """A layer without adapters: the weight is made anew on the way back, where autograd would keep it dequantised."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
+        ctx.weight = weight
+        return F.linear(x, weight(), bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return grad @ ctx.weight(), None, None
 
 
 class _Shared(torch.autograd.Function):
