@@ -1,4 +1,4 @@
-"""Each test here is written for a GPU and has a small form on the CPU, so that it is no code that never ran."""
+"""Tests of training are written for a GPU and have a small form on the CPU, so that they are no code that never ran."""
 
 from __future__ import annotations
 
