@@ -99,7 +99,7 @@ def known(folder: Path) -> Base:
 
 @pytest.mark.gpu
 def test_the_allocator_gives_segments_that_grow() -> None:
-    """What `factory` sets for its own process, in a fresh one; an engine is not given it (`serve.process.environment`)."""
+    """What `factory` sets for its own process, in a fresh one; `serve.process.environment` keeps it from an engine."""
     if not torch.cuda.is_available():
         pytest.skip(WITHOUT)
     code = (
