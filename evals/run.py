@@ -130,7 +130,7 @@ def grade(
         created=time.time(),
         split=split,
         rows=len(rows),
-        used_before=decisions.used_before(engine, recipe.task, split, candidate.name),
+        used_before=decisions.used_before(engine, recipe.task, rows, candidate.name),
         evidence=plan.evidence,
         scorecard=found.views.card(plan.evidence),
         baseline=found.views.card(plan.evidence, 1) if against else None,

@@ -27,6 +27,7 @@ from factory.base.loaded import held
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, write_json
+from factory.pays import pays
 from factory.recipe import Decoding, Recipe
 from factory.registry.store import Facts, Version
 from factory.shares import give_back
@@ -37,10 +38,6 @@ from serve.process import Process, cuda, placed, planned
 
 Answerer = Callable[[Sequence[Row]], list[str]]
 Progress = Callable[[int, str], None]  # how many rows are answered, and what else there is to say
-# Rows from which an engine answers. It takes half a minute or more to start. Over the tiny base, on two cores that were
-# busy otherwise too, it then summed up 15 texts a second and this process 9 to 12; labels were faster in this process.
-# On a GPU it was not measured.
-MANY = 2000
 ASKED = 64  # rows that the engine is asked at once
 
 
@@ -91,7 +88,7 @@ def answer(
         def progress(done: int, text: str = "") -> None:
             bar.update(line, completed=done, text=text)
 
-        if len(rows) >= MANY:
+        if pays("cuda" if cuda() else "cpu", len(rows), decoding.max_tokens, bool(labels)):
             try:
                 return by_engine(base, version, rows, decoding, labels, progress)
             except EngineError as error:

@@ -207,7 +207,7 @@ class _Cache:
         """Keep only these sequences."""
         index = torch.tensor(staying, device=self.lengths.device)
         self.advance(self.lengths[index])
-        self.layers = {layer: (k[index], v[index]) for layer, (k, v) in self.layers.items()}
+        self.layers = {layer: (k[index.to(k.device)], v[index.to(v.device)]) for layer, (k, v) in self.layers.items()}
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any
@@ -215,7 +215,7 @@ class _Cache:
         """Add one token's keys and values [sequences, kv heads, 1, D]; returns those of all so far."""
         k, v = self.layers[layer]
         for buffer, new in ((k, keys), (v, values)):
-            buffer[self.each, :, self.lengths] = new[:, :, 0]
+            buffer[self.each.to(buffer.device), :, self.lengths.to(buffer.device)] = new[:, :, 0]
         return k[:, :, : self.used], v[:, :, : self.used]
 
 

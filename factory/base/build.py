@@ -6,6 +6,7 @@ machine gets the same bytes and with them the same fingerprint.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -23,11 +24,13 @@ from factory.base.wheel import gguf_file, unpack
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown, write_folder, write_json
 from factory.precision import precision
+from factory.shares import ENGINE, on_gpu
 from factory.strict import nearest
 from factory.terminal import err
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # what the API can call a base
 SUFFIXES = (".json", ".jinja", ".safetensors", ".bin", ".model")  # of the files that make a model
+WORKING = 2e9  # bytes that training takes beside a base at least: CUDA itself, a layer dequantised, short rows
 SYSTEM = {False: "a turn of its own", True: "the first user turn"}  # where the template puts the system prompt
 
 
@@ -109,8 +112,16 @@ def load_tokenizer(base: Base) -> Any:
     return AutoTokenizer.from_pretrained(base.folder)
 
 
-def load_model(base: Base, *, attention: str = "sdpa") -> Any:
-    """The 4-bit model, on the GPU if there is one, computing in this machine's precision. Its own weights are frozen.
+def too_large(base: Base) -> bool:
+    """Whether one GPU of this machine does not hold the base and what working on it takes."""
+    there = on_gpu(os.environ.get("CUDA_VISIBLE_DEVICES", "")) if _cuda() else None
+    size = sum(file.stat().st_size for file in base.folder.glob("*.safetensors"))
+    return there is not None and size + WORKING > ENGINE * there.total
+
+
+def load_model(base: Base, *, attention: str = "sdpa", device: str = "") -> Any:
+    """The 4-bit model, computing in this machine's precision, on `device`, else on the GPU if there is one; layer by
+    layer on several if one is too small, which does for answers but not for training. Its own weights are frozen.
 
     All but the 4-bit weights are stored in bf16, so fp32 holds the same numbers. On CPUs with AVX512-BF16, bitsandbytes
     repacks a layer's weights in place at the first forward without gradients (an eval, a generation) and from then on
@@ -124,7 +135,7 @@ def load_model(base: Base, *, attention: str = "sdpa") -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         base.folder,
         dtype=dtype,
-        device_map={"": "cuda:0" if _cuda() else "cpu"},
+        device_map="auto" if not device and too_large(base) else {"": device or ("cuda:0" if _cuda() else "cpu")},
         attn_implementation=attention,
     )
     _plain(model, dtype)
@@ -161,15 +172,22 @@ def locate(name: str, source: str | Wheel, revision: str) -> tuple[Path, str, st
         files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES or p.name in ("vocab.txt", "merges.txt"))
         hasher = hashlib.sha256()
         for file in files:
-            hasher.update(file.name.encode())
-            with open(file, "rb") as handle:
-                hasher.update(hashlib.file_digest(handle, "sha256").digest())
+            now = file.stat()
+            hasher.update(file.name.encode() + _sha256(file, now.st_size, now.st_mtime_ns, now.st_ino))
         return path.resolve(), hasher.hexdigest(), str(path.resolve())
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise InputError(
             f"base={name}: neither a known base{nearest(name, CATALOG)} nor a folder nor a Hub id (owner/name)"
         )
     return *_download(name, source, revision), name
+
+
+@functools.cache
+def _sha256(file: Path, *state: int) -> bytes:
+    """The file's hash, read once for each `state`: size, time of change and inode. A base has gigabytes, and a command
+    asks for it several times."""
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").digest()
 
 
 def _download(name: str, source: str, revision: str) -> tuple[Path, str]:

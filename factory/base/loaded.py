@@ -12,11 +12,14 @@ from factory.shares import give_back
 
 @dataclass(frozen=True)
 class Loaded:
-    """A base with its 4-bit model and tokenizer in memory."""
+    """A base with its tokenizer, and its 4-bit model in memory from when it is first asked for."""
 
     base: Base
-    model: Any
     tokenizer: Any
+
+    @functools.cached_property
+    def model(self) -> Any:
+        return load_model(self.base)
 
 
 HELD: dict[tuple[str, str], Loaded] = {}  # by name and fingerprint
@@ -32,12 +35,14 @@ def held(base: Base) -> Loaded:
     """The same for a base that is prepared."""
     key = base.name, base.fingerprint
     if key not in HELD:
-        HELD[key] = Loaded(base, load_model(base), load_tokenizer(base))
+        HELD[key] = Loaded(base, load_tokenizer(base))
     return HELD[key]
 
 
 def forget() -> None:
     """Give the memory of the loaded models back to the machine, where another process wants it."""
     loaded.cache_clear()
+    for one in HELD.values():  # who asks for it again has it loaded again
+        vars(one).pop("model", None)
     HELD.clear()
     give_back()

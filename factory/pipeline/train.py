@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -87,8 +87,15 @@ class Made:
         }
 
 
-def train(recipes: Sequence[Recipe]) -> Iterator[Made | Failed]:
-    """Train every recipe, all that share a base at once. Errors: before anything is trained, all of all recipes."""
+def fit(on: Loaded, jobs: Sequence[Job]) -> list[Trained | Failed]:
+    """What comes of jobs over one base, trained in this process."""
+    with progress_bar() as bar:
+        return train_many(jobs, on.base, on.model, progress=board.lines(bar))
+
+
+def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed]] = fit) -> Iterator[Made | Failed]:
+    """Train every recipe, all that share a base at once, as `fitted` does it. Errors: before anything is trained, all
+    of all recipes."""
 
     def ready_to(recipe: Recipe) -> Prepared:
         rubrics.load(recipe.rubric)  # before the base, which takes its time
@@ -99,13 +106,11 @@ def train(recipes: Sequence[Recipe]) -> Iterator[Made | Failed]:
         raise error
     for name in dict.fromkeys(one.on.base.name for one in ready):  # a base may be written in many ways
         group = [one for one in ready if one.on.base.name == name]
-        for one, result in zip(group, _fit(loaded(name), [one.job for one in group]), strict=True):
+        jobs = [one.job for one in group]
+        with one_at_a_time(jobs):
+            results = fitted(loaded(name), jobs)
+        for one, result in zip(group, results, strict=True):
             yield result if isinstance(result, Failed) else finish(one, result)
-
-
-def _fit(on: Loaded, jobs: Sequence[Job]) -> list[Trained | Failed]:
-    with one_at_a_time(jobs), progress_bar() as bar:
-        return train_many(jobs, on.base, on.model, progress=board.lines(bar))
 
 
 def prepare(recipe: Recipe, on: Loaded) -> Prepared:
@@ -122,7 +127,9 @@ def prepare(recipe: Recipe, on: Loaded) -> Prepared:
         for rows in (built.train, built.tune)
     )
     inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
-    err.print(f"{data_lines(built)[0]} (factory data task={recipe.task} tells why)", markup=False, soft_wrap=True)
+    notes = "".join(f"\n  note: {note}" for note in built.manifest["notes"])
+    said = f"{data_lines(built)[0]} (factory data task={recipe.task} tells why){notes}"
+    err.print(said, markup=False, soft_wrap=True)
     job = Job(recipe.task, recipe, learn, held_out, home("runs", f"{recipe.task}-{inputs[:12]}"))
     return Prepared(recipe, built, on, job)
 

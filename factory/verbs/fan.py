@@ -16,11 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from factory.errors import InputError
 from factory.shares import gpus
 from factory.terminal import err
+from factory.train.fused import Failed
+from factory.train.trained import Trained
 from serve.boot import PARENT, python_path
 
 TRIES = 2  # on so many devices a piece of work may lose its worker
@@ -57,6 +60,20 @@ def devices(asked: str) -> list[Device]:
     if not 1 <= count <= len(found):
         raise InputError(f"devices={asked}: must be a whole number from 1 to {len(found)}, as many as there are here")
     return found[:count]
+
+
+def told(result: Trained | Failed) -> dict[str, Any]:
+    """What came of a training, as a worker prints it."""
+    if isinstance(result, Failed):
+        return {"failed": result.why, "step": result.step, "run": str(result.run)}
+    return {"failed": "", "trained": result.to_json()}
+
+
+def heard(name: str, said: dict[str, Any]) -> Trained | Failed:
+    """The same, read again."""
+    if said["failed"]:
+        return Failed(name, said["failed"], said["step"], Path(said["run"]))
+    return Trained.of_json(said["trained"])
 
 
 class Worker:

@@ -7,7 +7,7 @@ from typing import Any
 from evals import show
 from factory.home import shown
 from factory.pipeline.grade import grade_again
-from factory.registry import aliases
+from factory.registry import aliases, store
 from factory.terminal import out
 
 
@@ -16,6 +16,8 @@ def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     version = aliases.resolve(arguments["version"])
     found = grade_again(version, changes, arguments.get("against", "prod"))
     console = out(quiet)
+    for note in (store.noted(version, "data") or {}).get("notes", []):
+        console.print(f"note: {note}", markup=False)
     for line in show.lines(found):
         console.print(line)
     console.print(f"the whole report: {shown(version.notes('report.html'))}")

@@ -27,7 +27,7 @@ from factory.terminal import err, out, progress_bar, table
 from factory.train.fused import Failed, Job, board
 from factory.train.fused import sweep as halving
 from factory.train.trained import Trained
-from factory.verbs.fan import PROCESS, Device, Lost, Worker, spread
+from factory.verbs.fan import PROCESS, Device, Lost, Worker, heard, spread, told
 
 CHILD = f"{PROCESS}; from sys import argv; from factory.verbs.sweep import child; exit(child(argv[1]))"
 
@@ -94,9 +94,7 @@ class _Spread:
                 if isinstance(result, Lost):
                     found[name] = Failed(name, result.why, 0, home("runs")), None
                     continue
-                one = result[name]
-                failed = one["failed"] and Failed(name, one["failed"], one["step"], Path(one["run"]))
-                found[name] = failed or Trained.of_json(one["trained"]), one["score"]
+                found[name] = heard(name, result[name]), result[name]["score"]
         return [found[name] for name in names]
 
 
@@ -115,12 +113,7 @@ def child(spec: str) -> int:
     except FactoryError as error:
         print(f"factory: {error}", file=sys.stderr)
         return error.exit_code
-    found: dict[str, Any] = {}
-    for job, (result, score) in zip(jobs, climbed, strict=True):
-        if isinstance(result, Failed):
-            found[job.name] = {"failed": result.why, "step": result.step, "run": str(result.run), "score": score}
-        else:
-            found[job.name] = {"failed": "", "trained": result.to_json(), "score": score}
+    found = {job.name: told(one) | {"score": score} for job, (one, score) in zip(jobs, climbed, strict=True)}
     print(json.dumps(found), flush=True)
     return 0
 

@@ -44,7 +44,7 @@ VERBS = {
         {
             "task": TASK,
             "sweep": "lora.r:8,16 train.lr:1e-4,3e-4 and the like: variants of the one task, the best is kept",
-            "devices": "GPUs (without any: processes) over which tasks or a sweep's variants are spread; default 1",
+            "devices": "GPUs (without any: processes) to spread tasks or a sweep's variants over, or one task's base",
         },
         True,
         ("task",),
@@ -199,7 +199,7 @@ VERBS = {
         "measure against what one would otherwise do",
         "bench",
         {
-            "only": "training, serving, data, grading, pages, gate, gpu or memory, several with commas",
+            "only": "training, serving, data, grading, answers, pages, gate, gpu or memory, several with commas",
             "experiments": "how many of each kind the simulation of the gate makes, default 1000",
             "soak": "minutes of moderate load on the server after the rest of serving",
             "peers": "llamafactory: install it into a throw-away environment and train the same with it",

@@ -9,30 +9,33 @@ from typing import Any
 from evals import show
 from factory import recipe as recipes
 from factory.base.build import prepare as prepare_base
+from factory.base.build import too_large
 from factory.errors import InputError
 from factory.home import home
-from factory.pipeline.train import Made, SomeFailed
+from factory.pipeline.train import Made, SomeFailed, fit
 from factory.pipeline.train import train as trained
 from factory.recipe import Recipe
 from factory.terminal import out, percent, table
 from factory.train.fused import Failed
-from factory.verbs import fan
+from factory.verbs import divided, fan
 from factory.verbs.fan import Device
 from factory.verbs.sweep import sweep
+from serve.process import cuda
 
 
 def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Train every task named, all that share a base at once, and show each against the base; or sweep over one."""
     wanted = recipes.load_all(arguments["task"], changes)
     on = fan.devices(arguments["devices"]) if "devices" in arguments else []
+    together = _together(wanted, on, "sweep" in arguments)
     if "sweep" in arguments:
         best, variants = sweep(wanted, arguments["sweep"], changes, on, quiet)
         return {"versions": [tell(best, quiet)], "sweep": variants}
-    if len(on) > 1:
+    if len(on) > 1 and not together:
         return _spread(wanted, changes, on, quiet)
     made: list[dict[str, Any]] = []
     failed: list[Failed] = []
-    for result in trained(wanted):
+    for result in trained(wanted, divided.over(on, changes) if together else fit):
         if isinstance(result, Failed):
             failed.append(result)
         else:
@@ -42,10 +45,19 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     return {"versions": made}
 
 
+def _together(wanted: Sequence[Recipe], on: Sequence[Device], sweep: bool) -> bool:
+    """Whether all devices train together, each with a part of the base: for one task, and where one is too small."""
+    large = sorted({one.base for one in wanted if cuda() and too_large(prepare_base(one.base))})
+    if large and (sweep or len(on) < 2):
+        raise InputError(
+            f"base={large[0]}: too large for one GPU here; devices=2 or more divides it over so many, and all tasks "
+            "train together on it, without a sweep"
+        )
+    return len(on) > 1 and (bool(large) or len(wanted) == 1)
+
+
 def _spread(wanted: Sequence[Recipe], changes: dict[str, str], on: Sequence[Device], quiet: bool) -> dict[str, Any]:
     """The same on several devices: on each a process that trains, registers and grades its part of the tasks."""
-    if len(wanted) < 2:
-        raise InputError(f"devices={len(on)}: one task trains on one device; name several tasks, or give sweep=…")
     for base in {recipe.base for recipe in wanted}:
         prepare_base(base)  # once, before many ask for it
     parts = _parts(wanted, len(on))

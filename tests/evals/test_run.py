@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,11 @@ def test_the_split_is_a_share_by_hash_and_its_reuse_is_counted(database: sa.Engi
     reports = [run.grade(half, rows, Subject(f"v{i}", right(0.9, i)), None, database) for i in (1, 2, 2, 3)]
     assert [r.used_before for r in reports] == [0, 1, 1, 2]
     assert len({r.split for r in reports}) == 1
+    edited = [replace(rows[0], messages=({"role": "user", "content": "Another question?"},)), *rows[1:]]
+    asked_anew = run.grade(half, [*edited, *labelled(203)[200:]], Subject("v4", right(0.9, 4)), None, database)
+    assert asked_anew.used_before == 3, "one row that is edited, and some more, make no new exam"
+    others = [replace(row, messages=({"role": "user", "content": f"Unlike {i}"},)) for i, row in enumerate(rows)]
+    assert run.grade(half, others, Subject("v5", right(0.9, 5)), None, database).used_before == 0
 
 
 def test_promotion_obeys_the_gate(database: sa.Engine) -> None:

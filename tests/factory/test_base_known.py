@@ -88,6 +88,25 @@ def test_weights_in_another_file_are_other_weights(own_home: Path, tmp_path: Pat
     assert prepare(str(tmp_path / "mine")).folder != first.folder
 
 
+def test_a_folder_is_read_once_and_again_when_it_changed(own_home: Path, tmp_path: Path) -> None:
+    """A command asks for its base several times. What this process reads is counted by Linux."""
+
+    def read() -> int:
+        return int(dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())["rchar"])
+
+    shutil.copytree(TINY, tmp_path / "mine")
+    weights = max((tmp_path / "mine").glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    first, before, size = prepare(str(tmp_path / "mine")), read(), weights.stat().st_size
+    assert prepare(str(tmp_path / "mine")) == first and read() - before < size
+    weights.chmod(0o644)
+    with open(weights, "r+b") as file:  # as long as before, one bit of the last weight another one
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    assert prepare(str(tmp_path / "mine")).revision != first.revision and read() - before > size
+
+
 def test_a_base_of_the_hub_stays_at_its_commit(
     own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

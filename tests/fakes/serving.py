@@ -1,10 +1,9 @@
 """The real server over fake engines (`tests/fakes/engine.py`) and made-up bases: up in a second, for tests of the rest.
 
 `python -m tests.fakes.serving '{"port": 0}'` is `python -m serve.server` with these two replaced, and with a verb and
-its words it is `factory`. FAKE_PATIENCE is how
-many seconds a client may take to send its headers, or its body; FAKE_PREFLIGHT_SECONDS
-how much longer the preflight takes; FAKE_OPENED a file that gets the path of every file
-that the server's process opens once it serves.
+its words it is `factory`. FAKE_PATIENCE is how many seconds a client may take to send its headers, or its body;
+FAKE_PREFLIGHT_SECONDS how much longer the preflight takes; FAKE_OPENED a file that gets the path of every file that the
+server's process opens once it serves; FAKE_GPU_BYTES the memory of each of CUDA_VISIBLE_DEVICES, all of it free.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from factory import cli
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.home import digest, home, write_json
+from factory.shares import Shares
 from serve import boot, guard, loading, process, replies, server
 from serve.bench import lora_config
 
@@ -104,6 +104,8 @@ def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
 def main() -> int:
     process.MODULE = "tests.fakes.engine"
     process.cuda = lambda: False
+    if size := int(os.environ.get("FAKE_GPU_BYTES", "0")):
+        process.cuda, process.on_gpu = (lambda: True), (lambda visible: Shares("cuda", size, size))
     loading.prepare = found_base
     if patience := os.environ.get("FAKE_PATIENCE"):
         guard.HEADER_LIMIT = replies.BODY_LIMIT = float(patience)

@@ -11,6 +11,7 @@ import pytest
 from factory.base.build import Base
 from factory.data.rows import Row
 from factory.errors import FactoryError
+from factory.pays import SPEEDS, pays
 from factory.recipe import Decoding, load
 from factory.registry.store import Version
 from factory.shares import Shares
@@ -44,7 +45,7 @@ class Ways:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.taken: list[str] = []
         self.trouble: Exception | None = None
-        patch.setattr(answers, "MANY", 4)
+        patch.setattr(answers, "pays", lambda kind, rows, *_: rows >= 4)
         patch.setattr(answers, "by_engine", self.engine)
         patch.setattr(answers.answers, "answer", self.here)
 
@@ -64,6 +65,17 @@ def test_the_number_of_rows_chooses_the_way(base: Base, version: Version, monkey
     for answer in (answers.of_version(version), answers.of_base(load("summary", {"base": base.name}), base)):
         assert answer(rows(3, "Few {}")) == ["said"] * 3 and answer(rows(4, "Many {}")) == ["said"] * 4
     assert ways.taken == ["here", "engine"] * 2
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_an_engine_is_started_where_its_start_is_made_up_for(kind: str) -> None:
+    """Rows and the length of answers decide, by what was measured (CPU) or worked out (GPU) for the kind of device."""
+    speed = SPEEDS[kind]
+    least = next(n for n in range(1, 10**6) if pays(kind, n, 96))
+    saved = least * 96 / speed.here - least * 96 / speed.engine
+    assert speed.start < saved < speed.start * 1.01
+    assert not pays(kind, least, 48) and pays(kind, 2 * least, 48)
+    assert pays(kind, 10**6, 16, labels=True) == (kind == "cuda")
 
 
 def test_an_answer_is_given_once_and_anew_where_anything_that_decides_it_changed(
@@ -153,8 +165,8 @@ def test_both_ways_say_the_same(base: Base, tmp_path: Path, monkeypatch: pytest.
     ]
     for who, asked, how in cases:
         said: list[list[str]] = []
-        for many in (1, len(asked) + 1):
-            monkeypatch.setattr(answers, "MANY", many)
+        for engine in (True, False):
+            monkeypatch.setattr(answers, "pays", lambda *_, engine=engine: engine)
             said.append(answers.answer(base, who, asked, how.decoding, how.labels))
         same = sum(a == b for a, b in zip(*said, strict=True))
         print(f"{who.name if who else base.name}: {same} of {len(asked)} the same")

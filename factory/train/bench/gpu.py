@@ -1,7 +1,10 @@
-"""`make bench-gpu`: small-batch adapters over randomly initialised bases of real shapes in NF4, together and apart.
+"""`make bench-gpu`: small-batch adapters over randomly initialised bases of real shapes in NF4: together, one after the
+other, and each by plain TRL.
 
-Speed does not depend on what the weights say, so nothing is downloaded: torch, transformers, peft and bitsandbytes are
-all it needs. Reported: tokens per second, model FLOP utilisation against the card's own measured peak, and memory.
+Speed does not depend on what the weights say, so nothing is downloaded. What is timed is training and nothing else:
+the clock starts after WARM steps and stops before the adapters are saved, the memory probe lies before it and the time
+for packing rows is taken off; checkpoints are never due. Reported: tokens a second, model FLOP utilisation against the
+peak that this device reached in this very run, and memory.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +22,12 @@ import torch
 
 from factory.base.build import Base
 from factory.recipe import Recipe
-from factory.train.fused import Job, train_many
+from factory.shares import give_back
+from factory.train.fused import ALL, Job, train_many
 from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, size
 from factory.train.kernels import liger_runs, use_liger
+from factory.train.lora import config
 from factory.train.tokens import IGNORE, Example
 
 SHAPES: dict[str, dict[str, Any]] = {  # of Qwen3
@@ -35,7 +42,8 @@ SHAPES: dict[str, dict[str, Any]] = {  # of Qwen3
     },
 }
 COMMON: dict[str, Any] = {"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936, "tie_word_embeddings": True}
-STEPS, BATCH, LENGTH, RANK = 6, 4, 256, 16
+RANK, BATCH, LENGTH = 16, 4, 256  # of each adapter: its rank, the rows of a step, the tokens of the longest row
+WARM, STEPS = 5, 45  # steps before the clock starts, and all of them
 
 
 def run(
@@ -47,72 +55,161 @@ def run(
     if not torch.cuda.is_available():
         return {"measured": False, "why": "no CUDA GPU here"}
     device = torch.device("cuda:0")
-    peak = peak_flops(device)
-    result: dict[str, Any] = {"measured": True, "device": torch.cuda.get_device_name(), "peak_tflops": peak / 1e12}
+    result: dict[str, Any] = {"measured": True, "device": torch.cuda.get_device_name()}
     for shape in shapes:
         model = random_base(COMMON | SHAPES[shape], device)
-        result[shape] = _measured(model, shape, adapters, peak, progress)
+        result[shape] = measure(model, adapters, progress)
         if liger_runs():
             use_liger(model)
-            name = f"{shape} with Liger"
-            result[name] = _measured(model, name, [8], peak, progress)
+            result[f"{shape} with Liger"] = measure(model, [1, 8], progress)
         del model
-        torch.cuda.empty_cache()
+        give_back()
     return result
 
 
-def _measured(
-    model: Any, name: str, adapters: Sequence[int], peak: float, progress: Callable[[str], None]
+def measure(
+    model: Any, adapters: Sequence[int], progress: Callable[[str], None] = lambda line: None
 ) -> list[dict[str, Any]]:
-    measure(model, adapters[0], peak)  # warms up
-    points = []
+    """For each number of adapters what training them together gives, beside one alone and plain TRL on the same rows.
+
+    One after the other they are as fast as one alone, which is measured first whatever `adapters` says.
+    """
+    peak = peak_flops(model.device)
+    rows = _rows(model.config.vocab_size)
+    needed = flops(model.config, rows, _lora_weights(model)) / size(rows)
+    points, alone, trl = [], _ours(model, rows, 1), _trl(model, rows)
     for n in adapters:
-        points.append(measure(model, n, peak))
-        progress(f"{name}: {points[-1]}")
+        it = alone if n == 1 else _ours(model, rows, n)
+        points.append(
+            {
+                "adapters": n,
+                "tokens_per_second": round(it.rate),
+                "mfu": mfu(it.rate, needed, peak),
+                "peak_memory_gb": round(it.memory / 2**30, 2),
+                "against_one_after_the_other": round(it.rate / alone.rate, 2),
+                "against_trl": round(it.rate / trl.rate, 2),
+                "trl": {"tokens_per_second": round(trl.rate), "mfu": mfu(trl.rate, needed, peak)},
+                "peak_tflops": round(peak / 1e12, 2),
+            }
+        )
+        progress(str(points[-1]))
     return points
 
 
-def measure(model: Any, adapters: int, peak: float) -> dict[str, Any]:
-    """`adapters` runs of a small batch, in one row each step and one after the other, over the same model."""
-    together = _train(model, adapters, at_once=True)
-    alone = _train(model, adapters, at_once=False) if adapters > 1 else together
-    return {
-        "adapters": adapters,
-        "tokens_per_second": round(together["tokens"] / together["seconds"]),
-        "one_after_the_other": round(alone["tokens"] / alone["seconds"]),
-        "ratio": round(alone["seconds"] / together["seconds"], 2),
-        "mfu": round(together["flops"] / together["seconds"] / peak, 3),
-        "peak_memory_gb": round(together["memory"] / 2**30, 2),
-    }
+@dataclass(frozen=True)
+class Timed:
+    """Tokens that went through the model while the clock ran, the seconds, and the peak memory in bytes (CUDA)."""
+
+    tokens: int
+    seconds: float
+    memory: int
+
+    @property
+    def rate(self) -> float:
+        return self.tokens / self.seconds
 
 
-def _train(model: Any, adapters: int, *, at_once: bool) -> dict[str, float]:
-    rows = _rows(model.config.vocab_size)
+def mfu(rate: float, flops_per_token: float, peak: float) -> float:
+    """The share of the device's peak that this many tokens a second need."""
+    return round(rate * flops_per_token / peak, 4)
+
+
+class _Clock:
+    """Reads of (time, tokens), after the device has done all it was given."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.reads = device, list[tuple[float, int]]()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def read(self, tokens: int, left_out: float = 0.0) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.reads.append((time.perf_counter() - left_out, tokens))
+
+    def timed(self) -> Timed:
+        """From the read after WARM steps to the last."""
+        (began, before), (ended, after) = self.reads[WARM - 1], self.reads[-1]
+        memory = torch.cuda.max_memory_allocated() if self.device.type == "cuda" else 0
+        return Timed(after - before, ended - began, memory)
+
+
+def _ours(model: Any, rows: Sequence[Example], adapters: int) -> Timed:
+    clock = _Clock(model.device)
+
+    def progress(name: str, record: dict[str, Any]) -> None:
+        if name == ALL and "tokens" in record:
+            clock.read(record["tokens"], record["packing"])
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = Base("random", "random", "", "0" * 64, folder, 1e-4)
-        train = {"batch": BATCH, "epochs": 1, "patience": 0, "lr": 1e-4, "max_length": LENGTH}
-        lora = {"r": RANK, "alpha": 2 * RANK}
-        recipe = Recipe.model_validate(
-            {"task": "bench", "kind": "general", "folder": folder, "lora": lora, "train": train}
+        jobs = [Job(str(i), _recipe(folder), [*rows], [], folder / str(i)) for i in range(adapters)]
+        train_many(jobs, base, model, checkpoint_seconds=float("inf"), progress=progress)
+    return clock.timed()
+
+
+def _trl(model: Any, rows: Sequence[Example]) -> Timed:
+    """One adapter by SFTTrainer with PEFT, its padded batches and all, on the same model and rows. In its favour:
+    gradient checkpointing is off, and padding is not counted but only what we count."""
+    from datasets import Dataset
+    from peft import get_peft_model
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast, TrainerCallback
+    from transformers.trainer_callback import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    clock = _Clock(model.device)
+
+    class Reading(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            clock.read(size(rows[: state.global_step * BATCH]))
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "<eos>": 2}, unk_token="<unk>"))
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = _recipe(Path(folder))
+        settings = SFTConfig(
+            output_dir=folder, max_steps=len(rows) // BATCH, per_device_train_batch_size=BATCH, bf16=True,
+            learning_rate=1e-4, train_sampling_strategy="sequential", max_length=None, gradient_checkpointing=False,
+            save_strategy="no", report_to=[], disable_tqdm=True, logging_steps=1000,
+            use_cpu=model.device.type == "cpu",
+        )  # fmt: skip
+        peft = get_peft_model(model, config(recipe.lora, model))
+        trainer = SFTTrainer(
+            peft,
+            settings,
+            train_dataset=Dataset.from_dict({key: [getattr(r, key) for r in rows] for key in ("input_ids", "labels")}),
+            processing_class=PreTrainedTokenizerFast(
+                tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>"
+            ),
+            callbacks=[Reading()],
         )
-        jobs = [Job(str(i), recipe, rows, [], folder / str(i)) for i in range(adapters)]
-        parameters = Adapter(model, recipe.lora, 0).weights.numel()
-        cuda = model.device.type == "cuda"
-        if cuda:
-            torch.cuda.reset_peak_memory_stats()
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        for group in [jobs] if at_once else [[job] for job in jobs]:
-            train_many(group, base, model)
-        if cuda:
-            torch.cuda.synchronize()
-        return {
-            "seconds": time.perf_counter() - began,
-            "tokens": adapters * size(rows),
-            "flops": adapters * flops(model.config, rows, parameters),
-            "memory": torch.cuda.max_memory_allocated() if cuda else 0,
-        }
+        trainer.remove_callback(PrinterCallback)
+        try:
+            trainer.train()
+        finally:
+            peft.unload()
+            if hasattr(model, "peft_config"):
+                del model.peft_config
+            model.requires_grad_(False)
+    return clock.timed()
+
+
+def _recipe(folder: Path) -> Recipe:
+    train = {
+        "batch": BATCH,
+        "epochs": 1,
+        "patience": 0,
+        "lr": 1e-4,
+        "max_length": LENGTH,
+        "gradient_checkpointing": False,
+    }
+    lora = {"r": RANK, "alpha": 2 * RANK}
+    return Recipe.model_validate({"task": "bench", "kind": "general", "folder": folder, "lora": lora, "train": train})
+
+
+def _lora_weights(model: Any) -> int:
+    return int(Adapter(model, _recipe(Path()).lora, 0).weights.numel())
 
 
 def _rows(vocabulary: int) -> list[Example]:
@@ -137,17 +234,15 @@ def flops(config: Any, rows: Sequence[Example], lora_parameters: int) -> float:
 
 
 def peak_flops(device: torch.device, side: int = 8192, times: int = 20) -> float:
-    """The most that one bf16 product of square matrices reaches on this card."""
+    """The most that one bf16 product of square matrices reaches on this device."""
+    side, times = (side, times) if device.type == "cuda" else (512, 3)
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
-    best = 0.0
-    for _ in range(times):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
+    clock = _Clock(device)
+    for _ in range(times + 1):
+        clock.read(0)
         a @ b
-        end.record()
-        torch.cuda.synchronize()
-        best = max(best, 2 * side**3 / (start.elapsed_time(end) / 1e3))
-    return best
+    clock.read(0)
+    return max(2 * side**3 / (after - before) for (before, _), (after, _) in pairwise(clock.reads[1:]))
 
 
 def random_base(shape: dict[str, Any], device: torch.device) -> Any:

@@ -1,6 +1,7 @@
 """Many adapters trained at once over one 4-bit base, each as if alone:
 
-engine     the loop over rows                           run        one adapter's state, checkpoints, stopping
+engine     who joins, steps, is done                    run        one adapter's state, checkpoints, stopping
+carrier    rows through the model, as memory allows     group      one base and its rows over several devices
 rows       one padding-free row of many tasks, a task's system prompt in it once
 attention  each sequence by itself, behind its prompt   layers     the base once, each adapter on its part
 lora       one adapter's weights                        head       the loss on learned tokens only

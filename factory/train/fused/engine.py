@@ -11,15 +11,13 @@ from typing import Any
 import torch
 
 from factory.base.build import Base
-from factory.errors import FactoryError, InputError
+from factory.errors import InputError
 from factory.precision import precision
-from factory.shares import free, give_back, trim
-from factory.train.fused import memory
-from factory.train.fused.attention import can_share, packed_attention
-from factory.train.fused.forward import losses
-from factory.train.fused.layers import Layers
+from factory.shares import free, trim
+from factory.train.fused.carrier import Carrier
+from factory.train.fused.group import ALONE, Group
 from factory.train.fused.precision import computing_in
-from factory.train.fused.rows import learned, pack, probe, share_out, size
+from factory.train.fused.rows import learned, size
 from factory.train.fused.run import Failed, Job, Run, finished
 from factory.train.fused.saving import SECONDS, Saver
 from factory.train.kernels import check_kernels, use_liger
@@ -29,8 +27,6 @@ from factory.train.tokens import Example
 from factory.train.trackers import missing
 from factory.train.trained import Trained
 
-PROBE = 256  # tokens of the row whose kept memory is measured
-LEAST = 16  # and of the shortest that is tried where memory is short
 TRIM = 8  # rows after which what they freed goes back to the machine, where that is not done by itself
 ALL = ""  # the name under which progress is told of all adapters together
 
@@ -46,13 +42,15 @@ def train_many(
     until: float = 1.0,
     checkpoint_seconds: float = SECONDS,
     progress: Progress = lambda name, record: None,
+    group: Group = ALONE,
 ) -> list[Trained | Failed]:
     """Train every job's adapter over the loaded base; results in the jobs' order, each in its `run/adapter`.
 
     `budget` is the most tokens of one row, found from free memory if not given; a row that does not fit in memory all
     the same is halved. `until` pauses each run after that share of its steps; calling again with more goes on. Each is
     checkpointed every `checkpoint_seconds`, more seldom where that would cost much (`saving`). Jobs
-    that an earlier call finished are not trained again, interrupted ones go on from their last checkpoint.
+    that an earlier call finished are not trained again, interrupted ones go on from their last checkpoint. In a `group`
+    all its processes make the same call, with `run` folders of their own that hold the same, and get the same results.
     `progress(name, record)` gets every step and eval of an adapter, and with name "" the state of the whole.
 
     Errors: a job without a token to learn, or whose tracker is not installed, before anything is trained; one sequence
@@ -64,15 +62,12 @@ def train_many(
         use_liger(model)
     results: dict[str, Trained | Failed] = {}
     for dtype in (torch.bfloat16, torch.float32):
-        group = [job for job in jobs if precision(job.recipe.train.precision).dtype == dtype]
-        for job in group:
-            if (known := finished(job, base)) is not None:
-                results[job.name] = known
-        group = [job for job in group if job.name not in results]
-        if group:
+        same = [job for job in jobs if precision(job.recipe.train.precision).dtype == dtype]
+        results |= {job.name: known for job in same if (known := finished(job, base)) is not None}
+        if left := [job for job in same if job.name not in results]:
             with computing_in(model, dtype), _prepared(model):
-                engine = Engine(model, base, group, budget, until, checkpoint_seconds, progress)
-                results |= engine.train()
+                carrier = Carrier(model, base, left, group)
+                results |= Engine(carrier, left, budget, until, checkpoint_seconds, progress).train()
     return [results[job.name] for job in jobs]
 
 
@@ -112,39 +107,30 @@ def _prepared(model: Any) -> Iterator[None]:
 
 
 class Engine:
-    """The loop over rows for jobs of one precision."""
+    """The loop over rows for jobs of one precision: who joins, whose sequences are next, who steps, who is done."""
 
     def __init__(
         self,
-        model: Any,
-        base: Base,
+        carrier: Carrier,
         jobs: Sequence[Job],
         budget: int | None,
         until: float,
         checkpoint_seconds: float,
         progress: Progress,
     ) -> None:
-        self.model, self.base, self.until, self.progress = model, base, until, progress
+        self.carrier, self.model, self.base, self.until = carrier, carrier.model, carrier.base, until
+        self.progress = progress
         self.saver = Saver(checkpoint_seconds)
-        self.layers = Layers(model)
-        self.longest = max(len(e.input_ids) for job in jobs for e in (*job.train, *job.eval))
-        # What stands in a row once for many sequences would be dropped alike for all of them.
-        self.share = can_share(model, self.longest) and not any(job.recipe.lora.dropout for job in jobs)
         self.waiting = sorted(jobs, key=lambda job: size(job.train) * job.recipe.train.epochs)  # the longest runs first
         self.running: list[Run] = []
         self.results: dict[str, Trained | Failed] = {}
-        self.tokens = self.row = 0
-        self.packing = 0.0
+        self.tokens = 0
         self.started = self.counted = time.monotonic()
-        first = Run(self.waiting.pop(), base, model)
+        first = Run(self.waiting.pop(), self.base, self.model)
         ranks = sum(job.recipe.lora.r for job in self.waiting) / first.job.recipe.lora.r
-        self.plan = self._measure(
-            first,
-            {job.recipe.train.gradient_checkpointing for job in jobs},
-            first.adapter.weights.numel() * ADAPTER * ranks,
-        )
-        self.budget = budget or self.plan.tokens
-        progress(ALL, {"plan": self.plan.says()})
+        carrier.plan = carrier.measure(first, first.adapter.weights.numel() * ADAPTER * ranks)
+        carrier.budget = budget or carrier.plan.tokens
+        progress(ALL, {"plan": carrier.plan.says()})
         self._join(first)
 
     def train(self) -> dict[str, Trained | Failed]:
@@ -158,8 +144,7 @@ class Engine:
                 if not self.running:
                     continue
                 parts = self._next_row()
-                if not self._carry(parts):
-                    self._shrink([example for _, examples in parts for example in examples])
+                if not self.carrier.learn(parts):
                     for run, _ in parts:
                         run.begin_step()
                     continue
@@ -174,11 +159,13 @@ class Engine:
 
     def _admit(self) -> None:
         """Let waiting jobs join while the row has room for their batches and the memory for their states."""
+        group, share = self.carrier.group, self.carrier.share
+        room = self.carrier.budget * group.size
         while self.waiting and (
             not self.running
             or (
-                sum(run.row_tokens if self.share else run.tokens_per_step for run in self.running) < self.budget
-                and free(self.model.device) > 64 * self.running[-1].adapter.weights.numel()
+                sum(run.row_tokens if share else run.tokens_per_step for run in self.running) < room
+                and -group.most(-free(self.model.device)) > 64 * self.running[-1].adapter.weights.numel()
             )
         ):
             self._join(Run(self.waiting.pop(), self.base, self.model))
@@ -210,50 +197,20 @@ class Engine:
     def _next_row(self) -> list[tuple[Run, list[Example]]]:
         """Parts (run, sequences) of the next row; whoever has most left to do goes first, so that all end together."""
         runs = sorted(self.running, key=lambda run: -run.tokens_left)
-        beginnings = [run.beginning for run in runs] if self.share else []
-        chosen = share_out([run.waiting for run in runs], self.budget, beginnings)
+        chosen = self.carrier.next(runs, [run.waiting for run in runs])
         return [(run, examples) for run, examples in zip(runs, chosen, strict=True) if examples]
-
-    def _carry(self, parts: Sequence[tuple[Run, list[Example]]]) -> bool:
-        """Forward and backward of one row: adds to the gradients and losses of its runs. False: no memory for it."""
-        began = time.monotonic()
-        row = pack([(examples, run.weight) for run, examples in parts], self.model.device, self.share)
-        self.row = row.tokens
-        self.packing += time.monotonic() - began
-        self._recompute(row.tokens > self.plan.recompute_from)
-        dropouts = [run.dropout(examples) for run, examples in parts]
-        adapters = [run.adapter for run, _ in parts]
-        with self.layers.carrying(adapters, row.slices, dropouts), packed_attention(self.model):
-            try:
-                total, each = losses(self.model, row)
-                total.backward()
-            except Exception as error:
-                if not memory.is_out_of_memory(error):
-                    raise
-                return False
-        sums = torch.zeros(len(parts), device=each.device).index_add_(0, row.owners, each * row.weights)
-        for (run, examples), loss in zip(parts, sums, strict=True):
-            run.loss = run.loss + loss
-            carried = {id(example) for example in examples}
-            run.waiting = [example for example in run.waiting if id(example) not in carried]
-        return True
-
-    def _recompute(self, wanted: bool) -> None:
-        if wanted and not self.model.is_gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
-        elif not wanted and self.model.is_gradient_checkpointing:
-            self.model.gradient_checkpointing_disable()
 
     def _step(self, complete: Sequence[Run]) -> None:
         """Optimizer steps of the runs whose whole batch has been carried; one look at the device for all of them."""
-        figures = [torch.stack([run.loss, run.adapter.grads.norm()]) for run in complete]
+        total = self.carrier.group.sum
+        figures = [torch.stack([total(run.loss), total(run.adapter.grads).norm()]) for run in complete]
         for run, (loss, norm) in zip(complete, torch.stack(figures).tolist() if figures else [], strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._fail(run, "loss" if not math.isfinite(loss) else "gradient")
                 continue
             self.progress(run.job.name, run.finish_step(loss, norm))
             if run.job.eval and run.schedule.evaluates_after(run.step):
-                eval_loss = self._evaluate(run)
+                eval_loss = self.carrier.eval_loss(run)
                 if not math.isfinite(eval_loss):
                     self._fail(run, "eval loss")
                     continue
@@ -269,39 +226,6 @@ class Engine:
         run.checkpoint.unlink(missing_ok=True)
         self.results[run.job.name] = Failed(run.job.name, why, run.step, run.job.run)
 
-    @torch.no_grad()
-    def _evaluate(self, run: Run) -> float:
-        """The mean loss over all learned tokens of the held-out rows."""
-        rest, total = list(run.job.eval), 0.0
-        weight = 1 / max(1, learned(rest))
-        while rest:
-            (examples,) = share_out([rest], self.budget, [run.beginning] if self.share else [])
-            row = pack([(examples, weight)], self.model.device, self.share)
-            with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
-                try:
-                    loss = losses(self.model, row)[0].item()
-                except Exception as error:
-                    if not memory.is_out_of_memory(error):
-                        raise
-                    loss = None
-            if loss is None:
-                self._shrink(examples)
-                continue
-            total += loss
-            carried = {id(example) for example in examples}
-            rest = [example for example in rest if id(example) not in carried]
-        return total
-
-    def _shrink(self, examples: Sequence[Example]) -> None:
-        """After a row of these sequences did not fit in memory: rows of half its length from here on."""
-        if len(examples) == 1:
-            raise FactoryError(
-                f"one sequence of {size(examples)} tokens does not fit in memory: set "
-                "train.gradient_checkpointing=true, or a smaller train.max_length"
-            )
-        give_back()
-        self.budget = min(self.budget, size(examples)) // 2
-
     def _account(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
         """Give every run of the row its share of the time since the last row, and tell how it goes on the whole."""
         now = time.monotonic()
@@ -311,26 +235,6 @@ class Engine:
             run.seconds += seconds * size(examples) / tokens
         self.tokens += tokens
         rate = self.tokens / (time.monotonic() - self.started)
-        state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.budget}
-        state["packing"] = self.packing  # type: ignore[assignment]
-        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": self.row, **state})
-
-    def _measure(self, run: Run, wanted: set[bool | str], states: float) -> memory.Plan:
-        """How rows are made, from what one of PROBE tokens keeps: of fewer where not even those fit in memory."""
-        length = PROBE
-        while True:
-            row = pack([(probe(run.job.train, length), 1.0)], self.model.device)
-            with self.layers.carrying([run.adapter], row.slices), packed_attention(self.model):
-                try:
-                    kept = memory.kept_bytes(self.model, lambda: losses(self.model, row))  # noqa: B023
-                    return memory.plan(self.model, kept / row.tokens, self.longest, wanted, states)
-                except Exception as error:
-                    if not memory.is_out_of_memory(error):
-                        raise
-            if length <= LEAST:
-                raise FactoryError(
-                    f"base {self.base.label} leaves no memory to train in: end what else is on the device "
-                    "(nvidia-smi tells), or take a smaller base"
-                )
-            length //= 4
-            give_back()
+        state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.carrier.budget}
+        state["packing"] = self.carrier.packing  # type: ignore[assignment]
+        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": self.carrier.row, **state})

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from factory.errors import FactoryError, InputError
 from factory.train.fused.dropout import Dropout, Dropping
+from factory.train.fused.group import codes_of, is_divided
 from factory.train.fused.lora import Adapter, Slot
 
 KEPT_BYTES = 512 * 2**20  # a base whose layers, dequantised to 16 bits, need no more than this is dequantised once
@@ -51,7 +52,8 @@ class Layers:
         self.dtype = model.dtype
         self.kind = model.device.type
         self.many = MANY[self.kind]
-        self.keep = worth_keeping(self.modules.values())
+        divided = any(is_divided(module.weight) for module in self.modules.values())
+        self.keep = not divided and worth_keeping(self.modules.values())
         # An output computed from frozen tensors alone would have no backward; this makes every layer differentiable.
         self.anchor = torch.zeros(0, device=model.device, requires_grad=True)
 
@@ -64,7 +66,7 @@ class Layers:
         if (state := getattr(weight, "quant_state", None)) is not None:
             from bitsandbytes.functional import dequantize_4bit
 
-            weight = dequantize_4bit(weight.data, state)
+            weight = dequantize_4bit(codes_of(weight), state)
         elif not weight.is_floating_point():
             raise FactoryError(f"{name} is a {type(module).__name__}: only NF4 and unquantised layers can be shared")
         weight = weight.detach().to(self.dtype)
@@ -105,7 +107,11 @@ class Layers:
                     del vars(module)["forward"]
 
     def _frozen(self, name: str, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda x: F.linear(x, self.weight(name), bias)
+        def forward(x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = _Frozen.apply(x, lambda: self.weight(name), bias)
+            return out
+
+        return forward
 
     def _adding(self, parts: list[Part], tokens: int) -> Adding:
         gapless = sum(end - start for start, end, _ in parts) == tokens
@@ -125,6 +131,19 @@ class Layers:
             return out
 
         return forward
+
+
+class _Frozen(torch.autograd.Function):
+    """A layer without adapters: the weight is made anew on the way back, where autograd would keep it dequantised."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
+        ctx.weight = weight
+        return F.linear(x, weight(), bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return grad @ ctx.weight(), None, None
 
 
 class _Shared(torch.autograd.Function):

@@ -31,7 +31,8 @@ from factory.train.trained import Trained
 
 @dataclass(frozen=True)
 class Job:
-    """One adapter to train: its rows as tokens and its run's folder. `score` grades an adapter's folder (sweeps)."""
+    """One adapter to train: its rows as tokens and its run's folder. `score` grades an adapter's folder (sweeps). Where
+    it only `follows` what another process reports of the same job, no tracker hears of it."""
 
     name: str
     recipe: Recipe
@@ -39,6 +40,7 @@ class Job:
     eval: list[Example]
     run: Path
     score: Callable[[Path], float] | None = None
+    follows: bool = False
 
     def identity(self, base: Base) -> str:
         """What decides the result: a checkpoint of another identity is not resumed."""
@@ -88,7 +90,7 @@ class Run:
         facts = {"task": job.recipe.task, "rows": len(job.train), "steps": self.schedule.steps, "base": base.label}
         facts |= {f"lora.{key}": str(value) for key, value in job.recipe.lora.model_dump().items()}
         facts |= {f"train.{key}": str(value) for key, value in settings.model_dump().items()}
-        self.reporter = Reporter(settings.report_to, job.name, job.run, facts)
+        self.reporter = Reporter("none" if job.follows else settings.report_to, job.name, job.run, facts)
 
     @property
     def done(self) -> bool:

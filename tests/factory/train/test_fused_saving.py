@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from factory.base.build import Base
 from factory.errors import FactoryError
-from factory.train.fused import engine, memory, run, train_many
+from factory.train.fused import memory, run, train_many
 from factory.train.fused.rows import probe, size
 from factory.train.fused.run import Run
 from factory.train.fused.saving import COST, Saver
@@ -105,13 +105,13 @@ def test_a_probe_that_does_not_fit_is_made_shorter(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return measured(model, forward)
 
-    monkeypatch.setattr(engine.memory, "kept_bytes", short_of_memory)
+    monkeypatch.setattr(memory, "kept_bytes", short_of_memory)
     (result,) = train_many([make_job(tmp_path, "a", rows=8)], base, model)
     assert isinstance(result, Trained) and len(asked) == 2
 
     def none_left(model: Any, forward: Any) -> int:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine.memory, "kept_bytes", none_left)
+    monkeypatch.setattr(memory, "kept_bytes", none_left)
     with pytest.raises(FactoryError, match="base small leaves no memory to train in"):
         train_many([make_job(tmp_path, "b", rows=8)], base, model)

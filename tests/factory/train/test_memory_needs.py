@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from factory.base.build import Base
-from factory.train.fused import memory
+from factory.train.fused import layers, memory
 from factory.train.fused.attention import packed_attention
 from factory.train.fused.forward import losses
 from factory.train.fused.layers import Layers
@@ -36,6 +36,18 @@ def test_a_token_keeps_what_its_shape_says(model: Any, base: Base, tmp_path: Any
     longest = sum(len(e.input_ids) ** 2 for e in examples) / row.tokens
     computed = Shape.of(model.config.to_dict()).kept(dtype.itemsize, scores=round(longest))
     assert measured == pytest.approx(computed, rel=0.25)
+
+
+def test_layers_without_an_adapter_keep_nothing(model: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a base that is dequantised anew each time: autograd would keep every weight that it passes."""
+    monkeypatch.setattr(layers, "KEPT_BYTES", 0)
+    kept = []
+    for targets in ("all-linear", ["q_proj"]):
+        job = make_job(tmp_path, targets=targets)
+        row = pack([([min(job.train, key=lambda e: len(e.input_ids))], 1.0)], model.device)
+        with Layers(model).carrying([Adapter(model, job.recipe.lora, 0)], row.slices), packed_attention(model):
+            kept.append(memory.kept_bytes(model, lambda: losses(model, row)))  # noqa: B023
+    assert kept[1] < kept[0]
 
 
 def test_more_adapters_and_longer_rows_need_more_and_recomputing_less() -> None:

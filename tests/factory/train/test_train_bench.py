@@ -90,6 +90,7 @@ def test_a_process_is_measured_whole() -> None:
 
 
 def test_the_gpu_part_on_a_toy() -> None:
+    """The whole of it, TRL too: after the warm steps as many tokens are timed as the rows of the others have."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     shape = {
@@ -97,12 +98,27 @@ def test_the_gpu_part_on_a_toy() -> None:
         "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 128,
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gpu, "STEPS", 2)
+        patch.setattr(gpu, "STEPS", 4)
+        patch.setattr(gpu, "WARM", 2)
         patch.setattr(gpu, "LENGTH", 32)
         model = gpu.random_base(shape, torch.device("cpu"))
-        point = gpu.measure(model, 2, 1e6)
+        rows = gpu._rows(128)
+        timed = [gpu._ours(model, rows, 1), gpu._ours(model, rows, 2), gpu._trl(model, rows)]
+        one, two = gpu.measure(model, [1, 2])
     torch.set_num_threads(threads)
-    assert point["adapters"] == 2 and point["tokens_per_second"] > 0 and point["ratio"] > 0 and point["mfu"] > 0
+    half = sum(len(row.input_ids) for row in rows[8:])
+    assert timed[2].tokens == half and timed[1].tokens == 2 * timed[0].tokens > half / 2
+    assert one["against_one_after_the_other"] == 1 and two["adapters"] == 2
+    assert all(point["mfu"] > 0 and point["trl"]["mfu"] > 0 and point["against_trl"] > 0 for point in (one, two))
+    assert not hasattr(model, "peft_config") and not any(p.requires_grad for p in model.parameters())
+
+
+def test_utilisation_is_what_the_tokens_need_of_the_peak() -> None:
+    assert gpu.mfu(1000, 3e9, 12e12) == 0.25
+    clock = gpu._Clock(torch.device("cpu"))
+    for moment in range(gpu.WARM + 2):
+        clock.reads.append((10.0 * moment, 100 * moment))
+    assert (clock.timed().tokens, clock.timed().seconds, clock.timed().rate) == (200, 20.0, 10.0)
 
 
 def test_flops_of_a_token() -> None:

@@ -19,13 +19,16 @@ import pytest
 import torch
 import yaml
 
+from factory.base import build
 from factory.base import loaded as bases
 from factory.cli import main
 from factory.pipeline.train import prepare
 from factory.recipe import load
+from factory.shares import Shares
 from tests.fakes.project import ROOT, write
 from tests.tiny_base import TINY
 
+APART = 0.02  # how far the losses of two processes may be from those of one, in a base computing in bf16
 SMALL = ["train.epochs=3", "train.evals=8", "train.patience=0", "--json"]
 
 
@@ -70,6 +73,7 @@ def undisturbed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     (home / "bases").symlink_to(project / "bases")
     code, result, said = factory(home, "task=summary")
     assert code == 0, said
+    assert "rows to tune on: what early stopping or a sweep chooses by them is partly luck" in said
     return dict(result["versions"][0])
 
 
@@ -111,19 +115,54 @@ def test_stopped_killed_and_started_again_it_comes_to_the_same_version(home: Pat
     assert steps == list(range(1, len(steps) + 1))
 
 
-def started(home: Path) -> subprocess.Popen[bytes]:
-    """`factory train task=summary` in a process of its own that has made some steps."""
+def started(home: Path, *words: str) -> subprocess.Popen[bytes]:
+    """`factory train task=summary`, or with other words, in a process of its own that has made some steps of it."""
     environment = {**os.environ, "FACTORY_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with open(home / "said", "w") as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "factory.cli", "train", "task=summary", *SMALL],
+            [sys.executable, "-m", "factory.cli", "train", *(words or ["task=summary"]), *SMALL],
             env=environment, stdout=said, stderr=said,
         )  # fmt: skip
     deadline = time.monotonic() + 400
-    while sum(path.read_text().count("\n") for path in home.glob("runs/*/metrics.jsonl")) < 4:
+    while sum(path.read_text().count("\n") for path in home.glob("runs/summary-*/metrics.jsonl")) < 4:
         assert process.poll() is None and time.monotonic() < deadline, (home / "said").read_text()
         time.sleep(0.02)
     return process
+
+
+@pytest.mark.slow
+def test_a_device_that_is_lost_costs_nothing_but_time(home: Path, undisturbed: dict[str, Any]) -> None:
+    """Two tasks on two devices, a process each; the one with summary is killed in the middle, the other one takes it
+    over from its checkpoint. What comes out is what one device makes."""
+    process = started(home, "task=summary,identity", "devices=2")
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    pids = [int(pid) for thread in threads for pid in thread.read_text().split()]
+    workers = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
+    (lost,) = [pid for pid, words in workers.items() if "task=summary" in words]
+    assert [pid for pid, words in workers.items() if "task=identity" in words]
+    os.kill(lost, signal.SIGKILL)
+    assert process.wait(timeout=400) == 0, (home / "said").read_text()
+    told = (home / "said").read_text()
+    assert "lost: its process ended with -9 on process" in told
+    made = {one["task"]: one for one in json.loads(told.splitlines()[-1])["versions"]}
+    assert made["summary"]["version"] == undisturbed["version"] and made.keys() == {"summary", "identity"}
+    for task in made:
+        assert len(json.loads((home / "registry" / f"{task}.json").read_text())["versions"]) == 1
+    steps = [record["step"] for record in records(Path(made["summary"]["run"])) if "loss" in record]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.slow
+def test_one_task_trains_on_two_devices_that_share_base_and_rows(home: Path, undisturbed: dict[str, Any]) -> None:
+    """Two processes over gloo, each with half of every 4-bit layer and of every row: step by step the losses of one."""
+    code, result, said = factory(home, "task=summary", "devices=2")
+    assert code == 0, said
+    (made,) = result["versions"]
+    one, two = (records(Path(version["run"])) for version in (undisturbed, made))
+    assert [r.keys() for r in one] == [r.keys() for r in two] and made["train_tokens"] == undisturbed["train_tokens"]
+    apart = [abs(a[key] - b[key]) / a[key] for a, b in zip(one, two, strict=True) for key in a if key.endswith("loss")]
+    assert max(apart) < APART
+    assert made["scorecard"]["n"] == 8 and len(list((home / "store").iterdir())) == 1
 
 
 def test_the_same_training_twice_at_once_is_one_training(home: Path, undisturbed: dict[str, Any]) -> None:
@@ -193,6 +232,18 @@ def _sha(home: Path, version: dict[str, Any]) -> str:
     short = version["version"].split("@")[1]
     (found,) = (path.name for path in (home / "store").iterdir() if path.name.startswith(short))
     return found
+
+
+@pytest.mark.parametrize("words", [[], ["devices=2", "sweep=lora.r:4,8"]])
+def test_a_base_too_large_for_one_gpu_says_how_to_train_on_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """The card is simulated: 2 GB."""
+    monkeypatch.setattr(build, "_cuda", lambda: True)
+    monkeypatch.setattr("factory.verbs.train.cuda", lambda: True)
+    monkeypatch.setattr(build, "on_gpu", lambda visible: Shares("cuda", free=2 * 10**9, total=2 * 10**9))
+    code, _, said = factory(home, "task=summary", *words)
+    assert code == 2 and "too large for one GPU here; devices=2 or more divides it over so many" in said
 
 
 @pytest.mark.parametrize(

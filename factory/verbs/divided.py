@@ -1,0 +1,89 @@
+"""`factory train … devices=N` where all devices train together, each with a part of the base and of every row.
+
+So it is for one task, and for a base that is too large for one GPU. `accelerate launch` would set RANK and start the
+same processes; here they are started as those of `fan` are, and end with the command. It was run with two processes on
+a CPU, on no GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from factory import recipe as recipes
+from factory.base.loaded import Loaded, forget, loaded
+from factory.errors import FactoryError
+from factory.terminal import progress_bar
+from factory.train.fused import Failed, Job, board, train_many
+from factory.train.trained import Trained
+from factory.verbs.fan import PROCESS, Device, Lost, Worker, heard, told
+
+CHILD = f"{PROCESS}; from sys import argv; from factory.verbs.divided import child; exit(child(argv[1]))"
+
+
+def over(on: Sequence[Device], changes: dict[str, str]) -> Callable[[Loaded, Sequence[Job]], list[Trained | Failed]]:
+    """A `fit` (`factory.pipeline.train`) that trains jobs of one base over all these devices.
+
+    FactoryError if one of the processes is lost: the others cannot go on without it, and the same command goes on from
+    the last checkpoints.
+    """
+    return lambda base, jobs: _train([job.name for job in jobs], changes, on)
+
+
+def _train(tasks: Sequence[str], changes: dict[str, str], on: Sequence[Device]) -> list[Trained | Failed]:
+    forget()  # the base that this process may hold
+    worker = Worker(CHILD)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(on)) as pool:
+        spec = {"tasks": [*tasks], "changes": changes, "size": len(on), "folder": folder}
+        parts = [pool.submit(worker, [json.dumps(spec | {"rank": n})], device) for n, device in enumerate(on)]
+        try:
+            for part in as_completed(parts):
+                if isinstance(lost := part.result(), Lost):
+                    raise FactoryError(f"{', '.join(tasks)}: {lost.why}; the same command goes on where it stopped")
+        finally:
+            worker.stop()
+        found: Any = parts[0].result()
+    return [heard(task, found[task]) for task in tasks]
+
+
+def child(spec: str) -> int:
+    """One of the processes: the first has the runs and prints what came of each task as one line of JSON."""
+    import torch
+
+    from factory.base.build import load_model
+    from factory.pipeline.train import prepare
+    from factory.train.fused.group import divide, join
+
+    asked = json.loads(spec)
+    device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        group = join(asked["rank"], asked["size"], Path(asked["folder"]) / "meeting", device)
+        wanted = [recipes.load(task, asked["changes"]) for task in asked["tasks"]]
+        jobs = [prepare(recipe, loaded(recipe.base)).job for recipe in wanted]
+        if group.rank:
+            jobs = [_follower(job, Path(asked["folder"], str(group.rank), job.run.name)) for job in jobs]
+        group.most(0)  # until all have copied the runs as they are, nobody writes
+        base = loaded(wanted[0].base).base
+        model = divide(load_model(base, device="cpu"), group, device)
+        with progress_bar() as bar:
+            shown: dict[str, Any] = {} if group.rank else {"progress": board.lines(bar)}
+            results = train_many(jobs, base, model, group=group, **shown)
+    except FactoryError as error:
+        print(f"factory: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps({job.name: told(result) for job, result in zip(jobs, results, strict=True)}), flush=True)
+    return 0
+
+
+def _follower(job: Job, run: Path) -> Job:
+    """The same job with its run in a folder of this process's own, so that one process alone writes the real one."""
+    if job.run.is_dir():
+        shutil.copytree(job.run, run)
+    return replace(job, run=run, follows=True)
