@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 Metric = Literal["nominal", "ordinal", "interval", "ratio"]
 RESAMPLES = 1000
+FEWEST = 5  # units of either kind, graded twice, below which all levels tell more than "is it this one?"
 SEED = 20240731
 
 
@@ -46,6 +47,20 @@ def alpha_interval(ratings: Sequence[Sequence[float | None]], metric: Metric = "
     drawn = _alpha(np.einsum("bu,ucd->bcd", weights, units), values, metric)
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return Agreement(value=round(float(whole), 4), low=round(float(low), 4), high=round(float(high), 4), n=paired)
+
+
+def attenuation(ratings: Sequence[Sequence[float | None]], value: float) -> float:
+    """The part of a true difference in the share of `value` that is left to be seen when raters err, 0.5 to 1.
+
+    Errors that strike both sides alike leave J = sensitivity + specificity - 1 of a difference of two shares (Rogan and
+    Gladen 1978). Two raters who err independently of each other agree on "is it `value`?" with a kappa of J², where it
+    is seen about as often as it is true; so J is the root of alpha. Errors that raters share cannot be seen this way.
+    """
+    is_it = [[None if v is None else float(v == value) for v in row] for row in ratings]
+    twice = [said for unit in zip(*is_it, strict=True) if len(said := [v for v in unit if v is not None]) > 1]
+    rare = min(sum(kind in said for said in twice) for kind in (0.0, 1.0)) < FEWEST
+    found = alpha(ratings) if rare else alpha(is_it, "nominal")
+    return 1.0 if found is None else float(np.clip(found, 0.25, 1)) ** 0.5
 
 
 def cohen(

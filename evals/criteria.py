@@ -62,7 +62,8 @@ class Criterion(BaseModel):
 class Sample:
     """The pairs of one comparison: `drawn` are those that count by now, `left` how many could still be labelled.
 
-    `scale` is the share of items that can differ, and `most` the number of pairs at which looking ends.
+    `scale` is the share of items that can differ, and `most` the number of pairs at which looking ends. `seen`: how
+    much of a true difference in a band raters' errors leave to be seen; 1 where it is not said.
     """
 
     every: Sequence[Pair]
@@ -71,6 +72,7 @@ class Sample:
     scale: float
     most: int
     compared: bool
+    seen: Mapping[Band, float] = field(default_factory=dict)
 
     @property
     def graded(self) -> int:
@@ -81,7 +83,7 @@ class Sample:
         return self.most - len(self.drawn)
 
 
-def sample(plan: Gate, pairs: Sequence[Pair], compared: bool) -> Sample:
+def sample(plan: Gate, pairs: Sequence[Pair], compared: bool, seen: Mapping[Band, float] | None = None) -> Sample:
     """The pairs that differ, and of them the first in the random order up to the first that is not finished."""
     every = sorted((p for p in pairs if not (compared and p.equal)), key=lambda p: p.place)
     most = min(len(every), plan.labels or len(every))
@@ -96,7 +98,7 @@ def sample(plan: Gate, pairs: Sequence[Pair], compared: bool) -> Sample:
         inverse = [1.0] * done
     total = sum(inverse)
     scale = len(every) / len(pairs) if compared and pairs else 1.0
-    return Sample(every, drawn, [i / total for i in inverse], scale, most, compared)
+    return Sample(every, drawn, [i / total for i in inverse], scale, most, compared, seen or {})
 
 
 def by_people(plan: Gate, sets: Sequence[Sample], compared: bool) -> list[tuple[Criterion, Needed]]:
@@ -122,7 +124,7 @@ def by_people(plan: Gate, sets: Sequence[Sample], compared: bool) -> list[tuple[
         of = [p for p in whole.every if p.strata.get(key) == value]
         drawn = [(p, w) for p, w in zip(whole.drawn, whole.shares, strict=True) if p.strata.get(key) == value]
         total = sum(w for _, w in drawn)
-        part = Sample(of, [p for p, _ in drawn], [w / total for _, w in drawn], 1.0, len(of), True)
+        part = Sample(of, [p for p, _ in drawn], [w / total for _, w in drawn], 1.0, len(of), True, whole.seen)
         e = measure(plan, part, "good", True, "above", upper)
         row = _judged(f"good against production where {key} is {value}", e, "above", -plan.margin_good)
         if row.verdict == "fails":
@@ -135,25 +137,29 @@ def measure(
 ) -> Estimate:
     """A share or a difference over all items from the pairs drawn; `upper` is the confidence of the bound that rejects.
 
-    Pairs without a grade are in the one bound at their worst and in the other at their best.
+    Pairs without a grade are in the one bound at their worst and in the other at their best. A difference is the true
+    one: what raters' errors hide of it is put back.
     """
     lowest, scale = (-1.0, s.scale) if versus else (0.0, 1.0)
     if not s.drawn:
         return Estimate(value=0.0, low=lowest * scale, high=scale, n=0)
+    seen = s.seen.get(band, 1.0) if versus else 1.0
     upper = upper or plan.confidence
     confidences = (plan.confidence, upper) if must_be == "above" else (upper, plan.confidence)
-    j = [_value(p.judge, band, versus) for p in s.drawn]
     every = [_value(p.judge, band, versus) for p in s.every] if judge and any(p.judge[0] for p in s.every) else []
+    j = every[: len(s.drawn)]  # the drawn pairs are the first ones
+
+    trusted = [_value(p.trusted, band, versus) if complete(p, s.compared) else None for p in s.drawn]
 
     def of(missing: float) -> Estimate:
-        d = [_value(p.trusted, band, versus) if complete(p, s.compared) else missing for p in s.drawn]
+        d = [missing if value is None else value for value in trusted]
         return estimate.sampled(d, s.shares, s.most, confidences, j, every)
 
     middle = of(0.0 if versus else 0.5)
-    low, high = (of(lowest).low, of(1.0).high) if s.graded < len(s.drawn) else (middle.low, middle.high)
-    bounds = {"value": middle.value, "low": max(low, lowest), "high": min(high, 1.0)}
-    scaled = {name: round(value * scale, 4) for name, value in bounds.items()}
-    return middle.model_copy(update={**scaled, "se": (middle.se or 0.0) * scale})
+    low, high = (of(lowest).low, of(1.0).high) if None in trusted else (middle.low, middle.high)
+    found = {"value": middle.value, "low": low, "high": high}
+    scaled = {name: round(min(max(value / seen, lowest), 1.0) * scale, 4) for name, value in found.items()}
+    return middle.model_copy(update={**scaled, "se": (middle.se or 0.0) * scale / seen})
 
 
 def by_checks(
@@ -216,13 +222,12 @@ def _value(said: tuple[Said, Said], band: Band, versus: bool) -> float:
     Where a judge abstained it counts as seeing no difference, on the labelled items and on the others alike: the
     estimate stays right for any such rule.
     """
-    c, p = (_share(one, band) for one in said)
     if not said[0] or (versus and not said[1]):
         return 0.0
-    return c - (p if versus else 0.0)
+    return _share(said[0], band) - (_share(said[1], band) if versus else 0.0)
 
 
 def _share(said: Said, band: Band) -> float:
     if isinstance(said, str) or not said:
         return float(said == band)
-    return sum(vote == band for vote in said) / len(said)
+    return said.count(band) / len(said)

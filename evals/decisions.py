@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from evals import frozen
 from evals import rubric as rubrics
 from evals import tables as t
+from evals.frozen import short
 from evals.gate import Verdict
 from evals.rubric import Rubric
 from factory import recipe as recipes
@@ -27,7 +28,7 @@ from factory.data.exam import edited
 from factory.data.rows import Row
 from factory.errors import GateRefused, InputError
 from factory.registry import aliases, store
-from factory.registry.store import SHORT, Version
+from factory.registry.store import Version
 
 FORCE_SECONDS = 24 * 3600.0  # how long an override lets the same step be taken
 
@@ -85,13 +86,19 @@ def looks(engine: Engine, version: str, against: str, rubric: str) -> int:
         return int(c.execute(query).scalar() or 0)
 
 
-def fix(engine: Engine, task: str, versions: Sequence[str], rubric: Rubric) -> None:
-    """People are about to label these versions side by side: fix the terms under which the gate last compared two."""
+def fix(engine: Engine, task: str, versions: Sequence[str], rubric: Rubric) -> list[str]:
+    """People are about to label these versions side by side: fix the terms under which the gate last compared two.
+
+    Returns the versions with the anchors of these terms: without an anchor's labels the gate could not decide.
+    """
+    found = [*versions]
     for version in versions:
         for against in versions:
             run = latest(engine, version, against) if version != against else None
-            if run and run["rubric"] == rubric.hash() and run["result"].get("terms"):
-                frozen.freeze(engine, task, version, against, rubric, run["result"]["terms"])
+            if run and run["rubric"] == rubric.hash() and (terms := run["result"].get("terms")):
+                frozen.freeze(engine, task, version, against, rubric, terms)
+                found += [terms["anchor"]] if terms["anchor"] else []
+    return list(dict.fromkeys(found))
 
 
 def allow(
@@ -111,17 +118,18 @@ def allow(
     forced = overridden(engine, version, against)
     if forced and forced["created"] > time.time() - FORCE_SECONDS:
         return forced
-    again = f"factory grade version={_short(version)}" + (" against=prod" if against else "")
+    again = f"factory grade version={short(version)}" + (" against=prod" if against else "")
     if run is None:
-        raise GateRefused("INCONCLUSIVE", f"{_short(version)} was never graded: {again}")
+        raise GateRefused("INCONCLUSIVE", f"{short(version)} was never graded: {again}")
     if run["decision"] != "PROMOTE":
         old = " (the override of then has expired)" if forced else ""
         raise GateRefused(run["decision"], run["result"]["why"] + old)
     if run["against"] != against:
-        then, now = (_short(name) or "nothing" for name in (run["against"], against))
-        why = f"{_short(version)} was graded against {then}, but {now} is in production: {again}"
+        then, now = (short(name) or "nothing" for name in (run["against"], against))
+        why = f"{short(version)} was graded against {then}, but {now} is in production: {again}"
         raise GateRefused("INCONCLUSIVE", why)
-    frozen.hold(run["result"].get("terms") or {}, today or {}, f"the gate said PROMOTE to {_short(version)}")
+    what, todo = f"the gate said PROMOTE to {short(version)}", f"put it back, or grade again: {again}"
+    frozen.hold(run["result"].get("terms") or {}, today or {}, what, todo)
     return run
 
 
@@ -137,22 +145,26 @@ def admit(version: Version, force: str = "", today: Callable[[], frozen.Terms] |
     run = None if force else latest(engine, version.name)
     if run and run["decision"] == "PROMOTE":
         same_rows(version)
-    terms = (today or partial(_plan_today, version, now))() if run and run["result"].get("terms") else None
+    terms = (today or partial(terms_today, version))() if run and run["result"].get("terms") else None
     allow(engine, version.name, store.name_of(version.task, now), force, terms)
 
 
-def _plan_today(version: Version, production: str) -> frozen.Terms:
-    """The terms that are known without the rows and the judges; none of a task that has no recipe here."""
+def terms_today(
+    version: Version, rows: Sequence[Row] | None = None, judges: Mapping[str, str] | None = None
+) -> frozen.Terms:
+    """Under what the gate would decide on `version` now; nothing of a task that has no recipe here."""
     if version.task not in recipes.tasks():
         return {}
     recipe = recipes.load(version.task)
-    anchor = aliases.anchor(aliases.read(version.task))
-    named = (
-        ""
-        if not anchor or not production or anchor in (production, version.sha)
-        else store.name_of(version.task, anchor)
-    )
-    return frozen.terms(recipe.gate, rubrics.load(recipe.rubric), None, None, named)
+    anchor = store.name_of(version.task, anchor_of(version))
+    return frozen.terms(recipe.gate, rubrics.load(recipe.rubric), rows, judges, anchor)
+
+
+def anchor_of(version: Version) -> str:
+    """The sha of the anchor, where something is in production and the anchor is neither that nor `version`."""
+    registry = aliases.read(version.task)
+    production, anchor = registry.aliases.get("prod"), aliases.anchor(registry)
+    return anchor if anchor and production and anchor not in (production, version.sha) else ""
 
 
 def same_rows(version: Version) -> None:
@@ -160,12 +172,6 @@ def same_rows(version: Version) -> None:
     if other := edited(version.task, store.noted(version, "exam")):
         again = f"factory grade version={version.short}"
         raise GateRefused("INCONCLUSIVE", f"{version.short} was graded on other rows ({other}): grade again: {again}")
-
-
-def _short(version: str) -> str:
-    """A version's name as people read it."""
-    task, at, sha = version.partition("@")
-    return f"{task}{at}{sha[:SHORT]}"
 
 
 def _last(engine: Engine, *where: Any) -> dict[str, Any] | None:

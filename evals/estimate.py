@@ -3,7 +3,8 @@
 Per item, D is the candidate's grade minus the production version's by people (1, 0 or -1 for "is good"), J the same by
 the judge. The judge is cheap and biased, people are right and few. The combined estimate (prediction-powered inference,
 Angelopoulos et al., Science 2023, with the power tuning of arXiv 2311.01453) takes the judge on all items and corrects
-it by what it got wrong where people graded too: unbiased whatever the judge does, and tighter the better it is.
+it by what it got wrong where people graded too: unbiased whatever the judge does, and tighter the better it is. How it
+is worked out stands at `sampled`.
 """
 
 from __future__ import annotations
@@ -41,40 +42,10 @@ def bounds(d: Any, confidence: float = CONFIDENCE) -> tuple[Any, Any, Any, Any]:
     return _bounds(d.mean(axis=-1), _floored(d) / d.shape[-1], d.shape[-1], confidence)
 
 
-def combined_bounds(d: Any, j: Any, more: Any, confidence: float = CONFIDENCE) -> tuple[Any, Any, Any, Any, Any]:
-    """The combined estimate: `d` by people and `j` by the judge on the same n items, `more` by the judge on N others.
-
-    Returns mean, standard error, low, high, lambda. Shapes (..., n), (..., n), (..., N) -> (...).
-    lambda minimises the variance, cov(D, J) / ((1 + n/N) var(J)), clipped to [0, 1];
-    SE^2 = var(D - lambda J) / n + lambda^2 var(J) / N; bounds with t(n - 1).
-    """
-    d, j, more = (np.asarray(x, float) for x in (d, j, more))
-    n, extra = d.shape[-1], more.shape[-1]
-    pooled = np.var(np.concatenate([j, more], axis=-1), axis=-1, ddof=1)
-    covariance = ((d - d.mean(-1, keepdims=True)) * (j - j.mean(-1, keepdims=True))).sum(-1) / (n - 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = np.clip(np.where(pooled > 0, covariance / ((1 + n / extra) * pooled), 0.0), 0.0, 1.0)
-    mean = d.mean(-1) + weight * (more.mean(-1) - j.mean(-1))
-    variance = _floored(d - weight[..., None] * j) / n + weight**2 * np.var(more, axis=-1, ddof=1) / extra
-    return (*_bounds(mean, variance, n, confidence), weight)
-
-
 def people(d: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     """The mean of trusted grades alone."""
     mean, _, low, high = bounds(d, confidence)
     return Estimate(**_rounded(value=mean, low=low, high=high), n=len(d))
-
-
-def combined(d: Sequence[float], j: Sequence[float], more: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """People and judge together. Needs at least two items graded by the judge alone, else people alone decide."""
-    if len(more) < 2:
-        return people(d, confidence)
-    mean, se, low, high, weight = combined_bounds(d, j, more, confidence)
-    _, alone, _, _ = bounds(d, confidence)
-    effective = len(d) * float(alone / se) ** 2
-    return Estimate(
-        **_rounded(value=mean, low=low, high=high, weight=weight, effective_n=effective), n=len(d), more=len(more)
-    )
 
 
 def paired(better: int, worse: int, n: int, confidence: float = CONFIDENCE, upper: float | None = None) -> Estimate:
@@ -155,7 +126,7 @@ def sampled(
         high=mean + high,
         n=n,
         more=len(every) - n if len(every) else 0,
-        effective_n=round(plain / se**2, 1) if weight else None,
+        effective_n=round(plain / se**2, 1) if len(every) else None,
         weight=round(weight, 4) if len(every) else None,
         se=se,
     )

@@ -22,6 +22,7 @@ from factory.data.rows import Row
 from factory.errors import GateRefused
 from factory.home import digest
 from factory.recipe import Gate
+from factory.registry.store import SHORT
 
 Terms = dict[str, Any]
 PARTS = {"plan": ("gate.", "rubric", "rows", "anchor"), "judge": ("judge",)}
@@ -65,17 +66,25 @@ def freeze(engine: Engine, task: str, version: str, against: str, rubric: Rubric
     for kept, _ in found:
         then |= kept
     since = datetime.fromtimestamp(min(created for _, created in found), UTC).strftime("%d %B %Y, %H:%M UTC")
-    hold(then, now, f"the plan of {version} against {against or 'nothing'} was fixed with its first label ({since})")
+    what = (
+        f"the plan of {short(version)} against {short(against) or 'nothing'} was fixed with its first label ({since})"
+    )
+    hold(then, now, what, "put it back, or make a new version and label that")
 
 
-def hold(then: Terms, now: Terms, what: str) -> None:
+def hold(then: Terms, now: Terms, what: str, todo: str) -> None:
     """GateRefused with everything that differs between the two terms, where both know of it."""
     changed = [
-        f"{key} was {_said(then[key])} and is {_said(now[key])}" for key in then if then[key] != now.get(key, then[key])
+        f"{key} was {_said(then[key])}, is {_said(now[key])}" for key in then if then[key] != now.get(key, then[key])
     ]
     if changed:
-        todo = "put it back, or make a new version and label that"
-        raise GateRefused("INCONCLUSIVE", f"{what}, and since then {'; '.join(changed)}: {todo}")
+        raise GateRefused("INCONCLUSIVE", f"{what}, and this differs now: {'; '.join(changed)}. What to do: {todo}")
+
+
+def short(version: str) -> str:
+    """A version's name as people read it."""
+    task, at, sha = version.partition("@")
+    return f"{task}{at}{sha[:SHORT]}"
 
 
 def _said(value: Any) -> str:

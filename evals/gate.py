@@ -11,6 +11,7 @@ Where people decide the unit is the pair: an item with the outputs of both versi
   and only the pairs up to the first unfinished one count, so that neither quick raters nor easy items choose.
 - What people see is the share of an item's votes; an even split is a half. The number of votes moves no estimate.
 - A pair that nobody could judge counts at its worst for the candidate in the one bound, at its best in the other.
+- Raters' errors hide a part of every difference; it is put back (`agreement.attenuation`): the margins are true ones.
 - The bounds hold at every look (`estimate.sampled`), so one may look as often as one likes.
 - Floors are asked of the outputs that changed; what is equal is in production already.
 - Against `anchor`, a fixed version, the same margins hold, so that small losses cannot add up.
@@ -18,13 +19,14 @@ Where people decide the unit is the pair: an item with the outputs of both versi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from evals.criteria import MOST, Criterion, Pair, Sample, by_checks, by_people, complete, mcnemar, sample
+from evals.grades import Band
 from factory.home import digest
 from factory.recipe import Gate
 
@@ -35,7 +37,8 @@ Decision = Literal["PROMOTE", "REJECT", "INCONCLUSIVE"]
 class Validity:
     """What must be in order before any number counts. None means that it was not measured or does not apply.
 
-    `harmful` outputs are confirmed, by the lead or by two people; `doubtful` ones were called so by one person.
+    `harmful` outputs are confirmed, by the lead or by two people; `doubtful` ones were called so by one person. `seen`
+    is what raters' errors leave of a true difference, by band.
     """
 
     abstentions: float | None = None
@@ -44,6 +47,7 @@ class Validity:
     unqualified: Sequence[str] = ()
     harmful: Sequence[str] = ()
     doubtful: int = 0
+    seen: Mapping[Band, float] = field(default_factory=dict)
 
 
 class Verdict(BaseModel):
@@ -51,7 +55,8 @@ class Verdict(BaseModel):
 
     Labels are counted in items (pairs): `labels` were used of `differ` that could be, of `items` in all. `looks` says
     how often the gate looked at this comparison, `terms` what it was decided under (`evals.frozen`). `mcnemar` is the
-    p-value of a difference in good rates where checks decide: what a significance test would say.
+    p-value of a difference in good rates where checks decide: what a significance test would say. `seen`: what raters'
+    errors left to be seen of a true difference, and was put back. `weighed`: drawn by the judge's uncertainty.
     """
 
     decision: Decision
@@ -62,6 +67,8 @@ class Verdict(BaseModel):
     items: int = 0
     missing: int = 0
     looks: int = 1
+    seen: dict[Band, float] = {}
+    weighed: bool = False
     terms: dict[str, Any] = {}
     mcnemar: float | None = None
     criteria: list[Criterion] = []
@@ -79,8 +86,8 @@ def decide(
     """
     people = plan.evidence == "people"
     if people:
-        whole = sample(plan, pairs, compared)
-        sets = [whole, *([sample(plan, anchor, True)] if anchor else [])]
+        whole = sample(plan, pairs, compared, validity.seen)
+        sets = [whole, *([sample(plan, anchor, True, validity.seen)] if anchor else [])]
         labels, kind = whole.graded, "pairs" if compared else "items"
     else:
         labelled = [p for p in pairs if complete(p, compared)]
@@ -97,6 +104,8 @@ def decide(
             differ=len(sets[0].every) if sets else len(pairs),
             items=len(pairs),
             missing=len(sets[0].drawn) - labels if sets else 0,
+            seen=dict(validity.seen) if people and compared else {},
+            weighed=bool(sets) and len({p.weight for p in sets[0].every}) > 1,
             mcnemar=mcnemar(labelled) if not people and compared and labelled else None,
             criteria=[*criteria],
             plan=plan_json,
@@ -125,7 +134,8 @@ def decide(
         lies = f"{' and '.join(never)} {'lies' if len(never) == 1 else 'lie'} on the limit"
         rest = f"more than {MOST:,} eval rows would be needed to settle it"
         if people:
-            rest = f"the {sets[0].left} {kind} left are too few to settle it: more eval rows, or another version"
+            left = f"the {sets[0].left} {kind} left are too few" if sets[0].left else f"no {kind} are left to label"
+            rest = f"{left}: more eval rows, or another version"
         return verdict("INCONCLUSIVE", f"{why}: {lies}, and {rest}", None, criteria)
     most = max(labels or 0 for labels in needed.values())
     return verdict("INCONCLUSIVE", f"{why}: label {most} more {kind} to settle it", most, criteria)
@@ -173,19 +183,49 @@ def _invalid(plan: Gate, v: Validity, sets: Sequence[Sample]) -> str:
 
 
 def sentence(v: Verdict, candidate: str, against: str, by: str) -> str:
-    """What was compared, by whom, on how many pairs, how often it was looked at, and what would change the verdict."""
+    """What was compared, by whom, on how many pairs, how often it was looked at, and what would change the verdict.
+
+    Two more sentences, where it applies: what raters' errors hide, and how many labels the judge saved.
+    """
     times = "once" if v.looks == 1 else f"{v.looks} times"
     on = f"{v.labels} of {v.differ} eval rows"
     if v.plan["evidence"] == "people":
-        same = f", {v.items - v.differ} more are answered alike" if v.items > v.differ else ""
-        missing = f"; {v.missing} could not be judged" if v.missing else ""
-        on = f"{v.labels} of the {v.differ} pairs that differ{same}{missing}"
+        every = v.labels == v.differ
+        on = f"{'all' if every else f'{v.labels} of the'} {v.differ} pairs that differ"
+        beside = [
+            *(["first those that the judge is least sure of"] if v.weighed and not every else []),
+            *([f"{v.items - v.differ} more are answered alike"] if v.items > v.differ else []),
+            *([f"{v.missing} could not be judged"] if v.missing else []),
+        ]
+        on += f" ({', '.join(beside)})" if beside else ""
     if v.decision == "PROMOTE":
         change = "a confirmed harmful output, another plan or another version in production would change the verdict"
     elif v.decision == "REJECT":
         change = "only another version would change the verdict"
     elif v.labels_needed:
-        change = f"about {v.labels_needed} more would settle it"
+        change = f"about {v.labels_needed} labels more would settle it"
+    elif v.criteria:
+        change = "only more eval rows or another version would change the verdict"
     else:
-        change = "more labels alone would not settle it"
-    return f"{candidate} was held against {against} by {by} on {on}, looked at {times}; {change}."
+        change = "more labels alone would not change the verdict: first mend what the gate names"
+    told = f"{candidate} was held against {against} by {by} on {on} and looked at {times}; {change}."
+    return told + _hidden(v) + _saved(v)
+
+
+def _hidden(v: Verdict) -> str:
+    hidden = {band: round(100 * (1 - v.seen[band])) for band in ("good", "poor") if v.seen.get(band, 1.0) < 0.995}
+    if not hidden or not v.criteria:
+        return ""
+    much = " and ".join(f"{share} % in {band}" for band, share in hidden.items())
+    so = "(by how far two agree on one output); the differences given make up for it"
+    return f" Raters' errors hide a part of each difference, {much} {so}."
+
+
+def _saved(v: Verdict) -> str:
+    """Against a simple random sample without a judge; by the difference for which the judge did least."""
+    worth = [e.effective_n for c in v.criteria if "against" in c.name and (e := c.estimate).effective_n]
+    if not worth:
+        return ""
+    saved = round(min(worth)) - v.labels
+    told = f"told as much as {v.labels + saved} drawn at random and without it: {saved} saved"
+    return f" With the judge {v.labels} labels {told if saved > 0 else 'told no more than as many without it'}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
@@ -78,6 +79,17 @@ def ask_jury(
     how.abstentions = round(abstained / asked, 4) if asked else None
     how.jury_agreement = _jury_agreement(rubric, heard) if len(jury) > 1 else {}
     return judging.vote(rubric, heard), how
+
+
+def known_errors(how: Judging) -> dict[str, list[list[int]]]:
+    """The confusions of the judges with known truth, added up, on the dimensions where they are heard."""
+    found: dict[str, list[list[int]]] = {}
+    for name, tested in how.trials.items():
+        for dimension, table in tested.confusion.items():
+            if dimension not in how.refused[name]:
+                before = np.array(found.get(dimension, 0))
+                found[dimension] = (before + np.array(table)).tolist()
+    return found
 
 
 def compare_with_people(

@@ -14,17 +14,18 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
-from evals import answers, criteria, decisions, frozen, gate, panel, ratings, units, verdicts, voids
+from evals import answers, criteria, decisions, frozen, gate, labelling, panel, ratings, units, verdicts, voids
 from evals import rubric as rubrics
-from evals.agreement import Agreement, alpha
+from evals.agreement import Agreement, alpha, attenuation
 from evals.answers import Answer
-from evals.grades import Grade
+from evals.grades import BANDS, Grade
 from evals.judges import Member
 from evals.matrix import Cell
 from evals.rubric import Rubric
 from evals.scorecard import Scorecard
 from evals.views import Answered, Numbers, View, Views
 from factory.data.rows import Row
+from factory.errors import InputError
 from factory.home import digest
 from factory.recipe import Gate, Recipe
 
@@ -86,13 +87,17 @@ def grade(
     matrix: Sequence[Cell] = (),
     watch: panel.Watch = lambda what, tally: None,
     anchor: Subject | None = None,
+    label: str = "",
 ) -> Report:
     """Grade `candidate` (and `against`, if anything is in production) on the gate's split of `rows`; decide and log.
 
-    `anchor`: the version that losses are held against too, where it is neither of the two. Errors: GateRefused if the
-    comparison has begun under other terms.
+    `anchor`: the version that losses are held against too, where it is neither of the two. `label`: open the batch in
+    which people label the comparison, in `random` order or with the pairs first on which the judge is `uncertain`.
+    Errors: GateRefused if the comparison has begun under other terms.
     """
     rubric, plan = rubrics.load(recipe.rubric), recipe.gate
+    if label and (label not in ("random", "uncertain") or plan.evidence != "people"):
+        raise InputError(f"label={label}: random or uncertain, and only where people decide (gate.evidence=people)")
     voids.misfits(engine, rubric)
     rows = gate_rows(recipe, rows)
     other = against.name if against else ""
@@ -106,6 +111,12 @@ def grade(
     pairs = {o: (source, text) for v in versions for o, source, text in zip(v.ids, sources, v.texts, strict=True)}
 
     judged, how = panel.ask_jury(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
+    weights = {}
+    if label == "uncertain":
+        if not (known := panel.known_errors(how) if how else {}):
+            raise InputError("label=uncertain: no judge is heard (gate.judge=…); label=random needs none")
+        outputs = {row.key(): [v.ids[i] for v in versions] for i, row in enumerate(rows)}
+        weights = units.weights(rubric, known, judged, outputs)
     asked = rubric.decided_by("judge") if how else None
     found = weigh(engine, recipe.task, rubric, plan, rows, versions, judged, asked, how.abstentions if how else None)
     people = {o: v.grades for o, v in found.said.items() if o in pairs}
@@ -142,11 +153,15 @@ def grade(
         matrix=[*matrix],
     )
     who = len({rater for v in found.said.values() for rater in v.raters})
-    by = f"{who} people{f' and the judge {how.name}' if how else ''}" if plan.evidence == "people" else "checks"
+    persons = "one person" if who == 1 else f"{who} people" if who else "nobody yet"
+    heard = f" and the judge {how.name}" if how and panel.known_errors(how) else ""
+    by = persons + heard if plan.evidence == "people" else "checks"
     anchored = f" and the anchor {anchor.label or anchor.name}" if anchor else ""
     report.sentence = gate.sentence(decided, report.label, (report.against_label or "the floors") + anchored, by)
     decided.sentence = report.sentence
     decisions.log(engine, recipe.task, candidate.name, report.against, split, rubric.hash(), decided)
+    if label:
+        batch_for_people(recipe, rows, [v.name for v in versions], engine, weights=weights)
     return report
 
 
@@ -189,12 +204,13 @@ def weigh(
         unqualified=[rater for rater in raters if not ratings.qualified(engine, rater, hash_)],
         harmful=harmful,
         doubtful=doubtful,
+        seen={band: round(attenuation(matrix, n), 4) for n, band in enumerate(BANDS)} if matrix else {},
     )
     pairs = views.pairs(plan.evidence)
     anchor = views.pairs(plan.evidence, 2) if len(versions) > 2 else []
     decided = gate.decide(plan, pairs, validity, compared, anchor)
     by_people = pairs if plan.evidence == "people" else views.pairs("people") if opened else []
-    sample = criteria.sample(plan, by_people, compared) if opened else None
+    sample = criteria.sample(plan, by_people, compared, validity.seen) if opened else None
     return Weighed(decided, views, opened[0] if opened else "", labels.said, sample)
 
 
@@ -203,7 +219,7 @@ def batch_for_people(
     rows: Sequence[Row],
     versions: Sequence[str],
     engine: Engine,
-    plan: ratings.Plan,
+    plan: ratings.Plan | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> str:
     """Open the batch in which people grade the stored answers of `versions` on the gate's split. Returns its id.
@@ -214,14 +230,9 @@ def batch_for_people(
     rubric, kept = rubrics.load(recipe.rubric), gate_rows(recipe, rows)
     terms = frozen.terms(recipe.gate, rubric, kept, None, versions[2] if len(versions) > 2 else "")
     frozen.freeze(engine, recipe.task, versions[0], versions[1] if len(versions) > 1 else "", rubric, terms)
-    if opened := units.batch_of(engine, recipe.task, rubric.hash(), versions):
-        return opened[0]
     stored = [answers.stored(engine, version) for version in versions]
-    outputs = units.differing(
-        {k: [answers.output_id(k, said[k]) for said in stored if k in said] for k in (r.key() for r in kept)}
-    )
-    plan = plan.model_copy(update={"versions": [*versions], "weights": dict(weights or {})})
-    return ratings.open_batch(engine, recipe.task, rubric, outputs, plan)
+    sides = {k: [answers.output_id(k, said[k]) for said in stored if k in said] for k in (r.key() for r in kept)}
+    return labelling.open_for_people(engine, recipe.task, rubric, versions, sides, weights, plan)
 
 
 def _answered(engine: Engine, task: str, subject: Subject, rows: Sequence[Row]) -> Answered:

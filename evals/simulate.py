@@ -1,39 +1,35 @@
 """Simulated teams on the gate's real path: database, batch, next, submit, verdicts, gate; a look after every 20 pairs.
 
-A production version and a candidate answer 120 items, a third of them alike. What an output is worth is drawn per item
-for all versions together (correlation 0.5); raters see each of three dimensions rightly with a given chance. "Worse by
-the margin" is meant as people see it: the chance that a rater calls an output good (or poor), averaged over the items,
-differs by just the margin. A judge's grades are made up here; all else is the code that runs in production.
+A production version and a candidate answer the same items, a third of them alike. What an output is worth is drawn per
+item for all versions together (correlation 0.5); raters see each of three dimensions rightly with a given chance.
+"Worse by the margin" is meant in truth: the chance that an output is good (or poor), averaged over the items, differs
+by just the margin, whatever raters see of it. A judge's grades are made up here; all else is the code of every day.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import statistics
 import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from evals import answers, estimate, ratings, tables, units
+from evals import answers, ratings, tables, units
 from evals import run as runs
+from evals.agreement import confusion
 from evals.grades import BANDS, Grade
 from evals.rubric import Dimension, Level, Rubric, Sample
 from evals.slots import Plan
-from evals.trial import Trial
 from evals.views import Answered
 from factory.data.rows import Row
 from factory.recipe import Gate
 
-ITEMS, EQUAL, LOOK, BETTER = 120, 1 / 3, 20, 0.03
-GOOD, POOR = 0.60, 0.12  # production's outputs, in truth, where the versions differ
-MARGIN_GOOD, MARGIN_POOR = 0.15, 0.10
-PLAN = Gate(evidence="people", margin_good=MARGIN_GOOD, margin_poor=MARGIN_POOR, min_good=0.2, max_poor=0.5)
+EQUAL, LOOK, BETTER = 1 / 3, 20, 0.03
+GOOD, POOR = 0.70, 0.06  # production's outputs, in truth, where the versions differ
+PLAN = Gate(evidence="people", min_good=0.2, max_poor=0.5)  # the margins of every recipe, floors out of the way
+WIDE = PLAN.model_copy(update={"margin_good": 0.15, "margin_poor": 0.10})
 DIMENSIONS = ("first", "second", "third")
 SAMPLE = Sample(output="x", reason="x")
 RUBRIC = Rubric(
@@ -69,6 +65,8 @@ class Scenario:
     which the candidate is worse; `die` the chance that a rater never comes back from an item; `before`: production was
     graded as a candidate; `by`: what a bad candidate is worse in."""
 
+    items: int = 270
+    plan: Gate = PLAN
     error: float = 0.04
     abstain: float = 0.0
     die: float = 0.0
@@ -76,10 +74,15 @@ class Scenario:
     judge: Judge | None = None
     by: str = "good"
 
+    @property
+    def margin(self) -> float:
+        return self.plan.margin_good if self.by == "good" else self.plan.margin_poor
+
 
 SCENARIOS: dict[str, Scenario] = {
     "people": Scenario(),
     "people_more_poor": Scenario(by="poor"),
+    "people_few_items": Scenario(items=120, plan=WIDE),
     "people_noisy_some_die": Scenario(error=0.075, die=0.03),
     "people_abstain_on_hard": Scenario(abstain=0.015),
     "production_graded_before": Scenario(before=True),
@@ -101,37 +104,27 @@ class World:
 
 
 def world(rng: np.random.Generator, s: Scenario, better: Sequence[float]) -> World:
-    """`better`: by how much each version is better than the last one in the raters' eyes, over all items."""
+    """`better`: by how much each version is better than the last one, in truth and over all items."""
     from scipy.special import ndtr
 
-    good, poor = _seen(s.error)
     shift = np.array([*better, 0.0])[:, None] / (1 - EQUAL)
-    step = np.array([0, -1, 1]) / (good[2] - good[1]) if s.by == "good" else np.array([-1, 1, 0]) / (poor[0] - poor[1])
+    step = np.array([0, -1, 1] if s.by == "good" else [-1, 1, 0])
     edges = np.clip(np.cumsum([POOR, 1 - GOOD - POOR, GOOD] + shift * step, axis=1)[:, :2], 0, 1)
     many = len(edges)
-    u = ndtr((rng.normal(size=(ITEMS, 1)) + rng.normal(size=(ITEMS, many))) * 0.5**0.5)
+    u = ndtr((rng.normal(size=(s.items, 1)) + rng.normal(size=(s.items, many))) * 0.5**0.5)
     band = (u > edges[None, :, 0]).astype(int) + (u > edges[None, :, 1])
-    equal = np.arange(ITEMS) < round(ITEMS * EQUAL)
+    equal = np.arange(s.items) < round(s.items * EQUAL)
     band[equal] = band[equal, -1:]
-    levels = np.full((ITEMS, many, len(DIMENSIONS)), 2)
-    at = rng.integers(len(DIMENSIONS), size=(ITEMS, many))
+    levels = np.full((s.items, many, len(DIMENSIONS)), 2)
+    at = rng.integers(len(DIMENSIONS), size=(s.items, many))
     at[equal] = at[equal, -1:]
     np.put_along_axis(levels, at[..., None], band[..., None], axis=2)
     worse = np.flatnonzero(~equal & (band[:, 0] < band[:, 1]))
-    hard = np.isin(np.arange(ITEMS), rng.permutation(worse)[: round(s.abstain * ITEMS)])
+    hard = np.isin(np.arange(s.items), rng.permutation(worse)[: round(s.abstain * s.items)])
     return World(levels, equal, hard)
 
 
-def _seen(error: float) -> tuple[list[float], list[float]]:
-    """The chance that a rater calls an output good, and poor, by what it is in truth (poor, average, good)."""
-    others = len(DIMENSIONS) - 1
-    slip = np.array([[1 - error, error, 0], [error / 2, 1 - error, error / 2], [0, error, 1 - error]])
-    good = [float(row[2] * slip[2, 2] ** others) for row in slip]
-    poor = [float(1 - (1 - row[0]) * (1 - slip[2, 0]) ** others) for row in slip]
-    return good, poor
-
-
-def _look(rng: np.random.Generator, levels: np.ndarray, error: float) -> np.ndarray:
+def look(rng: np.random.Generator, levels: np.ndarray, error: float) -> np.ndarray:
     """What somebody sees who errs by one level in this share of dimensions."""
     wrong = rng.random(levels.shape) < error
     step = np.where(levels == 0, 1, np.where(levels == 2, -1, rng.choice([-1, 1], levels.shape)))
@@ -152,7 +145,7 @@ class Team:
         for rater in self.raters:
             ratings.qualify(engine, rater, RUBRIC, True, {})
         names = ("new", "old", "anchor")[: len(better) + 1]
-        self.rows = [Row(({"role": "user", "content": f"{seed}: {i}"},)) for i in range(ITEMS)]
+        self.rows = [Row(({"role": "user", "content": f"{seed}: {i}"},)) for i in range(s.items)]
         texts = [[f"{'all' if e else v} {i}" for i, e in enumerate(self.world.equal)] for v in names]
         self.versions = [
             Answered(name, said, answers.record(engine, "simulated", name, self.rows, said))
@@ -170,9 +163,8 @@ class Team:
         outputs = {r.key(): [v.ids[i] for v in self.versions] for i, r in enumerate(self.rows)}
         weights: dict[str, float] = {}
         if s.judge and s.judge.weigh:
-            levels = {o: {n: g.level for n, g in found.items()} for o, found in self.judged.items()}
-            weights = units.weights(RUBRIC, self._trial(s.judge), levels, outputs)
-        plan = Plan(seed=seed, overlap=0.1, gold=0, repeats=0, versions=[*names], weights=weights)
+            weights = units.weights(RUBRIC, self._known(s.judge), self.judged, outputs)
+        plan = Plan(seed=seed, gold=0, repeats=0, versions=[*names], weights=weights)
         self.batch = ratings.open_batch(engine, "simulated", RUBRIC, units.differing(outputs), plan)
 
     def run(self) -> tuple[str, int]:
@@ -181,7 +173,7 @@ class Team:
         while True:
             more = self._label(self.batch, 2 * LOOK)
             found = runs.weigh(
-                self.engine, "simulated", RUBRIC, PLAN, self.rows, self.versions, self.judged, asked
+                self.engine, "simulated", RUBRIC, self.s.plan, self.rows, self.versions, self.judged, asked
             ).verdict
             if found.decision != "INCONCLUSIVE" or not more:
                 return found.decision, found.labels
@@ -214,13 +206,13 @@ class Team:
         if self.world.hard[item] and self.rng.random() < 0.7:
             ratings.submit(self.engine, found.id, rater, RUBRIC, {}, 1.0, abstain=True)
             return
-        seen = _look(self.rng, self.world.levels[item, version], self.s.error)
+        seen = look(self.rng, self.world.levels[item, version], self.s.error)
         grades = {n: {"level": BANDS[int(x)], "reason": "seen"} for n, x in zip(DIMENSIONS, seen, strict=True)}
         ratings.submit(self.engine, found.id, rater, RUBRIC, grades, 1.0)
 
     def _judge(self, judge: Judge) -> dict[str, dict[str, Grade]]:
-        said = _look(self.rng, self.world.levels, judge.error)
-        raised = self.rng.random((ITEMS, 2)) < np.array([judge.lenient + judge.length, 0.0])
+        said = look(self.rng, self.world.levels, judge.error)
+        raised = self.rng.random((self.s.items, 2)) < np.array([judge.lenient + judge.length, 0.0])
         said[raised & ~self.world.equal[:, None]] = 2
         return {
             o: {n: Grade(BANDS[int(x)]) for n, x in zip(DIMENSIONS, said[i, v], strict=True)}
@@ -228,12 +220,11 @@ class Team:
             for i, o in enumerate(version.ids)
         }
 
-    def _trial(self, judge: Judge) -> Trial:
-        """The judge on 120 known items."""
+    def _known(self, judge: Judge) -> dict[str, list[list[int]]]:
+        """What the judge makes of 120 known items."""
         known = self.rng.choice(3, size=120, p=[0.3, 0.2, 0.5])
-        table = np.zeros((3, 3), int)
-        np.add.at(table, (known, _look(self.rng, known, judge.error)), 1)
-        return Trial(kappa={}, confusion={n: table.tolist() for n in DIMENSIONS}, abstained=0, asked=120)
+        table = confusion(known.tolist(), look(self.rng, known, judge.error).tolist(), 3)
+        return dict.fromkeys(DIMENSIONS, table)
 
 
 def fresh() -> Engine:
@@ -258,63 +249,3 @@ def chain(seed: int, versions: int = 10, each: float = -0.04) -> float:
         if experiment("people", seed * versions + k, better)[0] == "PROMOTE":
             production = each * k
     return production
-
-
-def fixed(name: str, better: float, repeats: int = 4000) -> float:
-    """How often the same pairs, all labelled and looked at once, would promote by t bounds at 95 %: no gate can do more
-    without a judge."""
-    s, rng, hits = SCENARIOS[name], np.random.default_rng(1), 0
-    for _ in range(repeats):
-        w = world(rng, s, [better])
-        seen = _look(rng, w.levels[~w.equal], s.error)
-        good, poor = (seen == 2).all(axis=2), (seen == 0).any(axis=2)
-        scale = 1 - EQUAL
-        low = scale * estimate.bounds(good[:, 0].astype(float) - good[:, 1])[2]
-        high = scale * estimate.bounds(poor[:, 0].astype(float) - poor[:, 1])[3]
-        hits += bool(low > -MARGIN_GOOD and high < MARGIN_POOR)
-    return hits / repeats
-
-
-def run(experiments: int = 1000, processes: int = 2, progress: Callable[[str], None] = print) -> dict[str, Any]:
-    """Every scenario with candidates that are worse by just the margin, equal, and better by 3 points.
-
-    Shares are 0 to 1. `power` is the share of candidates better by 3 points that are promoted, `labels` the pairs this
-    took on average; `equal` and `fixed` the same for equal ones, and by one look at all pairs. Of the candidates that
-    are not worse a tenth as many are made.
-    """
-    found: dict[str, Any] = {}
-    with _pool(processes) as pool:
-        for name, s in SCENARIOS.items():
-            margin = -MARGIN_GOOD if s.by == "good" else -MARGIN_POOR
-            some = max(1, experiments // 10)
-            plan = [(margin, experiments), (0.0, some), (BETTER, some)]
-            jobs = [(name, i * 1_000_000 + k, [better]) for i, (better, n) in enumerate(plan) for k in range(n)]
-            done = pool.map(experiment, *zip(*jobs, strict=True), chunksize=5)
-            worse, equal, better = ([next(done) for _ in range(n)] for _, n in plan)
-            found[name] = {
-                "experiments": experiments,
-                "false_promote": _share(worse, "PROMOTE"),
-                "false_reject": _share(equal, "REJECT"),
-                "power": _share(better, "PROMOTE"),
-                "labels": round(statistics.fmean(labels for _, labels in better), 1),
-                "equal": _share(equal, "PROMOTE"),
-                "fixed": round(fixed(name, BETTER), 4),
-                "fixed_equal": round(fixed(name, 0.0), 4),
-            }
-            progress(f"{name}: {found[name]}")
-    return found
-
-
-def chains(experiments: int = 100, processes: int = 2) -> dict[str, Any]:
-    """How often production ends more than the margin below the anchor after ten candidates, each 4 points worse."""
-    with _pool(processes) as pool:
-        ends = list(pool.map(chain, range(experiments)))
-    return {"experiments": experiments, "below_margin": sum(e < -MARGIN_GOOD for e in ends) / experiments}
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
-
-
-def _share(found: Sequence[tuple[str, int]], decision: str) -> float:
-    return round(sum(d == decision for d, _ in found) / len(found), 4)

@@ -21,8 +21,7 @@ from evals import tables as t
 from evals.grades import Grade
 from evals.rubric import Rubric
 from evals.slots import Plan, place
-from evals.trial import Trial
-from evals.verdicts import Levels, Rating, Verdict, standing, verdicts
+from evals.verdicts import Rating, Verdict, standing, verdicts
 
 SURE = 0.5  # part of the weight that all pairs have alike, however sure the judge is
 
@@ -101,27 +100,32 @@ def read(engine: Engine, batch: str, plan: Plan, rubric: Rubric) -> Labels:
 
 
 def weights(
-    rubric: Rubric, trial: Trial, judged: Mapping[str, Levels], pairs: Mapping[str, Sequence[str]]
+    rubric: Rubric,
+    confusion: Mapping[str, Sequence[Sequence[int]]],
+    judged: Mapping[str, Mapping[str, Grade]],
+    pairs: Mapping[str, Sequence[str]],
 ) -> dict[str, float]:
     """How heavy each item of `pairs` (item to its outputs) is drawn: in proportion to the judge's error, mixed with 1.
 
-    The chance that an output is good (or poor) where the judge said these levels comes from the confusion on known
-    items; the variance of the difference is the sum over both outputs. What the judge abstained on is least sure.
+    The chance that an output is good (or poor) where the judge said these levels comes from its `confusion` on known
+    items (by dimension, truth in rows); the variance of the difference is the sum over both outputs. What the judge
+    abstained on is least sure. Items that all versions answer alike have no weight: nobody labels them.
     """
     chance: dict[tuple[str, str], tuple[float, float]] = {}
-    for name, table in trial.confusion.items():
+    for name, table in confusion.items():
         levels = rubric.dimension(name).names()
         for said, level in enumerate(levels):
             column = [row[said] + 0.5 for row in table]
             chance[name, level] = column[-1] / sum(column), column[0] / sum(column)
 
     def variance(output: str) -> float:
-        known = [chance[name, level] for name, level in judged.get(output, {}).items() if (name, level) in chance]
+        said = ((name, grade.level) for name, grade in judged.get(output, {}).items())
+        known = [chance[each] for each in said if each in chance]
         if not known:
             return 0.5
         good, not_poor = math.prod(g for g, _ in known), math.prod(1 - p for _, p in known)
         return good * (1 - good) + not_poor * (1 - not_poor)
 
-    spread = {item: sum(variance(o) for o in outputs) ** 0.5 for item, outputs in pairs.items()}
+    spread = {i: sum(map(variance, outputs)) ** 0.5 for i, outputs in pairs.items() if len({*outputs}) > 1}
     mean = sum(spread.values()) / len(spread) if spread else 0.0
     return {item: round(SURE + (1 - SURE) * s / mean, 4) for item, s in spread.items()} if mean else {}

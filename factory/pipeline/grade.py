@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from evals import answers, frozen, judges, matrix, report, show, tables
+from evals import answers, decisions, frozen, judges, matrix, report, show, tables
 from evals import rubric as rubrics
 from evals import run as runs
 from evals.judges import Judge, Member
@@ -30,7 +30,7 @@ from serve.process import cuda
 OTHERS = {"cpu": 12, "cuda": 40}  # rows of each other task that the matrix takes, and of the ordinary requests
 
 
-def grade_again(version: Version, changes: dict[str, str], against: str = "prod") -> Report:
+def grade_again(version: Version, changes: dict[str, str], against: str = "prod", label: str = "") -> Report:
     """The report of a registered version by its task's recipe of today. Errors: the task's folder is not here."""
     if version.task not in recipes.tasks():
         raise InputError(
@@ -38,11 +38,11 @@ def grade_again(version: Version, changes: dict[str, str], against: str = "prod"
             f"that name to grade them, or take them out of production: factory retire task={version.task}"
         )
     recipe = as_recipe(recipes.load(version.task, changes), version)
-    return grade(recipe, version, dataset(recipe).eval, against)
+    return grade(recipe, version, dataset(recipe).eval, against, label)
 
 
-def grade(recipe: Recipe, version: Version, rows: Sequence[Row], against: str = "prod") -> Report:
-    """The report of `version`, against production (if there is any), another version, or the base."""
+def grade(recipe: Recipe, version: Version, rows: Sequence[Row], against: str = "prod", label: str = "") -> Report:
+    """The report of `version`, against production (if there is any), another version, or the base; see `run.grade`."""
     other = _against(version, against, recipe)
     asked = judges.load(recipe.gate.judge) if recipe.gate.judge else {}
     jury = [_member(name, judge) for name, judge in asked.items()]
@@ -58,7 +58,8 @@ def grade(recipe: Recipe, version: Version, rows: Sequence[Row], against: str = 
             jury=jury,
             matrix=_matrix(recipe, version, rows, said),
             watch=show.watch(bar),
-            anchor=anchor_of(version, other) if against == "prod" else None,
+            anchor=_anchor(version, other) if against == "prod" else None,
+            label=label,
         )
     store.note(version, "exam", exam(recipe))
     store.note(version, "report", found.to_json())
@@ -68,26 +69,23 @@ def grade(recipe: Recipe, version: Version, rows: Sequence[Row], against: str = 
     return found
 
 
-def anchor_of(version: Version, production: Subject | None) -> Subject | None:
-    """The anchor, where there is a production version and the anchor is another than it and than `version`."""
-    sha = aliases.anchor(aliases.read(version.task))
-    if production is None or sha in (None, version.sha):
+def _anchor(version: Version, production: Subject | None) -> Subject | None:
+    sha = decisions.anchor_of(version)
+    if production is None or not sha:
         return None
-    anchor = store.get(str(sha))
-    return None if anchor.name == production.name else Subject(anchor.name, of_version(anchor), _label(anchor))
+    anchor = store.get(sha)
+    return Subject(anchor.name, of_version(anchor), _label(anchor))
 
 
 def terms_today(version: Version) -> frozen.Terms:
-    """Under what the gate would decide on `version` now; empty for a task that has no recipe here."""
+    """`decisions.terms_today` with the rows and the judges, which only this machine may know."""
     if version.task not in recipes.tasks():
         return {}
     recipe = as_recipe(recipes.load(version.task), version)
     asked = judges.load(recipe.gate.judge) if recipe.gate.judge else {}
     members = [_member(name, judge) for name, judge in asked.items()]
-    anchor = anchor_of(version, _against(version, "prod", recipe))
-    rubric, rows = rubrics.load(recipe.rubric), runs.gate_rows(recipe, dataset(recipe).eval)
     identities = {m.name: m.judge.identity(m.version) for m in members}
-    return frozen.terms(recipe.gate, rubric, rows, identities, anchor.name if anchor else "")
+    return decisions.terms_today(version, runs.gate_rows(recipe, dataset(recipe).eval), identities)
 
 
 def gate_of(found: Report) -> dict[str, Any]:

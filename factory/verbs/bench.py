@@ -27,11 +27,12 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     for part in wanted:
         err.print(f"[bold]{part}[/]")
         if part == "gate":
-            result[part] = _simulated(int(experiments))
-            result["gate_chain"] = _chains(int(experiments))
+            found = _gate(int(experiments))
         else:
-            result[part] = _serving(minutes) if part == "serving" else PARTS[part]()
-        rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(result[part])]
+            found = {part: _serving(minutes) if part == "serving" else PARTS[part]()}
+        result |= found
+        figures = found if part == "gate" else found[part]
+        rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(figures)]
         console.print(table(part, ["", ""], rows))
     if "peers" in arguments:
         result["peers"] = _peers(arguments["peers"])
@@ -115,16 +116,10 @@ def _seconds(do: Callable[[list[Any]], object], rows: list[Any]) -> float:
     return time.monotonic() - began
 
 
-def _simulated(experiments: int = 1000) -> dict[str, Any]:
-    from evals import simulate
+def _gate(experiments: int = 1000) -> dict[str, Any]:
+    from evals import experiments as simulated
 
-    return simulate.run(experiments, progress=lambda line: err.print(line))
-
-
-def _chains(experiments: int) -> dict[str, Any]:
-    from evals import simulate
-
-    return simulate.chains(max(1, experiments // 10))
+    return simulated.run(experiments, progress=lambda line: err.print(line, highlight=False, soft_wrap=True))
 
 
 def _pages() -> dict[str, Any]:
@@ -178,7 +173,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "grading": _grading,
     "answers": _answers,
     "pages": _pages,
-    "gate": _simulated,
+    "gate": _gate,
     "gpu": _gpu,
     "memory": _memory,
 }

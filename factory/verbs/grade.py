@@ -14,11 +14,14 @@ from factory.terminal import out
 def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Grade a version on its task's eval rows, decide by the recipe's plan, and leave the report beside it."""
     version = aliases.resolve(arguments["version"])
-    found = grade_again(version, changes, arguments.get("against", "prod"))
+    label = arguments.get("label", "")
+    found = grade_again(version, changes, arguments.get("against", "prod"), label)
     console = out(quiet)
     for note in (store.noted(version, "data") or {}).get("notes", []):
         console.print(f"note: {note}", markup=False)
     for line in show.lines(found):
         console.print(line)
     console.print(f"the whole report: {shown(version.notes('report.html'))}")
+    if label:
+        console.print("people can label these pairs now: factory rate")
     return found.to_json()

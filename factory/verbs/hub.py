@@ -100,12 +100,10 @@ def listing(registry: str, task: str, quiet: bool) -> dict[str, Any]:
 def own_gate(version: Version) -> None:
     """The policy `gate=own` of a server that follows: GateRefused unless this machine's gate promoted the version
     against what is in production here. A decision that came with a pull does not count."""
-    engine = tables.open_database()
-    run, now = decisions.latest(engine, version.name), aliases.read(version.task).aliases.get("prod")
+    run = decisions.latest(tables.open_database(), version.name)
     if run and not run["plan"]:  # as `_take_over_decision` logs it
         raise GateRefused("INCONCLUSIVE", f"it was graded elsewhere only: factory grade version={version.short}")
-    decisions.allow(engine, version.name, store.name_of(version.task, now or ""))
-    decisions.same_rows(version)
+    decisions.admit(version)
 
 
 def _wanted(arguments: dict[str, str]) -> tuple[list[Version], dict[str, Pointer]]:

@@ -52,7 +52,11 @@ VERBS = {
     "grade": Verb(
         "a version's scorecard beside another's, and the gate's verdict",
         "grade",
-        {"version": VERSION, "against": "prod (if there is one), another version, or base"},
+        {
+            "version": VERSION,
+            "against": "prod (if there is one), another version, or base",
+            "label": "open the batch for people: random, or uncertain (first what the judge is unsure of)",
+        },
         True,
         ("version",),
     ),

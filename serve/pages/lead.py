@@ -11,7 +11,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy.engine import Engine
 
-from evals import decisions, feedback, oversight, pairs, people, preferences, ratings, units, verdicts, voids
+from evals import decisions, feedback, labelling, oversight, pairs, people, preferences, ratings, verdicts, voids
 from evals import tables as t
 from evals.grades import Grade
 from evals.oversight import Batch
@@ -130,13 +130,14 @@ def _scores(engine: Engine, batch: Batch, rubric: Rubric) -> dict[str, Any]:
 
 
 def _gate(engine: Engine, batch: Batch) -> list[dict[str, Any]]:
-    """The last decision about each version of the batch in a sentence, with the labels it still asks for."""
+    """The last decision about each version of the batch: its sentence, the figures, and the labels it asks for."""
     found = [(version, decisions.latest(engine, version)) for version in batch.versions]
     return [
         {
             "version": version,
             "decision": run["decision"],
-            "why": " ".join(filter(None, (run["result"].get(key, "") for key in ("why", "sentence")))),
+            "why": run["result"].get("why", ""),
+            "sentence": run["result"].get("sentence", ""),
             "needed": run["result"].get("labels_needed"),
             "at": run["created"],
         }
@@ -159,13 +160,18 @@ def _can_open(engine: Engine) -> dict[str, dict[str, int]]:
 
 
 def _open(engine: Engine, task: str, chosen: Any, as_pairs: bool) -> str:
-    """Open a batch over the stored answers of the `chosen` versions under the task's rubric; as pairs of just two."""
+    """Open a batch over the stored answers of the `chosen` versions under the task's rubric; as pairs of just two.
+
+    Where the gate held two of them against an anchor too, its answers are labelled with theirs, chosen or not.
+    """
     whole = isinstance(chosen, list) and all(isinstance(version, str) for version in chosen)
     if not whole or not chosen or (as_pairs and len(chosen) != 2):
         raise InputError("choose the versions; two of them for pairs")
     if task not in _can_open(engine):
         raise InputError(f"there are no stored answers for {task[:100]!r}: factory grade version=… makes them")
     rubric = flow.rubric_of(task)
+    if not as_pairs:
+        chosen = decisions.fix(engine, task, chosen, rubric)
     w, i = t.answers.c, t.items.c
     with t.reading(engine) as c:
         query = sa.select(w.version, w.item, w.output, i.meta).join(t.items, i.id == w.item)
@@ -181,20 +187,9 @@ def _open(engine: Engine, task: str, chosen: Any, as_pairs: bool) -> str:
         for answers in by_version.values():
             for item, output in answers.items():
                 sides.setdefault(item, []).append(output)
-        outputs = units.differing(sides)
-        if not outputs:
-            raise FactoryError("these versions answer everything alike: there is nothing to grade")
-        decisions.fix(engine, task, chosen, rubric)
-        plan = Plan(gold_grades=_gold(engine, rubric, set(outputs)), versions=chosen)
-        return ratings.open_batch(engine, task, rubric, outputs, plan)
+        return labelling.open_for_people(engine, task, rubric, chosen, sides)
     one, two = (by_version.get(version, {}) for version in chosen)
     return pairs.open_pairs(engine, task, rubric, [(one[item], two[item]) for item in one if item in two], Plan())
-
-
-def _gold(engine: Engine, rubric: Rubric, others: set[str]) -> dict[str, dict[str, str]]:
-    """Outputs whose grades are known beyond dispute, because a lead settled them, and that are not to be graded now."""
-    found = verdicts.verdicts(engine, rubric)
-    return {o: v.levels for o, v in found.items() if v.adjudicated and o not in others}
 
 
 def _batch(engine: Engine, id_: str) -> tuple[Batch, Rubric]:

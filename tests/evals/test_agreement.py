@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.agreement import Metric, alpha, alpha_interval, cohen, confusion, fleiss
+from evals.agreement import Metric, alpha, alpha_interval, attenuation, cohen, confusion, fleiss
 
 N = None
 # Published worked examples, raters x units: the Wikipedia article's, and Krippendorff (2011) p. 8 ("C data" in irr).
@@ -124,3 +124,18 @@ def test_fleiss_published_value() -> None:
     table += [[7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]]
     found = fleiss(table)
     assert found is not None and round(found, 3) == 0.210
+
+
+@pytest.mark.parametrize("error", [0.0, 0.05, 0.1, 0.2])
+def test_what_raters_errors_hide_of_a_difference_shows_in_how_far_they_agree(error: float) -> None:
+    """A rater who takes good for not good, and the other way round, in a share e leaves 1 - 2e of any difference."""
+    rng = random.Random(7)
+    truth = [rng.random() < 0.6 for _ in range(4000)]
+    votes = [[2 * (good != (rng.random() < error)) for good in truth] for _ in range(2)]
+    assert attenuation(votes, 2) == pytest.approx(1 - 2 * error, abs=0.03)
+
+
+def test_where_a_level_is_rare_all_levels_say_what_is_hidden() -> None:
+    votes = [[*rater * 10, 5] for rater in ([0, 1, 2, 2, 1, 2], [1, 1, 2, 2, 1, 2])]
+    assert attenuation(votes, 5) == pytest.approx((alpha(votes) or 0) ** 0.5)
+    assert attenuation([[2, 2, 2], [2, 2, N]], 2) == 1.0, "nothing is known, and nothing varies"

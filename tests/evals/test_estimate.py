@@ -30,32 +30,37 @@ def simulate(rng: np.random.Generator, items: int, candidate: float, production:
     return c * 1.0 - p, judged(c, lenient) * 1.0 - judged(p, 0.0)
 
 
+def with_judge(d: np.ndarray, j: np.ndarray, labels: int) -> list[estimate.Estimate]:
+    """The first `labels` items of each experiment are graded by people too, and looked at once."""
+    shares, confidences = [1 / labels] * labels, (0.9, 0.9)  # of the last look alone: 95 %
+    return [estimate.sampled(x[:labels], shares, labels, confidences, y[:labels], y) for x, y in zip(d, j, strict=True)]
+
+
 @pytest.mark.parametrize("labels", [40, 80, 150])
 @pytest.mark.parametrize(("candidate", "lenient"), [(0.6, 0.15), (0.7, 0.0), (0.7, 0.15), (0.75, 0.15)])
-def test_the_combined_bounds_cover(labels: int, candidate: float, lenient: float) -> None:
+def test_the_bounds_of_people_and_judge_cover(labels: int, candidate: float, lenient: float) -> None:
     d, j = simulate(np.random.default_rng(labels), 400, candidate, 0.7, lenient)
-    truth = candidate - 0.7
-    _, _, low, high, weight = estimate.combined_bounds(d[:, :labels], j[:, :labels], j[:, labels:])
-    assert HONEST[0] <= (low > truth).mean() <= HONEST[1]
-    assert HONEST[0] <= (high < truth).mean() <= HONEST[1]
-    assert ((weight >= 0) & (weight <= 1)).all()
+    truth, found = candidate - 0.7, with_judge(d, j, labels)
+    assert HONEST[0] <= np.mean([e.low > truth for e in found]) <= HONEST[1]
+    assert HONEST[0] <= np.mean([e.high < truth for e in found]) <= HONEST[1]
+    assert all(0 <= (e.weight or 0) <= 1 for e in found)
 
 
 def test_the_judge_makes_the_bound_tighter_and_people_alone_are_unbiased() -> None:
     d, j = simulate(np.random.default_rng(3), 400, 0.7, 0.7, 0.15)
-    mean, se, *_ = estimate.combined_bounds(d[:, :80], j[:, :80], j[:, 80:])
+    found = with_judge(d, j, 80)
     alone_mean, alone_se, *_ = estimate.bounds(d[:, :80])
-    assert se.mean() < 0.93 * alone_se.mean()
-    assert abs(mean.mean()) < 0.005 and abs(alone_mean.mean()) < 0.005
+    assert np.mean([e.se or 0 for e in found]) < 0.93 * alone_se.mean()
+    assert np.mean([e.effective_n or 0 for e in found]) > 90
+    assert abs(np.mean([e.value for e in found])) < 0.005 and abs(alone_mean.mean()) < 0.005
     assert abs(j.mean()) > 0.03, "the judge alone is biased, or this test shows nothing"
 
 
 def test_a_useless_judge_gets_no_weight() -> None:
     rng = np.random.default_rng(4)
-    d = rng.choice([-1, 0, 1], 60)
-    found = estimate.combined(d, rng.choice([-1, 0, 1], 60), rng.choice([-1, 0, 1], 300))
-    assert found.weight is not None and found.weight < 0.2
-    assert estimate.combined(d, [0] * 60, [0] * 300).weight == 0
+    d, j = rng.choice([-1, 0, 1], (1, 60)), rng.choice([-1, 0, 1], (1, 360))
+    assert (with_judge(d, j, 60)[0].weight or 0) < 0.2
+    assert with_judge(d, 0 * j, 60)[0].weight == 0
 
 
 @pytest.mark.parametrize(
@@ -89,7 +94,7 @@ def test_paired_bounds_are_ordered_and_symmetric(case: tuple[int, int, int]) -> 
 def test_versions_that_never_differ_are_not_known_without_doubt() -> None:
     assert estimate.people([0] * 40).low < -0.04
     assert estimate.paired(0, 0, 40).low < -0.05
-    assert estimate.combined([0] * 40, [0] * 40, [0] * 100).low < -0.04
+    assert estimate.sampled([0] * 40, [1 / 40] * 40, 40, (0.9, 0.9), [0] * 40, [0] * 140).low < -0.04
 
 
 def test_shares_and_mcnemar() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from evals import answers, decisions, tables
+from evals import answers, decisions, oversight, tables
 from factory import recipe as recipes
 from factory.base.build import Base
 from factory.cli import main
@@ -123,6 +123,18 @@ def test_rows_that_were_edited_after_a_grade_must_be_graded_again(
     assert report["gate"]["decision"] == "PROMOTE" and report["baseline"]["rows"] == report["scorecard"]["rows"] == 90
     assert run(capsys, "promote", "version=parcels@v2")[0] == 0
     (folder / "eval.jsonl").write_text(before)
+
+
+def test_label_opens_the_batch_for_people(capsys: pytest.CaptureFixture[str], versions: list[Version]) -> None:
+    words, people = ("grade", "version=parcels@v4"), "gate.evidence=people"
+    assert run(capsys, *words, "label=random")[0] == 2, "checks decide here"
+    code, _, err = run(capsys, *words, people, "label=uncertain")
+    assert code == 2 and "no judge is heard" in err
+    code, out, _ = run(capsys, *words, people, "label=random")
+    assert code == 0 and "people can label these pairs now: factory rate" in out
+    (found,) = oversight.batches(tables.open_database())
+    prod = aliases.read("parcels").aliases["prod"]
+    assert {*found.versions} >= {versions[3].name, f"parcels@{prod}"} and found.left == found.planned > 0
 
 
 def test_an_edited_prompt_has_the_base_asked_anew(capsys: pytest.CaptureFixture[str], versions: list[Version]) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
-from evals import feedback, oversight, people, preferences, ratings, tables, verdicts
+from evals import feedback, oversight, people, preferences, ratings, run, tables, units, verdicts
 from evals import rubric as rubrics
 from evals.ratings import Plan
+from evals.run import Subject
 from serve.pages import flow
 from serve.pages.flow import Rater
 from serve.pages.markup import join, tag
 from serve.pages.texts import of_browser, texts
 from tests.browser import world
+from tests.evals.test_run import PEOPLE, messages, people_grade, recipe, summaries
 
 RUBRIC = rubrics.load("summary")
 GOOD: dict[str, dict[str, Any]] = {d.name: {"level": "good"} for d in RUBRIC.dimensions}
@@ -163,3 +167,20 @@ def test_drift_is_shown_where_it_is_there_and_only_then() -> None:
     value, interval = oversight.drift([x - 0.4 if i < 30 else x for i, x in enumerate(steady)])
     assert value is not None and interval is not None and value > 0.2 and interval[0] > 0
     assert oversight.drift([1.0] * 30) == (0.0, (0.0, 0.0))
+
+
+def test_a_lead_who_opens_work_labels_the_anchor_too(client: Callable[..., httpx.Client]) -> None:
+    """The gate holds losses against it as well: a batch without its answers would count for nothing."""
+    world.users(lee="lead")
+    engine, rows = tables.open_database(), messages(60)
+    plan = recipe("summary", PEOPLE)
+    new, old, first = (Subject(f"summary@{name}", summaries(0.1, seed)) for seed, name in enumerate("abc", 1))
+    run.grade(plan, rows, new, old, engine, anchor=first)
+    chosen = {"task": "summary", "versions": [new.name, old.name]}
+    assert client("lee").post("/api/lead/open", json=chosen).status_code == 200
+    batch, planned = units.batch_of(engine, "summary", RUBRIC.hash(), [new.name, old.name, first.name]) or ("", None)
+    assert planned and {*planned.versions} == {new.name, old.name, first.name}
+    people_grade(engine, batch, RUBRIC, 180, ["ann", "bob"])
+    found = run.grade(plan, rows, new, old, engine, anchor=first)
+    assert 0 < found.gate.labels == found.gate.differ and "and the anchor summary@c" in found.sentence
+    assert client("lee").get("/api/lead").json()["gate"][0]["sentence"] == found.sentence

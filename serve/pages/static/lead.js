@@ -70,9 +70,10 @@ function agreement() {
       h('td', {}, a.n)))) : h('p', {}, t('l_none_yet')));
 }
 function gate() {
-  return card(t('l_gate'), view.gate.length ? table([t('l_version'), t('l_needed'), t('l_decision')], view.gate.map(run =>
-    h('tr', {}, h('th', {scope: 'row', title: run.version}, view.names[run.version].split(' ')[0]), h('td', {}, run.needed ?? '–'),
-      h('td', {class: 'wrap'}, h('span', {class: `chip ${run.decision.toLowerCase()}`}, run.decision), ' ', run.why, ' ', h('small', {}, when(run.at))))))
+  return card(t('l_gate'), view.gate.length ? view.gate.map(run => h('article', {},
+    h('h3', {title: run.version}, view.names[run.version].split(' ')[0], ' ', h('span', {class: `chip ${run.decision.toLowerCase()}`}, run.decision), ' ',
+      run.needed ? t('l_needed', {n: run.needed}) : '', ' ', h('small', {}, when(run.at))),
+    h('p', {}, run.sentence || run.why), run.sentence && h('p', {class: 'quiet'}, run.why)))
     : h('p', {class: 'quiet'}, t('l_no_gate')));
 }
 function raters() {
