@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import os
+import sys
 from typing import Any
 
 from factory.errors import InputError
-from factory.home import home, shown, write_json
+from factory.home import beside, home, shown, write_json
 from factory.strict import nearest
 from factory.terminal import err, out, table
 
 
 def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Run the parts named by `only`, or all; the result lies in the home as JSON, with a plot of the training part."""
-    wanted = [part.strip() for part in arguments.get("only", ",".join(PARTS)).split(",")]
+    parts = _parts()
+    wanted = [part.strip() for part in arguments.get("only", ",".join(parts.PARTS)).split(",")]
     for part in wanted:
-        if part not in PARTS:
-            raise InputError(f"only={part}: no such part of the benchmark{nearest(part, PARTS)}")
-    minutes = _minutes(arguments.get("soak", "0"))
-    experiments = arguments.get("experiments", "1000")
-    if not experiments.isdigit() or not int(experiments):
-        raise InputError(f"experiments={experiments}: must be a whole number above 0")
-    console = out(quiet)
+        if part not in parts.PARTS:
+            raise InputError(f"only={part}: no such part of the benchmark{nearest(part, parts.PARTS)}")
+    peer = arguments.get("peers")
+    if peer and peer not in parts.PEERS:
+        raise InputError(f"peers={peer}: only {', '.join(parts.PEERS)} can be compared with")
+    settings = parts.Settings(
+        progress=err.print,
+        soak=_minutes(arguments.get("soak", "0")),
+        experiments=_count(arguments.get("experiments", "1000")),
+    )
     result: dict[str, Any] = {}
     for part in wanted:
         err.print(f"[bold]{part}[/]")
-        if part == "gate":
-            result[part] = _simulated(int(experiments))
-            result["gate_chain"] = _chains(int(experiments))
-        else:
-            result[part] = _serving(minutes) if part == "serving" else PARTS[part]()
+        result[part] = parts.PARTS[part](settings)
+        result |= {name: also(settings) for name, also in parts.WITH.get(part, {}).items()}
         rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(result[part])]
-        console.print(table(part, ["", ""], rows))
-    if "peers" in arguments:
-        result["peers"] = _peers(arguments["peers"])
-    if "training" in result:
-        from factory.train.bench.compare import plot
-
-        plot(result["training"], home("bench.png"))
+        out(quiet).print(table(part, ["", ""], rows))
+    if peer:
+        result["peers"] = parts.PEERS[peer](settings)
     write_json(home("bench.json"), result)
     err.print(f"kept in {shown(home('bench.json'))}")
     return result
@@ -54,69 +53,13 @@ def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def _training() -> dict[str, Any]:
-    from factory.train.bench import compare
-
-    return compare.run(progress=lambda line: err.print(line))
-
-
-def _serving(soak_minutes: float = 0) -> dict[str, Any]:
-    from serve import bench as serving
-
-    return serving.run(soak_minutes=soak_minutes, progress=lambda line: err.print(line))
-
-
-def _data() -> dict[str, Any]:
-    from factory.data import bench as data
-
-    return data.run()
-
-
-def _grading() -> dict[str, Any]:
-    from evals import bench as grading
-
-    return grading.run()
-
-
-def _simulated(experiments: int = 1000) -> dict[str, Any]:
-    from evals import simulate
-
-    return simulate.run(experiments, progress=lambda line: err.print(line))
-
-
-def _chains(experiments: int) -> dict[str, Any]:
-    from evals import simulate
-
-    return simulate.chains(max(1, experiments // 10))
-
-
-def _pages() -> dict[str, Any]:
-    from serve.pages import bench as pages
-
-    return pages.run()
-
-
-def _gpu() -> dict[str, Any]:
-    from factory.train.bench import gpu
-
-    return gpu.run(progress=lambda line: err.print(line))
-
-
-def _memory() -> dict[str, Any]:
-    """What a training needs on a GPU, computed: rows of so many tokens, adapters, with and without recomputing."""
-    from factory.train.bench.gpu import COMMON, SHAPES
-    from factory.train.memory import Shape, on_gpu
-
-    found: dict[str, Any] = {}
-    for name, shape in SHAPES.items():
-        for tokens, adapters in ((1024, 1), (1024, 8), (4096, 1), (4096, 8)):
-            kept, anew = (
-                on_gpu(Shape.of(COMMON | shape), tokens=tokens, adapters=adapters, recompute=recompute)["total"] / 1e9
-                for recompute in (False, True)
-            )
-            row = {"gb": round(kept, 1), "gb_recomputing": round(anew, 1)}
-            found[f"{name}, {tokens} tokens, {adapters} adapter{'s' if adapters > 1 else ''}"] = row
-    return found
+def _parts() -> Any:
+    """The benches, which lie beside the packages in the checkout; their processes find them there too."""
+    checkout = str(beside("bench", "parts.py").parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (checkout, os.environ.get("PYTHONPATH")) if p)
+    if checkout not in sys.path:
+        sys.path.insert(0, checkout)
+    return importlib.import_module("bench.parts")
 
 
 def _minutes(text: str) -> float:
@@ -126,21 +69,7 @@ def _minutes(text: str) -> float:
         raise InputError(f"soak={text}: minutes, as a number") from None
 
 
-def _peers(name: str) -> dict[str, Any]:
-    if name != "llamafactory":
-        raise InputError(f"peers={name}: only llamafactory can be compared with")
-    from factory.train.bench import peers
-
-    return peers.run(progress=lambda line: err.print(line))
-
-
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "training": _training,
-    "serving": _serving,
-    "data": _data,
-    "grading": _grading,
-    "pages": _pages,
-    "gate": _simulated,
-    "gpu": _gpu,
-    "memory": _memory,
-}
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise InputError(f"experiments={text}: must be a whole number above 0")
+    return int(text)

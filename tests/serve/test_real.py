@@ -15,9 +15,9 @@ import httpx
 import openai
 import pytest
 
+from bench.serving import engine
 from factory.registry import aliases
 from serve import remote
-from serve.bench import engine
 from serve.process import tool_parser
 from tests.conftest import Server
 from tests.fakes.adapters import promote, register
