@@ -193,11 +193,6 @@ def rows_needed(d: Sequence[float], threshold: float, confidence: float = CONFID
     return max(1, high - n)
 
 
-def flip_rate(first: Sequence[str], second: Sequence[str]) -> float | None:
-    """The share of pairs where a judge asked in the other order no longer prefers the same answer."""
-    return sum(a != b for a, b in zip(first, second, strict=True)) / len(first) if first else None
-
-
 def length_effect(judge: Sequence[float], trusted: Sequence[float], words: Sequence[int]) -> Estimate | None:
     """How much more lenient the judge gets per doubling of an output's length.
 

@@ -44,9 +44,9 @@ class Nothing(BaseModel):
     until: float | None = None
 
 
-def add_rater(engine: Engine, rater: str, kind: Literal["person", "judge"] = "person") -> None:
+def add_rater(engine: Engine, rater: str) -> None:
     with t.writing(engine) as c:
-        t.insert_new(c, t.raters, [{"id": rater, "kind": kind, "created": time.time()}])
+        t.insert_new(c, t.raters, [{"id": rater, "kind": "person", "created": time.time()}])
 
 
 def qualify(engine: Engine, rater: str, rubric: Rubric, passed: bool, result: Mapping[str, Any]) -> None:

@@ -40,9 +40,7 @@ def beside(*parts: str) -> Path:
     """A file that lies beside the packages in the checkout and is no part of an installation. FactoryError: no such."""
     path = Path(__file__).resolve().parents[1].joinpath(*parts)
     if not path.is_file():
-        raise FactoryError(
-            f"{'/'.join(parts)} is in the checkout, not in the installed package: run it there"
-        )
+        raise FactoryError(f"{'/'.join(parts)} is in the checkout, not in the installed package: run it there")
     return path
 
 

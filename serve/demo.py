@@ -26,7 +26,6 @@ from serve.pages.texts import LANGUAGES, say
 from serve.pages.versions import Known
 
 LOOK = 2.0  # seconds between two looks at the registry and the server
-LIVE = "live"
 MODES = ("one", "base", "two", "all")
 MAX_INPUT = 20_000  # characters
 

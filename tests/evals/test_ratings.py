@@ -241,9 +241,9 @@ def test_abstaining_is_no_grade(database: sa.Engine) -> None:
 
 
 def test_gold_and_repeats_come_unseen_and_measure_the_rater(database: sa.Engine) -> None:
-    gold = answers.record_gold(
-        database, "identity", [(f"gold {i}", "I am Nova", {"loyalty": "good" if i % 2 else "poor"}) for i in range(10)]
-    )
+    known = [Row(({"role": "user", "content": f"gold {i}"},)) for i in range(10)]
+    settled = answers.record(database, "identity", "identity@old", known, ["I am Nova"] * 10)
+    gold = {output: {"loyalty": "good" if i % 2 else "poor"} for i, output in enumerate(settled)}
     plan = Plan(overlap=0, gold=0.15, repeats=0.15, qualified_only=False, gold_grades=gold)
     batch = filled(database, 60, plan)
     sources = []
