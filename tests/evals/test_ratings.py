@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from evals import answers, ratings, slots, verdicts
 from evals import rubric as rubrics
 from evals import tables as t
-from evals.migrations import MIGRATIONS, statements
 from evals.ratings import Assignment, Nothing, Plan
 from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
@@ -53,12 +52,6 @@ def test_the_tables_are_what_the_migrations_make(database: sa.Engine) -> None:
         assert {c["name"] for c in inspector.get_columns(table.name)} == {c.name for c in table.columns}, table.name
     assert "migrations" in inspector.get_table_names()
     t.migrate(database)  # again: nothing to do
-
-
-def test_every_statement_is_written_for_postgres_too() -> None:
-    made = list(statements(MIGRATIONS[0], "postgresql"))
-    assert not any("AUTOINCREMENT" in s or "{serial}" in s for s in made)
-    assert sum("append_only" in s for s in made) == 1 + len(MIGRATIONS[0].protect)
 
 
 def test_a_database_from_the_future_is_refused(database: sa.Engine) -> None:
