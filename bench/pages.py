@@ -23,7 +23,7 @@ import httpx
 from bench.measure import own_home
 from evals import answers, ratings, tables
 from evals import rubric as rubrics
-from evals.ratings import Plan
+from evals.slots import Plan
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import project

@@ -153,7 +153,7 @@ def _losses(
 
 def _tokens(tokenizer: Any, task: rows.Task, settings: dict[str, Any]) -> int:
     examples = [encode(tokenizer, row, settings["max_length"]) for row in rows.read(task.folder / "train.jsonl")]
-    return round(sum(len(e.input_ids) for e in examples) * settings["epochs"])
+    return round(sum(len(e.input_ids) for e in examples) * float(settings["epochs"]))
 
 
 def _verdict(n: int, measured: dict[str, list[list[Process]]], losses: dict[str, list[float]]) -> dict[str, Any]:

@@ -18,13 +18,16 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection, Engine
 
+from evals import slots
 from evals import tables as t
 from evals.rubric import Rubric
-from evals.slots import FINE, Plan, another, had, hidden, new_id, next_unit, place, seeded
+from evals.slots import FINE, another, had, hidden, new_id, next_unit, place, seeded
 from factory.errors import FactoryError, InputError
 from factory.home import digest
 
 Grades = dict[str, dict[str, Any]]
+
+Plan = slots.Plan
 
 
 class Assignment(BaseModel):

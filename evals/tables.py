@@ -31,22 +31,22 @@ meta = MetaData()
 HASH, NAME, WORD = String(64), String(200), String(10)
 
 
-def _table(name: str, **columns: Column) -> Table:
+def _table(name: str, **columns: Column[Any]) -> Table:
     for key, column in columns.items():
         column.key = column.name = key
     alone = sum(column.primary_key for column in columns.values()) == 1  # a number as key never comes a second time
     return Table(name, meta, *columns.values(), sqlite_autoincrement=alone)
 
 
-def _key(kind: Any = HASH, to: str = "") -> Column:
+def _key(kind: Any = HASH, to: str = "") -> Column[Any]:
     return Column(kind, *_to(to), primary_key=True)
 
 
-def _number() -> Column:
+def _number() -> Column[Any]:
     return Column(BigInteger().with_variant(Integer, "sqlite"), sa.Identity(always=True), primary_key=True)
 
 
-def _of(kind: Any, to: str = "", null: bool = False) -> Column:
+def _of(kind: Any, to: str = "", null: bool = False) -> Column[Any]:
     return Column(kind, *_to(to), nullable=null)
 
 
@@ -54,7 +54,7 @@ def _to(column: str) -> list[Any]:
     return [sa.ForeignKey(column)] if column else []
 
 
-def _time(null: bool = False) -> Column:
+def _time(null: bool = False) -> Column[Any]:
     """Seconds, since 1970 if they are a moment."""
     return _of(sa.DOUBLE_PRECISION, null=null)
 

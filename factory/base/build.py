@@ -26,6 +26,10 @@ from factory.precision import precision
 from factory.strict import nearest
 from factory.terminal import err
 
+__all__ = [
+    "Base", "base_of", "find", "label", "load_model", "load_tokenizer", "locate", "prepare", "summary",
+]  # fmt: skip
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # what the API can call a base
 SUFFIXES = (".json", ".jinja", ".safetensors", ".bin", ".model")  # of the files that make a model
 SYSTEM = {False: "a turn of its own", True: "the first user turn"}  # where the template puts the system prompt
