@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from factory.registry.usage import BASE, HERE
 from safetensors.torch import load_file, save_file
 
 from factory.answers import adapted, answer
@@ -20,10 +21,9 @@ from factory.data.rows import Row
 from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases, store
 from factory.registry.bundle import gather
+from factory.registry.places import parse
 from factory.registry.preflight import Refused, preflight
-from factory.registry.remote import parse
 from factory.registry.store import CONFIG, WEIGHTS, Version
-from factory.registry.usage import BASE, HERE
 from factory.verbs.exchange import adopt, export
 from factory.verbs.registry import promote
 from tests.any_lm import zoo
