@@ -62,14 +62,14 @@ def gate_chain(settings: Settings) -> dict[str, Any]:
 
 
 def gpu(settings: Settings) -> dict[str, Any]:
-    from factory.train.bench import gpu
+    from bench import gpu
 
     return gpu.run(progress=settings.progress)
 
 
 def memory(settings: Settings) -> dict[str, Any]:
     """What a training needs on a GPU, computed: rows of so many tokens, adapters, with and without recomputing."""
-    from factory.train.bench.gpu import COMMON, SHAPES
+    from bench.gpu import COMMON, SHAPES
     from factory.train.memory import Shape, on_gpu
 
     found: dict[str, Any] = {}

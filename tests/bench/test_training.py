@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import peers, rows, training
+from bench import gpu, peers, rows, training
 from bench.training import Process
 from factory.base.build import Base
 from factory.data.rows import Row
 from factory.errors import FactoryError
-from factory.train.bench import gpu
 from factory.train.tokens import Example
 
 MEASURED = {

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
+from bench import small
 from factory.base.build import Base
-from factory.recipe import Recipe
-from factory.train.fused import Job, train_many
+from factory.train.fused import train_many
 from factory.train.fused.lora import Adapter
 from factory.train.fused.rows import learned, size
 from factory.train.kernels import liger_runs, use_liger
-from factory.train.tokens import IGNORE, Example
+from factory.train.tokens import Example
 
 SHAPES: dict[str, dict[str, Any]] = {  # of Qwen3
     "0.6B": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16},
@@ -87,17 +87,14 @@ def measure(model: Any, adapters: int, peak: float) -> dict[str, Any]:
 
 
 def _train(model: Any, adapters: int, *, at_once: bool) -> dict[str, float]:
-    rows = _rows(model.config.vocab_size)
+    draw = random.Random(0)
+    lengths = [draw.randint(LENGTH // 2, LENGTH) for _ in range(STEPS * BATCH)]
+    rows = small.rows(model.config.vocab_size, lengths, draw)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = Base("random", "random", "", "0" * 64, folder, 1e-4)
-        train = {"batch": BATCH, "epochs": 1, "patience": 0, "lr": 1e-4, "max_length": LENGTH}
-        lora = {"r": RANK, "alpha": 2 * RANK}
-        recipe = Recipe.model_validate(
-            {"task": "bench", "kind": "general", "folder": folder, "lora": lora, "train": train}
-        )
-        jobs = [Job(str(i), recipe, rows, [], folder / str(i)) for i in range(adapters)]
-        parameters = Adapter(model, recipe.lora, 0).weights.numel()
+        jobs = small.jobs(folder, rows, adapters, rank=RANK, batch=BATCH, length=LENGTH)
+        parameters = Adapter(model, jobs[0].recipe.lora, 0).weights.numel()
         cuda = model.device.type == "cuda"
         if cuda:
             torch.cuda.reset_peak_memory_stats()
@@ -113,16 +110,6 @@ def _train(model: Any, adapters: int, *, at_once: bool) -> dict[str, float]:
             "flops": adapters * flops(model.config, rows, parameters),
             "memory": torch.cuda.max_memory_allocated() if cuda else 0,
         }
-
-
-def _rows(vocabulary: int) -> list[Example]:
-    draw = random.Random(0)
-    rows = []
-    for _ in range(STEPS * BATCH):
-        length = draw.randint(LENGTH // 2, LENGTH)
-        ids = [draw.randrange(3, vocabulary) for _ in range(length)]
-        rows.append(Example(ids, [IGNORE] * (length - length // 4) + ids[length - length // 4 :]))
-    return rows
 
 
 def flops(config: Any, rows: Sequence[Example], lora_parameters: int) -> float:

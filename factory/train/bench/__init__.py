@@ -1,1 +1,0 @@
-"""The GPU part of the benches, beside what it measures; the other parts are in `bench/`."""
