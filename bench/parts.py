@@ -1,4 +1,5 @@
-"""Every part of `factory bench` by its name. A part takes the settings and returns its figures, as JSON holds them."""
+"""Every part of `factory bench` by its name. A part takes the settings and returns its figures, as JSON holds them;
+or several by their names, its own among them."""
 
 from __future__ import annotations
 
@@ -52,13 +53,8 @@ def pages(settings: Settings) -> dict[str, Any]:
 def gate(settings: Settings) -> dict[str, Any]:
     from evals import simulate
 
-    return simulate.run(settings.experiments, progress=settings.progress)
-
-
-def gate_chain(settings: Settings) -> dict[str, Any]:
-    from evals import simulate
-
-    return simulate.chains(max(1, settings.experiments // 10))
+    found = simulate.run(settings.experiments, progress=settings.progress)
+    return {"gate": found, "gate_chain": simulate.chains(max(1, settings.experiments // 10))}
 
 
 def gpu(settings: Settings) -> dict[str, Any]:
@@ -101,5 +97,4 @@ PARTS: dict[str, Part] = {
     "gpu": gpu,
     "memory": memory,
 }
-WITH: dict[str, dict[str, Part]] = {"gate": {"gate_chain": gate_chain}}  # measured along with a part, not shown
 PEERS: dict[str, Part] = {"llamafactory": llamafactory}

@@ -31,9 +31,9 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     result: dict[str, Any] = {}
     for part in wanted:
         err.print(f"[bold]{part}[/]")
-        result[part] = parts.PARTS[part](settings)
-        result |= {name: also(settings) for name, also in parts.WITH.get(part, {}).items()}
-        rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(result[part])]
+        found = parts.PARTS[part](settings)
+        result |= found if part in found else {part: found}
+        rows = [[key, f"{value:,.3g}" if isinstance(value, float) else str(value)] for key, value in flat(found)]
         out(quiet).print(table(part, ["", ""], rows))
     if peer:
         result["peers"] = parts.PEERS[peer](settings)
