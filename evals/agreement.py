@@ -119,7 +119,7 @@ def _coincidences(counts: np.ndarray) -> np.ndarray:
     """Units x values x values: ordered pairs of values within a unit, each unit's pairs weighed by 1 / (m - 1)."""
     m = counts.sum(axis=1)
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(counts.shape[1])
-    return pairs / np.where(m > 1, m - 1, np.inf)[:, None, None]
+    return np.asarray(pairs / np.where(m > 1, m - 1, np.inf)[:, None, None])
 
 
 def _alpha(coincidences: np.ndarray, values: np.ndarray, metric: Metric) -> np.ndarray:

@@ -6,7 +6,7 @@ Equal texts for one item are one output, whoever wrote them: what was graded for
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -24,9 +24,16 @@ def output_id(item: str, text: str) -> str:
 
 def record(engine: Engine, task: str, version: str, rows: Sequence[Row], texts: Sequence[str]) -> list[str]:
     """Store a version's answers, one for each row. Returns the outputs' ids."""
-    ids = _store(engine, task, rows, texts)
-    now = time.time()
+    items, outputs = {}, {}
+    ids, now = [], time.time()
+    for row, text in zip(rows, texts, strict=True):
+        item = row.key()
+        ids.append((item, output_id(item, text)))
+        items[item] = {"id": item, "task": task, "source": row.source, "reference": row.answer, "meta": row.meta}
+        outputs[ids[-1][1]] = {"id": ids[-1][1], "item": item, "text": text}
     with t.writing(engine) as c:
+        t.insert_new(c, t.items, [*items.values()])
+        t.insert_new(c, t.outputs, [*outputs.values()])
         t.insert_new(c, t.answers, [{"version": version, "item": i, "output": o, "created": now} for i, o in ids])
     return [o for _, o in ids]
 
@@ -48,26 +55,3 @@ def stored_first(engine: Engine, version: str, answer: Answer) -> Answer:
         return [known[row.key()] for row in rows]
 
     return ask
-
-
-def record_gold(
-    engine: Engine, task: str, gold: Sequence[tuple[str, str, Mapping[str, str]]]
-) -> dict[str, dict[str, str]]:
-    """Store (source, output, levels by dimension) as outputs that no version gave. Returns output id to levels."""
-    rows = [Row(({"role": "user", "content": source},), {"gold": True}) for source, _, _ in gold]
-    ids = _store(engine, task, rows, [output for _, output, _ in gold])
-    return {o: dict(levels) for (_, o), (_, _, levels) in zip(ids, gold, strict=True)}
-
-
-def _store(engine: Engine, task: str, rows: Sequence[Row], texts: Sequence[str]) -> list[tuple[str, str]]:
-    items, outputs = {}, {}
-    ids = []
-    for row, text in zip(rows, texts, strict=True):
-        item = row.key()
-        ids.append((item, output_id(item, text)))
-        items[item] = {"id": item, "task": task, "source": row.source, "reference": row.answer, "meta": row.meta}
-        outputs[ids[-1][1]] = {"id": ids[-1][1], "item": item, "text": text}
-    with t.writing(engine) as c:
-        t.insert_new(c, t.items, [*items.values()])
-        t.insert_new(c, t.outputs, [*outputs.values()])
-    return ids

@@ -117,7 +117,7 @@ def sampled(
 
     def reach(confidence: float) -> float:
         z = float(ndtri((1 + confidence) / 2)) / known**0.5
-        return -float(stdtrit(max(1.0, worth - 1), max(ndtr(-z), 1e-300))) * se
+        return -float(stdtrit(max(1.0, worth - 1), max(ndtr(-z), 1e-300)) * se)
 
     low, high = (reach(c) for c in confidences)
     return Estimate(
@@ -151,7 +151,7 @@ def rows_needed(d: Sequence[float], threshold: float, confidence: float = CONFID
     n, distance, variance = len(d), abs(float(np.mean(d)) - threshold), float(_floored(np.asarray(d, float)))
 
     def settled(rows: int) -> bool:
-        return distance >= (_t(rows - 1, confidence) + 0.8416) * (variance / rows) ** 0.5
+        return bool(distance >= (_t(rows - 1, confidence) + 0.8416) * (variance / rows) ** 0.5)
 
     low, high = n, n
     while not settled(high):
@@ -162,11 +162,6 @@ def rows_needed(d: Sequence[float], threshold: float, confidence: float = CONFID
         middle = (low + high) // 2
         low, high = (low, middle) if settled(middle) else (middle + 1, high)
     return max(1, high - n)
-
-
-def flip_rate(first: Sequence[str], second: Sequence[str]) -> float | None:
-    """The share of pairs where a judge asked in the other order no longer prefers the same answer."""
-    return sum(a != b for a, b in zip(first, second, strict=True)) / len(first) if first else None
 
 
 def length_effect(judge: Sequence[float], trusted: Sequence[float], words: Sequence[int]) -> Estimate | None:
@@ -189,7 +184,7 @@ def _floored(d: np.ndarray) -> np.ndarray:
 
     Without the floor 40 items that do not differ would claim certainty; Agresti and Min (2005) add the same pair.
     """
-    return np.maximum(np.var(d, axis=-1, ddof=1), 2 / d.shape[-1])
+    return np.asarray(np.maximum(np.var(d, axis=-1, ddof=1), 2 / d.shape[-1]))
 
 
 def _bounds(mean: Any, variance: Any, n: int, confidence: float) -> tuple[Any, Any, Any, Any]:

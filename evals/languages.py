@@ -16,7 +16,7 @@ import regex
 CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer: about four letters a word
 SPACELESS = CJK + UNSPACED
-CASED = ("en", "de", "fr", "es", "it", "pt", "nl")  # written in Latin letters, with capitals
+
 _SCRIPTS = {
     "ja": regex.compile(r"[\p{Hiragana}\p{Katakana}]"),
     "zh": regex.compile(r"\p{Han}"),

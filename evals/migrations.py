@@ -1,11 +1,11 @@
-"""The ratings database's history: numbered migrations, each run once and recorded.
+"""The ratings database's history: numbered migrations that bring an older database to the tables in `tables.py`.
 
-A migration is never edited after a release; a change is a new one at the end. `{serial}` is a key that counts up.
+A migration is never edited after a release; a change is a new one at the end, and in the tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -14,67 +14,26 @@ from sqlalchemy.engine import Connection
 from factory.home import home
 from factory.registry.store import SHORT
 
-APPEND_ONLY = ("ratings", "adjudications", "comparisons", "gate_runs", "calls", "qualifications")
-
 
 @dataclass(frozen=True)
 class Migration:
     number: int
     name: str
-    sql: str = ""
-    protect: tuple[str, ...] = ()
-    """Tables whose rows can be added and never changed or removed."""
-    run: Callable[[Connection], None] | None = None
-    """What SQL alone cannot do; after the statements, in the same transaction."""
+    run: Callable[[Connection], None]
 
 
-START = """
-CREATE TABLE items (id VARCHAR(64) PRIMARY KEY, task TEXT NOT NULL, source TEXT NOT NULL, reference TEXT NOT
-    NULL, meta JSON NOT NULL);
-CREATE TABLE outputs (id VARCHAR(64) PRIMARY KEY, item VARCHAR(64) NOT NULL REFERENCES items (id), text TEXT NOT
-    NULL);
-CREATE INDEX outputs_item ON outputs (item);
-CREATE TABLE answers (version VARCHAR(200) NOT NULL, item VARCHAR(64) NOT NULL REFERENCES items (id), output
-    VARCHAR(64) NOT NULL REFERENCES outputs (id), created DOUBLE PRECISION NOT NULL, PRIMARY KEY (version,
-    item));
-CREATE TABLE raters (id VARCHAR(200) PRIMARY KEY, kind VARCHAR(10) NOT NULL, created DOUBLE PRECISION NOT NULL);
-CREATE TABLE qualifications (id {serial}, rater VARCHAR(200) NOT NULL REFERENCES raters (id), rubric VARCHAR(64)
-    NOT NULL, passed INTEGER NOT NULL, result JSON NOT NULL, created DOUBLE PRECISION NOT NULL);
-CREATE TABLE batches (id VARCHAR(64) PRIMARY KEY, task TEXT NOT NULL, rubric VARCHAR(64) NOT NULL, plan JSON NOT
-    NULL, created DOUBLE PRECISION NOT NULL);
-CREATE TABLE assignments (id VARCHAR(64) PRIMARY KEY, batch VARCHAR(64) NOT NULL REFERENCES batches (id), output
-    VARCHAR(64) NOT NULL REFERENCES outputs (id), kind VARCHAR(10) NOT NULL, slot INTEGER NOT NULL, shuffle
-    BIGINT NOT NULL, rater VARCHAR(200) REFERENCES raters (id), opened DOUBLE PRECISION, leased_until DOUBLE
-    PRECISION, done DOUBLE PRECISION, draft JSON);
-CREATE UNIQUE INDEX assignments_slot ON assignments (batch, output, slot) WHERE kind = 'plain';
-CREATE INDEX assignments_free ON assignments (batch, done, leased_until);
-CREATE INDEX assignments_rater ON assignments (rater, batch, output);
-CREATE TABLE ratings (id {serial}, assignment VARCHAR(64) REFERENCES assignments (id), output VARCHAR(64) NOT
-    NULL REFERENCES outputs (id), rater VARCHAR(200) NOT NULL REFERENCES raters (id), rubric VARCHAR(64) NOT
-    NULL, action VARCHAR(10) NOT NULL, grades JSON NOT NULL, seconds DOUBLE PRECISION, created DOUBLE PRECISION
-    NOT NULL);
-CREATE INDEX ratings_output ON ratings (output, rubric);
-CREATE TABLE adjudications (id {serial}, output VARCHAR(64) NOT NULL REFERENCES outputs (id), rubric VARCHAR(64)
-    NOT NULL, lead VARCHAR(200) NOT NULL REFERENCES raters (id), grades JSON NOT NULL, reason TEXT NOT NULL,
-    created DOUBLE PRECISION NOT NULL);
-CREATE TABLE comparisons (id {serial}, first VARCHAR(64) NOT NULL REFERENCES outputs (id), second VARCHAR(64)
-    NOT NULL REFERENCES outputs (id), rater VARCHAR(200) NOT NULL REFERENCES raters (id), rubric VARCHAR(64) NOT
-    NULL, winner VARCHAR(10) NOT NULL, reason TEXT NOT NULL, created DOUBLE PRECISION NOT NULL);
-CREATE TABLE gate_runs (id {serial}, task TEXT NOT NULL, version VARCHAR(200) NOT NULL, against VARCHAR(200) NOT
-    NULL, split VARCHAR(64) NOT NULL, rubric VARCHAR(64) NOT NULL, plan VARCHAR(64) NOT NULL, decision
-    VARCHAR(20) NOT NULL, result JSON NOT NULL, forced TEXT NOT NULL, created DOUBLE PRECISION NOT NULL);
-CREATE TABLE calls (id VARCHAR(64) PRIMARY KEY, judge VARCHAR(200) NOT NULL, reply TEXT NOT NULL, prompt_tokens
-    INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost DOUBLE PRECISION, seconds DOUBLE PRECISION NOT
-    NULL, created DOUBLE PRECISION NOT NULL)
-"""
+def start(c: Connection) -> None:
+    """The first release's tables, which every older database has."""
 
-# What the rater page needs: where each rater is, and assignments that show two outputs.
-PAGES = """
-CREATE TABLE places (rater VARCHAR(200) NOT NULL REFERENCES raters (id), rubric VARCHAR(64) NOT NULL, state JSON NOT
-    NULL, updated DOUBLE PRECISION NOT NULL, PRIMARY KEY (rater, rubric));
-ALTER TABLE assignments ADD COLUMN other VARCHAR(64) REFERENCES outputs (id);
-ALTER TABLE comparisons ADD COLUMN assignment VARCHAR(64) REFERENCES assignments (id)
-"""
+
+def pages(c: Connection) -> None:
+    """What the rater page needs: where each rater is, and assignments that show two outputs."""
+    c.exec_driver_sql(
+        "CREATE TABLE places (rater VARCHAR(200) NOT NULL REFERENCES raters (id), rubric VARCHAR(64) NOT NULL, "
+        "state JSON NOT NULL, updated DOUBLE PRECISION NOT NULL, PRIMARY KEY (rater, rubric))"
+    )
+    c.exec_driver_sql("ALTER TABLE assignments ADD COLUMN other VARCHAR(64) REFERENCES outputs (id)")
+    c.exec_driver_sql("ALTER TABLE comparisons ADD COLUMN assignment VARCHAR(64) REFERENCES assignments (id)")
 
 
 def whole_hashes(c: Connection) -> None:
@@ -95,46 +54,40 @@ def whole_hashes(c: Connection) -> None:
             if len(found := known.get(short, [])) == 1:
                 change = sa.text(f"UPDATE {table} SET {column} = :whole WHERE {column} = :name")
                 c.execute(change, {"whole": f"{task}@{found[0]}", "name": name})
-    for statement in protections("gate_runs", c.dialect.name)[:1]:
-        c.exec_driver_sql(statement)
+    c.exec_driver_sql(_protections("gate_runs", c.dialect.name)[0])
 
 
-# What each comparison is decided under, from its first label on.
-PLANS = """
-CREATE TABLE plans (id VARCHAR(64) PRIMARY KEY, task TEXT NOT NULL, version VARCHAR(200) NOT NULL, against VARCHAR(200)
-    NOT NULL, terms JSON NOT NULL, created DOUBLE PRECISION NOT NULL)
-"""
+def plans(c: Connection) -> None:
+    """What each comparison is decided under, from its first label on."""
+    c.exec_driver_sql(
+        "CREATE TABLE plans (id VARCHAR(64) PRIMARY KEY, task TEXT NOT NULL, version VARCHAR(200) NOT NULL, "
+        "against VARCHAR(200) NOT NULL, terms JSON NOT NULL, created DOUBLE PRECISION NOT NULL)"
+    )
+    protect(c, "plans")
 
 
 MIGRATIONS = (
-    Migration(1, "start", START, APPEND_ONLY),
-    Migration(2, "pages", PAGES),
-    Migration(3, "whole hashes", run=whole_hashes),
-    Migration(4, "plans", PLANS, ("plans",)),
+    Migration(1, "start", start),
+    Migration(2, "pages", pages),
+    Migration(3, "whole hashes", whole_hashes),
+    Migration(4, "plans", plans),
 )
 
 
-def statements(migration: Migration, dialect: str) -> Iterator[str]:
-    """The migration's statements for a database ("sqlite" or "postgresql")."""
-    serial = (
-        "INTEGER PRIMARY KEY AUTOINCREMENT"
-        if dialect == "sqlite"
-        else "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
-    )
-    for statement in migration.sql.replace("{serial}", serial).split(";"):
-        if statement.strip():
-            yield statement.strip()
-    if migration.protect and dialect == "postgresql":
-        yield (
+def protect(c: Connection, *tables: str) -> None:
+    """From now on the rows of these tables can be added and never changed or removed."""
+    if c.dialect.name == "postgresql":
+        c.exec_driver_sql(
             "CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE EXCEPTION 'append-only: what was said stays said'; END $$"
         )
-    for table in migration.protect:
-        yield from protections(table, dialect)
+    for table in tables:
+        for statement in _protections(table, c.dialect.name):
+            c.exec_driver_sql(statement)
 
 
-def protections(table: str, dialect: str) -> list[str]:
-    """The triggers that let a table's rows be added and never changed or removed; the first one is for changes."""
+def _protections(table: str, dialect: str) -> list[str]:
+    """The triggers of a table; the first one is for changes."""
     if dialect == "postgresql":
         return [
             f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "

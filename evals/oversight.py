@@ -18,8 +18,8 @@ from sqlalchemy.engine import Engine
 
 from evals import tables as t
 from evals import verdicts
-from evals.ratings import Plan
 from evals.rubric import Rubric
+from evals.slots import Plan
 from evals.voids import TAKEN_BACK
 
 DAY = 86400.0

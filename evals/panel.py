@@ -5,17 +5,14 @@ A judge whose kappa with the known truth of a dimension is below the floor, or u
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
-from evals import estimate, ratings, verdicts
+from evals import estimate, verdicts
 from evals import judge as judging
-from evals import tables as t
 from evals.agreement import Agreement, fleiss
 from evals.estimate import Estimate
 from evals.grades import Grade
@@ -72,7 +69,6 @@ def ask_jury(
         tested = trial(m, rubric, engine, _named(watch, f"testing {m.name}"))
         how.trials[m.name], how.refused[m.name] = tested, tested.refused(floor)
         said, tally = judging.grade(m, rubric, pairs, engine, _named(watch, f"{m.name} grades"))
-        _remember(engine, m, rubric, said)
         heard.append({o: {d: g for d, g in found.items() if d not in how.refused[m.name]} for o, found in said.items()})
         asked, abstained = asked + tally.total, abstained + tally.abstained
         how.add(tally)
@@ -134,26 +130,3 @@ def _jury_agreement(rubric: Rubric, heard: Sequence[Grades]) -> dict[str, float]
 
 def _named(watch: Watch, what: str) -> judging.Progress:
     return lambda tally: watch(what, tally)
-
-
-def _remember(engine: Engine, member: Member, rubric: Rubric, grades: Mapping[str, Mapping[str, Grade]]) -> None:
-    """A judge's grades among the ratings, once for each output."""
-    rater = f"judge:{member.name}#{member.judge.identity(member.version)}"
-    ratings.add_rater(engine, rater, "judge")
-    r = t.ratings.c
-    with t.writing(engine) as c:
-        known = set(c.execute(sa.select(r.output).where(r.rater == rater, r.rubric == rubric.hash())).scalars())
-        rows = [
-            {
-                "output": output,
-                "rater": rater,
-                "rubric": rubric.hash(),
-                "action": "grade" if found else "abstain",
-                "grades": {d: {"level": g.level, "reason": g.why, "evidence": g.evidence} for d, g in found.items()},
-                "created": time.time(),
-            }
-            for output, found in grades.items()
-            if output not in known
-        ]
-        if rows:
-            c.execute(sa.insert(t.ratings), rows)

@@ -14,8 +14,9 @@ from sqlalchemy.engine import Engine
 
 from evals import ratings
 from evals import tables as t
-from evals.ratings import Grades, Plan
+from evals.ratings import Grades
 from evals.rubric import Rubric
+from evals.slots import Plan
 
 PASS = 2 / 3  # share of right levels that each dimension of the qualification test needs
 TRIES = 3  # tests a rater may take in TRY_SPAN seconds

@@ -82,11 +82,11 @@ def _edited(engine: Engine, task: str) -> Iterator[Pair]:
 
 
 def _texts(engine: Engine, task: str) -> dict[str, tuple[str, str, str]]:
-    """Output id to (item, source, text). Gold items were written for testing raters and teach nothing."""
+    """Output id to (item, source, text)."""
     i, o = t.items.c, t.outputs.c
-    query = sa.select(o.id, o.item, i.source, o.text, i.meta).join(t.items, i.id == o.item).where(i.task == task)
+    query = sa.select(o.id, o.item, i.source, o.text).join(t.items, i.id == o.item).where(i.task == task)
     with t.reading(engine) as c:
-        return {id_: (item, source, text) for id_, item, source, text, meta in c.execute(query) if not meta.get("gold")}
+        return {id_: (item, source, text) for id_, item, source, text in c.execute(query)}
 
 
 def _pair(texts: dict[str, tuple[str, str, str]], best: str, worst: str) -> Pair:

@@ -18,13 +18,16 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection, Engine
 
+from evals import slots
 from evals import tables as t
 from evals.rubric import Rubric
-from evals.slots import FINE, Plan, another, had, hidden, new_id, next_unit, place, seeded
+from evals.slots import FINE, another, had, hidden, new_id, next_unit, place, seeded
 from factory.errors import FactoryError, InputError
 from factory.home import digest
 
 Grades = dict[str, dict[str, Any]]
+
+Plan = slots.Plan
 
 
 class Assignment(BaseModel):
@@ -44,9 +47,9 @@ class Nothing(BaseModel):
     until: float | None = None
 
 
-def add_rater(engine: Engine, rater: str, kind: Literal["person", "judge"] = "person") -> None:
+def add_rater(engine: Engine, rater: str) -> None:
     with t.writing(engine) as c:
-        t.insert_new(c, t.raters, [{"id": rater, "kind": kind, "created": time.time()}])
+        t.insert_new(c, t.raters, [{"id": rater, "kind": "person", "created": time.time()}])
 
 
 def qualify(engine: Engine, rater: str, rubric: Rubric, passed: bool, result: Mapping[str, Any]) -> None:

@@ -128,7 +128,7 @@ def look(rng: np.random.Generator, levels: np.ndarray, error: float) -> np.ndarr
     """What somebody sees who errs by one level in this share of dimensions."""
     wrong = rng.random(levels.shape) < error
     step = np.where(levels == 0, 1, np.where(levels == 2, -1, rng.choice([-1, 1], levels.shape)))
-    return levels + wrong * step
+    return np.asarray(levels + wrong * step)
 
 
 class Team:

@@ -21,148 +21,146 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import JSON, BigInteger, Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Integer, MetaData, String, Table, Text
 from sqlalchemy.engine import Connection, Engine
 
 from factory.errors import FactoryError
 from factory.home import home, on_network
 
 meta = MetaData()
-SERIAL = BigInteger().with_variant(Integer, "sqlite")
+HASH, NAME, WORD = String(64), String(200), String(10)
 
 
-def _table(name: str, *columns: Column) -> Table:
-    return Table(name, meta, *columns)
+def _table(name: str, **columns: Column[Any]) -> Table:
+    for key, column in columns.items():
+        column.key = column.name = key
+    alone = sum(column.primary_key for column in columns.values()) == 1  # a number as key never comes a second time
+    return Table(name, meta, *columns.values(), sqlite_autoincrement=alone)
 
 
-items = _table(
-    "items",
-    Column("id", String(64), primary_key=True),
-    Column("task", Text),
-    Column("source", Text),
-    Column("reference", Text),
-    Column("meta", JSON),
-)
-outputs = _table(
-    "outputs", Column("id", String(64), primary_key=True), Column("item", String(64)), Column("text", Text)
-)
+def _key(kind: Any = HASH, to: str = "") -> Column[Any]:
+    return Column(kind, *_to(to), primary_key=True)
+
+
+def _number() -> Column[Any]:
+    return Column(BigInteger().with_variant(Integer, "sqlite"), sa.Identity(always=True), primary_key=True)
+
+
+def _of(kind: Any, to: str = "", null: bool = False) -> Column[Any]:
+    return Column(kind, *_to(to), nullable=null)
+
+
+def _to(column: str) -> list[Any]:
+    return [sa.ForeignKey(column)] if column else []
+
+
+def _time(null: bool = False) -> Column[Any]:
+    """Seconds, since 1970 if they are a moment."""
+    return _of(sa.DOUBLE_PRECISION, null=null)
+
+
+items = _table("items", id=_key(), task=_of(Text), source=_of(Text), reference=_of(Text), meta=_of(JSON))
+outputs = _table("outputs", id=_key(), item=_of(HASH, "items.id"), text=_of(Text))
 answers = _table(
-    "answers",
-    Column("version", String(200), primary_key=True),
-    Column("item", String(64), primary_key=True),
-    Column("output", String(64)),
-    Column("created", Float),
+    "answers", version=_key(NAME), item=_key(to="items.id"), output=_of(HASH, "outputs.id"), created=_time()
 )
-raters = _table(
-    "raters", Column("id", String(200), primary_key=True), Column("kind", String(10)), Column("created", Float)
-)
+raters = _table("raters", id=_key(NAME), kind=_of(WORD), created=_time())
 qualifications = _table(
     "qualifications",
-    Column("id", SERIAL, primary_key=True),
-    Column("rater", String(200)),
-    Column("rubric", String(64)),
-    Column("passed", Integer),
-    Column("result", JSON),
-    Column("created", Float),
+    id=_number(),
+    rater=_of(NAME, "raters.id"),
+    rubric=_of(HASH),
+    passed=_of(Integer),
+    result=_of(JSON),
+    created=_time(),
 )
-places = _table(
-    "places",
-    Column("rater", String(200), primary_key=True),
-    Column("rubric", String(64), primary_key=True),
-    Column("state", JSON),
-    Column("updated", Float),
-)
-batches = _table(
-    "batches",
-    Column("id", String(64), primary_key=True),
-    Column("task", Text),
-    Column("rubric", String(64)),
-    Column("plan", JSON),
-    Column("created", Float),
-)
+places = _table("places", rater=_key(NAME, "raters.id"), rubric=_key(), state=_of(JSON), updated=_time())
+batches = _table("batches", id=_key(), task=_of(Text), rubric=_of(HASH), plan=_of(JSON), created=_time())
 assignments = _table(
     "assignments",
-    Column("id", String(64), primary_key=True),
-    Column("batch", String(64)),
-    Column("output", String(64)),
-    Column("other", String(64)),
-    Column("kind", String(10)),
-    Column("slot", Integer),
-    Column("shuffle", BigInteger),
-    Column("rater", String(200)),
-    Column("opened", Float),
-    Column("leased_until", Float),
-    Column("done", Float),
-    Column("draft", JSON),
+    id=_key(),
+    batch=_of(HASH, "batches.id"),
+    output=_of(HASH, "outputs.id"),
+    kind=_of(WORD),
+    slot=_of(Integer),
+    shuffle=_of(BigInteger),
+    rater=_of(NAME, "raters.id", null=True),
+    opened=_time(null=True),
+    leased_until=_time(null=True),
+    done=_time(null=True),
+    draft=_of(JSON, null=True),
+    other=_of(HASH, "outputs.id", null=True),
 )
 ratings = _table(
     "ratings",
-    Column("id", SERIAL, primary_key=True),
-    Column("assignment", String(64)),
-    Column("output", String(64)),
-    Column("rater", String(200)),
-    Column("rubric", String(64)),
-    Column("action", String(10)),
-    Column("grades", JSON),
-    Column("seconds", Float),
-    Column("created", Float),
+    id=_number(),
+    assignment=_of(HASH, "assignments.id", null=True),
+    output=_of(HASH, "outputs.id"),
+    rater=_of(NAME, "raters.id"),
+    rubric=_of(HASH),
+    action=_of(WORD),
+    grades=_of(JSON),
+    seconds=_time(null=True),
+    created=_time(),
 )
 adjudications = _table(
     "adjudications",
-    Column("id", SERIAL, primary_key=True),
-    Column("output", String(64)),
-    Column("rubric", String(64)),
-    Column("lead", String(200)),
-    Column("grades", JSON),
-    Column("reason", Text),
-    Column("created", Float),
+    id=_number(),
+    output=_of(HASH, "outputs.id"),
+    rubric=_of(HASH),
+    lead=_of(NAME, "raters.id"),
+    grades=_of(JSON),
+    reason=_of(Text),
+    created=_time(),
 )
 comparisons = _table(
     "comparisons",
-    Column("id", SERIAL, primary_key=True),
-    Column("assignment", String(64)),
-    Column("first", String(64)),
-    Column("second", String(64)),
-    Column("rater", String(200)),
-    Column("rubric", String(64)),
-    Column("winner", String(10)),
-    Column("reason", Text),
-    Column("created", Float),
+    id=_number(),
+    first=_of(HASH, "outputs.id"),
+    second=_of(HASH, "outputs.id"),
+    rater=_of(NAME, "raters.id"),
+    rubric=_of(HASH),
+    winner=_of(WORD),
+    reason=_of(Text),
+    created=_time(),
+    assignment=_of(HASH, "assignments.id", null=True),
 )
 gate_runs = _table(
     "gate_runs",
-    Column("id", SERIAL, primary_key=True),
-    Column("task", Text),
-    Column("version", String(200)),
-    Column("against", String(200)),
-    Column("split", String(64)),
-    Column("rubric", String(64)),
-    Column("plan", String(64)),
-    Column("decision", String(20)),
-    Column("result", JSON),
-    Column("forced", Text),
-    Column("created", Float),
+    id=_number(),
+    task=_of(Text),
+    version=_of(NAME),
+    against=_of(NAME),
+    split=_of(HASH),
+    rubric=_of(HASH),
+    plan=_of(HASH),
+    decision=_of(String(20)),
+    result=_of(JSON),
+    forced=_of(Text),
+    created=_time(),
 )
 plans = _table(
-    "plans",
-    Column("id", String(64), primary_key=True),
-    Column("task", Text),
-    Column("version", String(200)),
-    Column("against", String(200)),
-    Column("terms", JSON),
-    Column("created", Float),
+    "plans", id=_key(), task=_of(Text), version=_of(NAME), against=_of(NAME), terms=_of(JSON), created=_time()
 )
 calls = _table(
     "calls",
-    Column("id", String(64), primary_key=True),
-    Column("judge", String(200)),
-    Column("reply", Text),
-    Column("prompt_tokens", Integer),
-    Column("completion_tokens", Integer),
-    Column("cost", Float),
-    Column("seconds", Float),
-    Column("created", Float),
+    id=_key(),
+    judge=_of(NAME),
+    reply=_of(Text),
+    prompt_tokens=_of(Integer),
+    completion_tokens=_of(Integer),
+    cost=_time(null=True),
+    seconds=_time(),
+    created=_time(),
 )
+_a = assignments.c
+_plain = _a.kind == "plain"
+sa.Index("assignments_slot", _a.batch, _a.output, _a.slot, unique=True, sqlite_where=_plain, postgresql_where=_plain)
+sa.Index("assignments_free", _a.batch, _a.done, _a.leased_until)
+sa.Index("assignments_rater", _a.rater, _a.batch, _a.output)
+sa.Index("outputs_item", outputs.c.item)
+sa.Index("ratings_output", ratings.c.output, ratings.c.rubric)
+APPEND_ONLY = (ratings, adjudications, comparisons, gate_runs, calls, qualifications, plans)
 
 
 def default_url() -> str:
@@ -235,8 +233,9 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database up to date: every migration once, in order, each recorded in `migrations`."""
-    from evals.migrations import MIGRATIONS, statements
+    """Bring the database up to date: a new one is made as the tables stand here, an older one by every migration that
+    it lacks, in order; both are recorded in `migrations`."""
+    from evals.migrations import MIGRATIONS, protect
 
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":  # two programs may open it at once; SQLite's transaction keeps one out
@@ -247,12 +246,13 @@ def migrate(engine: Engine) -> None:
         done = {number for (number,) in connection.exec_driver_sql("SELECT number FROM migrations")}
         if extra := done - {m.number for m in MIGRATIONS}:
             raise FactoryError(f"the ratings database is newer than this program (migration {max(extra)}): update it")
+        if not done:
+            meta.create_all(connection, checkfirst=False)
+            protect(connection, *(table.name for table in APPEND_ONLY))
         for migration in MIGRATIONS:
+            if done and migration.number not in done:
+                migration.run(connection)
             if migration.number not in done:
-                for statement in statements(migration, engine.dialect.name):
-                    connection.exec_driver_sql(statement)
-                if migration.run:
-                    migration.run(connection)
                 connection.execute(
                     sa.text("INSERT INTO migrations VALUES (:number, :name, :at)"),
                     {"number": migration.number, "name": migration.name, "at": time.time()},

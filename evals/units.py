@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -79,7 +80,7 @@ def read(engine: Engine, batch: str, plan: Plan, rubric: Rubric) -> Labels:
     every = standing(engine, rubric.hash(), batch)
     said = verdicts(engine, rubric, batch, every)
     units: dict[str, Unit] = {}
-    slots: dict[tuple[str, int], list[sa.Row]] = defaultdict(list)
+    slots: dict[tuple[str, int], list[Any]] = defaultdict(list)
     for row in rows:
         slots[row.item, row.slot].append(row)
     for (item, _), sides in slots.items():

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from factory.errors import InputError
+from factory.errors import FactoryError, InputError
 
 
 def project() -> Path:
@@ -34,6 +34,14 @@ def project() -> Path:
         if (folder / "adapters" / "defaults.yaml").is_file():
             return folder
     raise InputError(f"no adapters/defaults.yaml in {here} or above it: run this inside a project")
+
+
+def beside(*parts: str) -> Path:
+    """A file that lies beside the packages in the checkout and is no part of an installation. FactoryError: no such."""
+    path = Path(__file__).resolve().parents[1].joinpath(*parts)
+    if not path.is_file():
+        raise FactoryError(f"{'/'.join(parts)} is in the checkout, not in the installed package: run it there")
+    return path
 
 
 def home(*parts: str) -> Path:

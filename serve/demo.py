@@ -26,7 +26,6 @@ from serve.pages.texts import LANGUAGES, say
 from serve.pages.versions import Known
 
 LOOK = 2.0  # seconds between two looks at the registry and the server
-LIVE = "live"
 MODES = ("one", "base", "two", "all")
 MAX_INPUT = 20_000  # characters
 
@@ -80,130 +79,152 @@ def run(options: Options, host: str, port: int, ready: Callable[[str], None]) ->
 
 
 def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
-    def t(key: str, **values: Any) -> str:
-        return say(language, key, **values)
+    blocks: gr.Blocks = gr.Blocks(title=say(language, "demo_title"), fill_width=True)
+    with blocks:
+        _Page(language, options, pulse).wire(blocks)
+    return blocks
 
-    with gr.Blocks(title=t("demo_title"), fill_width=True) as blocks:
-        asked: gr.State = gr.State(None)  # the question and the answers on show
-        judged: gr.State = gr.State(None)  # the answer that feedback is being written for
-        seen: gr.State = gr.State(None)  # what the choices were made from
+
+class _Page:
+    """One language's page: what is on it, and what each of its parts does when somebody uses it."""
+
+    def __init__(self, language: str, options: Options, pulse: Pulse) -> None:
+        self.language, self.options, self.pulse = language, options, pulse
+        self.asked: gr.State = gr.State(None)  # the question and the answers on show
+        self.judged: gr.State = gr.State(None)  # the answer that feedback is being written for
+        self.seen: gr.State = gr.State(None)  # what the choices were made from
         gr.HTML(_head(language), padding=False)
-        status = gr.HTML(elem_id="status", padding=False)
-        with gr.Tab(t("tab_try"), id="try"):
+        self.status = gr.HTML(elem_id="status", padding=False)
+        with gr.Tab(self.say("tab_try"), id="try"):
             with gr.Row(elem_id="desk"):
                 with gr.Column(scale=4, min_width=320):
-                    task = gr.Dropdown(label=t("task"), elem_id="task", allow_custom_value=False)
-                    mode = gr.Radio([(t(f"mode_{m}"), m) for m in MODES], value="one", label=t("mode"), elem_id="mode")
-                    with gr.Row(elem_id="pick"):
-                        first = gr.Dropdown(label=t("version"), elem_id="first", min_width=140)
-                        second = gr.Dropdown(label=t("against"), elem_id="second", visible=False, min_width=140)
-                    db = gr.Dropdown(label=t("database"), elem_id="database", visible=False)
-                    example = gr.Dropdown(label=t("example"), elem_id="example", visible=False)
-                    question = gr.Textbox(
-                        label=t("input"), placeholder=t("input_hint"), lines=8, max_lines=16, max_length=MAX_INPUT,
-                        elem_id="question",
-                    )  # fmt: skip
-                    with gr.Row():
-                        go = gr.Button(t("answer"), variant="primary", elem_id="go")
-                        stop = gr.Button(t("stop"), elem_id="stop")
+                    self._question()
                 with gr.Column(scale=7, min_width=340):
-                    shown = gr.HTML(_hint(language), elem_id="answers", padding=False, js_on_load=_VOTES)
-                    with gr.Column(visible=False, elem_id="feedback", elem_classes="sheet") as panel:
-                        heading = gr.HTML(padding=False)
-                        wrote = gr.Textbox(label=t("would_have"), lines=3, max_length=MAX_INPUT, elem_id="wrote")
-                        consent = gr.Checkbox(label=t("consent"), elem_id="consent")
-                        send = gr.Button(t("send"), elem_id="send")
-                    thanks = gr.HTML(elem_id="thanks", padding=False)
-            with gr.Accordion(t("about"), open=False, elem_id="about"):
-                scores = gr.HTML(padding=False)
-                with gr.Accordion(t("prompt"), open=False):
-                    travels = gr.HTML(padding=False)
-        with gr.Tab(t("tab_registry"), id="registry"):
-            table = gr.HTML(elem_id="registry", padding=False)
-            moved = promote.controls(language, options.admin)
-        timer = gr.Timer(LOOK)
+                    self._answers()
+            with gr.Accordion(self.say("about"), open=False, elem_id="about"):
+                self.scores = gr.HTML(padding=False)
+                with gr.Accordion(self.say("prompt"), open=False):
+                    self.travels = gr.HTML(padding=False)
+        with gr.Tab(self.say("tab_registry"), id="registry"):
+            self.table = gr.HTML(elem_id="registry", padding=False)
+            self.moved = promote.controls(language, options.admin)
+        self.timer = gr.Timer(LOOK)
+        chosen = [self.seen, self.task, self.first, self.second]
+        self.hang = [*chosen, self.table, self.scores, self.travels, *self.moved.offered]
 
-        def choices(now: str | None, a: str | None, b: str | None) -> list[Any]:
-            """All that hangs on the registry, with each choice kept where it still exists."""
-            tasks = versions.known()
-            now = now if now in tasks else next(iter(tasks), None)
-            mine = tasks.get(now or "", [])
-            names = _choices(language, mine)
-            values = [value for _, value in names]
-            a = a if a in values else next(iter(values), None)
-            b = b if b in values else next((v.name for v in mine if not v.live), None)
-            return [
-                versions.stamp(), gr.update(choices=list(tasks), value=now), gr.update(choices=names, value=a),
-                gr.update(choices=names, value=b), about.registry(language, tasks), *_about(language, mine, a),
-                *promote.offered(tasks),
-            ]  # fmt: skip
+    def _question(self) -> None:
+        t = self.say
+        self.task = gr.Dropdown(label=t("task"), elem_id="task", allow_custom_value=False)
+        self.mode = gr.Radio([(t(f"mode_{m}"), m) for m in MODES], value="one", label=t("mode"), elem_id="mode")
+        with gr.Row(elem_id="pick"):
+            self.first = gr.Dropdown(label=t("version"), elem_id="first", min_width=140)
+            self.second = gr.Dropdown(label=t("against"), elem_id="second", visible=False, min_width=140)
+        self.db = gr.Dropdown(label=t("database"), elem_id="database", visible=False)
+        self.example = gr.Dropdown(label=t("example"), elem_id="example", visible=False)
+        self.question = gr.Textbox(
+            label=t("input"), placeholder=t("input_hint"), lines=8, max_lines=16, max_length=MAX_INPUT,
+            elem_id="question",
+        )  # fmt: skip
+        with gr.Row():
+            self.go = gr.Button(t("answer"), variant="primary", elem_id="go")
+            self.stop = gr.Button(t("stop"), elem_id="stop")
 
-        hang = [seen, task, first, second, table, scores, travels, *moved.offered]
+    def _answers(self) -> None:
+        t = self.say
+        self.shown = gr.HTML(_hint(self.language), elem_id="answers", padding=False, js_on_load=_VOTES)
+        with gr.Column(visible=False, elem_id="feedback", elem_classes="sheet") as self.panel:
+            self.heading = gr.HTML(padding=False)
+            self.wrote = gr.Textbox(label=t("would_have"), lines=3, max_length=MAX_INPUT, elem_id="wrote")
+            self.consent = gr.Checkbox(label=t("consent"), elem_id="consent")
+            self.send = gr.Button(t("send"), elem_id="send")
+        self.thanks = gr.HTML(elem_id="thanks", padding=False)
 
-        async def look(before: Any, now: str | None, a: str | None, b: str | None) -> list[Any]:
-            tasks = versions.known()
-            now = now if now in tasks else next(iter(tasks), None)
-            line = _status(language, await pulse.beat(), tasks, now, options)
-            if before == versions.stamp():
-                return [line, *(gr.skip() for _ in hang)]
-            return [line, *choices(now, a, b)]
-
-        def examples(now: str | None) -> tuple[Any, Any]:
-            mine = versions.known().get(now or "", [])
-            found = versions.examples(mine[0].version) if mine else []
-            named = [(f"{' '.join(text.split())[:70]}…", text) for text in found]
-            dbs = databases(now)
-            return (
-                gr.update(choices=named, value=None, visible=bool(found)),
-                gr.update(choices=dbs, value=next(iter(dbs), None), visible=bool(dbs)),
-            )
-
-        async def answer(
-            now: str | None, how: str, a: str | None, b: str | None, text: str, db: str | None
-        ) -> AsyncIterator[tuple[Any, ...]]:
-            tasks = versions.known()
-            wanted = _wanted(language, tasks, now, how, a, b)
-            if not wanted or not text.strip():
-                yield tag("p", t("no_versions") if not wanted else t("write_first"), class_="hint"), None
-                return
-            try:
-                show_schema(wanted, now, db, text)
-            except FactoryError as error:
-                yield tag("p", str(error), class_="hint warn"), None
-                return
-            async for under_way in ask_all(options.server, text, wanted):
-                yield cards(language, under_way, tasks), gr.skip()
-            run_queries(language, wanted, now, db)
-            yield cards(language, wanted, tasks, done=True), {"question": text, "answers": [vars(w) for w in wanted]}
-
-        def vote(kept: Any, event: gr.EventData) -> tuple[Any, ...]:
-            chosen = feedback.chosen(kept, event._data)
-            if chosen is None:
-                return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-            return gr.update(visible=True), feedback.heading(language, chosen), chosen, ""
-
-        def store_it(chosen: Any, own_words: str, agreed: bool, request: gr.Request) -> tuple[Any, ...]:
-            if not agreed:
-                return gr.skip(), tag("p", t("consent_first"), class_="hint warn", role="alert")
-            feedback.store(chosen, own_words, request.username or "")
-            return gr.update(visible=False), tag("p", t("thanks"), class_="hint", role="status")
-
+    def wire(self, blocks: gr.Blocks) -> None:
         quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
-        blocks.load(look, [seen, task, first, second], [status, *hang], **quiet)
-        timer.tick(look, [seen, task, first, second], [status, *hang], **quiet)
-        task.change(choices, [task, first, second], hang, **quiet).then(examples, task, [example, db], **quiet)
-        first.change(lambda n, a: _about(language, versions.known().get(n, []), a), [task, first],
-                     [scores, travels], **quiet)  # fmt: skip
-        mode.change(lambda m: (gr.update(visible=m == "two"), gr.update(visible=m != "all")), mode,
-                    [second, first], **quiet)  # fmt: skip
-        example.input(lambda text: text or gr.skip(), example, question, **quiet)
-        asking = [task, mode, first, second, question, db]
-        runs: Any = [on(answer, asking, [shown, asked], **quiet) for on in (go.click, question.submit)]
-        stop.click(None, None, None, cancels=runs, **quiet)
-        shown.click(vote, asked, [panel, heading, judged, thanks], **quiet)
-        send.click(store_it, [judged, wrote, consent], [panel, thanks], **quiet)
-        moved.wire(choices, [task, first, second], hang, quiet)
-    return blocks
+        task, first, second = picked = [self.task, self.first, self.second]
+        blocks.load(self.look, [self.seen, *picked], [self.status, *self.hang], **quiet)
+        self.timer.tick(self.look, [self.seen, *picked], [self.status, *self.hang], **quiet)
+        changed = task.change(self.choices, picked, self.hang, **quiet)
+        changed.then(self.examples, task, [self.example, self.db], **quiet)
+        first.change(lambda n, a: _about(self.language, versions.known().get(n, []), a), [task, first],
+                     [self.scores, self.travels], **quiet)  # fmt: skip
+        self.mode.change(lambda m: (gr.update(visible=m == "two"), gr.update(visible=m != "all")), self.mode,
+                         [second, first], **quiet)  # fmt: skip
+        self.example.input(lambda text: text or gr.skip(), self.example, self.question, **quiet)
+        asking = [task, self.mode, first, second, self.question, self.db]
+        starts = (self.go.click, self.question.submit)
+        runs: Any = [on(self.answer, asking, [self.shown, self.asked], **quiet) for on in starts]
+        self.stop.click(None, None, None, cancels=runs, **quiet)
+        self.shown.click(self.vote, self.asked, [self.panel, self.heading, self.judged, self.thanks], **quiet)
+        self.send.click(self.store, [self.judged, self.wrote, self.consent], [self.panel, self.thanks], **quiet)
+        self.moved.wire(self.choices, picked, self.hang, quiet)
+
+    def say(self, key: str) -> str:
+        return say(self.language, key)
+
+    def choices(self, now: str | None, a: str | None, b: str | None) -> list[Any]:
+        """All that hangs on the registry, with each choice kept where it still exists."""
+        tasks = versions.known()
+        now = now if now in tasks else next(iter(tasks), None)
+        mine = tasks.get(now or "", [])
+        names = _choices(self.language, mine)
+        values = [value for _, value in names]
+        a = a if a in values else next(iter(values), None)
+        b = b if b in values else next((v.name for v in mine if not v.live), None)
+        return [
+            versions.stamp(), gr.update(choices=list(tasks), value=now), gr.update(choices=names, value=a),
+            gr.update(choices=names, value=b), about.registry(self.language, tasks), *_about(self.language, mine, a),
+            *promote.offered(tasks),
+        ]  # fmt: skip
+
+    async def look(self, before: Any, now: str | None, a: str | None, b: str | None) -> list[Any]:
+        tasks = versions.known()
+        now = now if now in tasks else next(iter(tasks), None)
+        line = _status(self.language, await self.pulse.beat(), tasks, now, self.options)
+        if before == versions.stamp():
+            return [line, *(gr.skip() for _ in self.hang)]
+        return [line, *self.choices(now, a, b)]
+
+    def examples(self, now: str | None) -> tuple[Any, Any]:
+        mine = versions.known().get(now or "", [])
+        found = versions.examples(mine[0].version) if mine else []
+        named = [(f"{' '.join(text.split())[:70]}…", text) for text in found]
+        dbs = databases(now)
+        return (
+            gr.update(choices=named, value=None, visible=bool(found)),
+            gr.update(choices=dbs, value=next(iter(dbs), None), visible=bool(dbs)),
+        )
+
+    async def answer(
+        self, now: str | None, how: str, a: str | None, b: str | None, text: str, db: str | None
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        tasks = versions.known()
+        wanted = _wanted(self.language, tasks, now, how, a, b)
+        if not wanted or not text.strip():
+            yield tag("p", self.say("no_versions" if not wanted else "write_first"), class_="hint"), None
+            return
+        try:
+            show_schema(wanted, now, db, text)
+        except FactoryError as error:
+            yield tag("p", str(error), class_="hint warn"), None
+            return
+        async for under_way in ask_all(self.options.server, text, wanted):
+            yield cards(self.language, under_way, tasks), gr.skip()
+        run_queries(self.language, wanted, now, db)
+        done = cards(self.language, wanted, tasks, done=True)
+        yield done, {"question": text, "answers": [vars(w) for w in wanted]}
+
+    def vote(self, kept: Any, event: gr.EventData) -> tuple[Any, ...]:
+        chosen = feedback.chosen(kept, event._data)
+        if chosen is None:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        return gr.update(visible=True), feedback.heading(self.language, chosen), chosen, ""
+
+    def store(self, chosen: Any, own_words: str, agreed: bool, request: gr.Request) -> tuple[Any, ...]:
+        if not agreed:
+            return gr.skip(), tag("p", self.say("consent_first"), class_="hint warn", role="alert")
+        feedback.store(chosen, own_words, request.username or "")
+        return gr.update(visible=False), tag("p", self.say("thanks"), class_="hint", role="status")
 
 
 _VOTES = """

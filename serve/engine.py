@@ -138,7 +138,7 @@ class Engine:
     async def resident(self) -> int | None:
         """How many adapters the engine holds in memory now; None if it does not say so at once."""
         try:
-            return sum((await self._ask("adapters", limit=2.0))["adapters"].values())
+            return int(sum((await self._ask("adapters", limit=2.0))["adapters"].values()))
         except EngineError:
             return None
 

@@ -64,15 +64,6 @@ async def unload(adapter: Adapter, request: Request) -> JSONResponse:
     return JSONResponse({"unloaded": adapter.name, "was": lora is not None})
 
 
-@router.post("/pin")
-async def pin(adapter: Adapter, request: Request) -> JSONResponse:
-    """Keep an adapter in its slot whatever else is loaded. 404 if it is not loaded."""
-    lora = request.app.state.openai_serving_models.lora_requests.get(adapter.name)
-    if lora is None:
-        return JSONResponse({"error": f"{adapter.name} is not loaded"}, 404)
-    return JSONResponse({"pinned": await request.app.state.engine_client.pin_lora(lora.lora_int_id)})
-
-
 @router.post("/end")
 async def end(asked: Adapter, request: Request) -> JSONResponse:
     """End what is unfinished of the request with the `X-Request-Id` name, and tell the tokens that it read and wrote,

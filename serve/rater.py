@@ -71,7 +71,8 @@ def run(options: Options, host: str, port: int, ready: Callable[[str], None]) ->
 
 def _frame(language: str, root: str) -> gr.Blocks:
     """Gradio's frame; the script draws into the element named `root`."""
-    with gr.Blocks(title=say(language, "r_title"), fill_width=True) as blocks:
+    blocks: gr.Blocks = gr.Blocks(title=say(language, "r_title"), fill_width=True)
+    with blocks:
         gr.HTML(f'<div id="{root}" class="page" lang="{language}"></div>', padding=False)
     return blocks
 

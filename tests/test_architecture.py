@@ -14,33 +14,61 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(p for layer in ("factory", "evals", "serve") for p in (ROOT / layer).rglob("*.py"))
-ALLOWED = {"factory": {"factory"}, "evals": {"evals", "factory"}, "serve": {"serve", "evals", "factory"}}
+
+
+def modules() -> dict[str, Path]:
+    paths = [*SOURCES, *(ROOT / "bench").rglob("*.py")]
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in paths}
 
 
 def imported(path: Path) -> set[str]:
-    modules = set()
+    """What a file imports, by whole names: also within functions, and for types alone."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            modules |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            modules.add(node.module)
-            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return modules
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
-def test_imports_run_one_way() -> None:
-    """serve → evals → factory; only the command line and its verbs wire all three, and nobody imports those."""
-    assert len(SOURCES) > 20
-    wrong = []
-    for path in SOURCES:
-        relative = path.relative_to(ROOT)
-        wires = relative == Path("factory/cli.py") or relative.parts[1] in ("verbs", "pipeline")
-        for module in imported(path):
-            layer = module.split(".")[0]
-            if layer in ALLOWED and layer not in ALLOWED[relative.parts[0]] and not wires:
-                wrong.append(f"{relative} imports {module}")
-            if module.startswith(("factory.cli", "factory.verbs", "factory.pipeline")) and not wires:
-                wrong.append(f"{relative} imports {module}")
+def room(path: Path) -> str:
+    """The folder directly below a package, or the package itself; the command line lives with its verbs."""
+    parts = path.relative_to(ROOT).parts
+    if parts == ("factory", "cli.py"):
+        return "factory/verbs"
+    return "/".join(parts[:2] if len(parts) > 2 and parts[0] != "bench" else parts[:1])
+
+
+def drawn() -> dict[str, set[str]]:
+    """The table in docs/architecture.md: each room, and the rooms that it may import."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `([\w/]+)` \|[^|]*\| ([^|]*) \|$", page.split("## Rooms")[1].split("## ")[0], re.M)
+    every = {name for name, _ in rows}
+    return {
+        name: every - set(re.findall(r"`([\w/]+)`", may))
+        if may.startswith("all but")
+        else set(re.findall(r"`([\w/]+)`", may))
+        for name, may in rows
+    }
+
+
+def test_the_rooms_are_those_of_the_page() -> None:
+    assert drawn().keys() == {room(path) for path in modules().values() if path.read_text().strip()}
+    assert len((ROOT / "docs" / "architecture.md").read_text().splitlines()) <= 100, "two screens"
+
+
+def test_no_room_imports_one_that_the_page_does_not_name() -> None:
+    """serve → evals → factory; only the verbs wire all three, and nobody imports those, or what is not installed."""
+    known, may = modules(), drawn()
+    wrong = set()
+    for path in known.values():
+        here = room(path)
+        for name in imported(path) & known.keys() | {n for n in imported(path) if n.split(".")[0] == "tests"}:
+            there = room(known[name]) if name in known else "tests"
+            if there not in may.get(here, set()) | {here} and known.get(name, path).read_text().strip():
+                wrong.add(f"{path.relative_to(ROOT)} ({here}) imports {name} ({there})")
     assert not wrong
 
 
@@ -73,6 +101,20 @@ def test_every_module_says_what_it_is_for() -> None:
         if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))
     ]
     assert not silent
+
+
+def test_files_and_functions_stay_small() -> None:
+    """A file fits in one's head, a function on a screen. What is longer is named here until it is not."""
+    long = {"evals/simulate.py", "factory/train/fused/engine.py"}
+    long |= {"evals/run.py grade", "factory/data/manifest.py manifest"}
+    found = set()
+    for path in modules().values():
+        name, source = str(path.relative_to(ROOT)), path.read_text()
+        found |= {name} if len(source.splitlines()) > 300 else set()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+                found |= {f"{name} {node.name}"} if node.end_lineno - node.lineno >= 60 else set()
+    assert found <= long
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ from factory.shares import ENGINE, on_gpu
 from factory.strict import nearest
 from factory.terminal import err
 
+__all__ = [
+    "Base", "base_of", "find", "label", "load_model", "load_tokenizer", "locate", "prepare", "summary",
+]  # fmt: skip
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # what the API can call a base
 SUFFIXES = (".json", ".jinja", ".safetensors", ".bin", ".model")  # of the files that make a model
 WORKING = 2e9  # bytes that training takes beside a base at least: CUDA itself, a layer dequantised, short rows

@@ -57,7 +57,6 @@ def gather(
             "datasets": card.datasets,
             "sha256": _row_hashes(version),
         }
-    entry = aliases.read(version.task).entry(version.sha)
     curves = Path((store.noted(version, "run") or {}).get("folder", "none")) / "curves.png"
     dossier = Dossier(
         version=version,
@@ -74,36 +73,17 @@ def gather(
         data=notes["data"],
         curves=CURVES if curves.is_file() else "",
     )
-    files = {WEIGHTS: version.folder / WEIGHTS, FACTS: version.folder / FACTS}
-
-    def add(name: str, text: str) -> None:
-        write_file(folder / name, text)
-        files[name] = folder / name
-
-    config = json.loads((version.folder / CONFIG).read_text())
-    add(CONFIG, _json(config | {"base_model_name_or_path": base_id, "revision": revision or None}))
-    add("README.md", render(dossier))
-    if recipe:
-        add(OWN_FOLDER + "recipe.yaml", yaml.safe_dump(_unplaced(recipe), sort_keys=False, allow_unicode=True))
-    if version.facts.prompt:
-        add(OWN_FOLDER + "prompt.md", version.facts.prompt + "\n")
-    rubric = project() / "rubrics" / f"{recipe.get('rubric') or version.task}.yaml"
-    if rubric.is_file():
-        add(OWN_FOLDER + "rubric.yaml", rubric.read_text())
-    for name, note in notes.items():
-        if note is not None:
-            add(NOTES[name], _json(note))
-    if report:
-        files[REPORT] = report
-    if curves.is_file():
-        files[CURVES] = curves
+    files = _written(version, folder, dossier, recipe, notes)
+    files |= {name: path for name, path in ((REPORT, report), (CURVES, curves)) if path and path.is_file()}
     if with_data:
         files |= _rows(version)
     _refuse_secrets(files)
     base = {"id": base_id, "revision": revision, "fingerprint": version.facts.fingerprint}
     hashes = {name: {"sha256": sha256(path), "size": path.stat().st_size} for name, path in sorted(files.items())}
     manifest = {"format": 1, "task": version.task, "version": version.sha, "base": base, "files": hashes}
-    add(MANIFEST, _json(manifest))
+    files[MANIFEST] = folder / MANIFEST
+    write_json(files[MANIFEST], manifest)
+    entry = aliases.read(version.task).entry(version.sha)
     scores = {k: v for k, v in (notes["scorecard"] or {}).items() if k in ("n", "good", "average", "poor")}
     return files, Release(
         ordinal=ordinal,
@@ -114,6 +94,30 @@ def gather(
         manifest=sha256(files[MANIFEST]),
         scorecard=scores,
     )
+
+
+def _written(
+    version: Version, folder: Path, dossier: Dossier, recipe: Mapping[str, Any], notes: Mapping[str, Any]
+) -> Files:
+    """The adapter's own files, and what is written into `folder` to go with them."""
+    config = json.loads((version.folder / CONFIG).read_text())
+    config |= {"base_model_name_or_path": dossier.base_id, "revision": dossier.base_revision or None}
+    texts = {"README.md": render(dossier)}
+    if recipe:
+        whole = yaml.safe_dump(_unplaced(recipe), sort_keys=False, allow_unicode=True)
+        texts[OWN_FOLDER + "recipe.yaml"] = whole
+    if version.facts.prompt:
+        texts[OWN_FOLDER + "prompt.md"] = version.facts.prompt + "\n"
+    rubric = project() / "rubrics" / f"{recipe.get('rubric') or version.task}.yaml"
+    if rubric.is_file():
+        texts[OWN_FOLDER + "rubric.yaml"] = rubric.read_text()
+    values = {CONFIG: config} | {NOTES[name]: note for name, note in notes.items() if note is not None}
+    for name, text in texts.items():
+        write_file(folder / name, text)
+    for name, value in values.items():
+        write_json(folder / name, value)
+    own = {name: version.folder / name for name in (WEIGHTS, FACTS)}
+    return own | {name: folder / name for name in (*texts, *values)}
 
 
 def restore(folder: Path, staged: Path) -> Version:
@@ -203,7 +207,3 @@ def _refuse_secrets(files: Files) -> None:
             problems.append(Problem(f"holds {kind}: take it out; nothing was pushed", name))
     if problems:
         raise InputError(*problems)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -22,7 +22,8 @@ from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases
 from factory.registry.aliases import Alias, Moved
 from factory.registry.exchange import Pulled, pull
-from factory.registry.remote import Pointer, Remote, RemoteError, parse
+from factory.registry.places import parse
+from factory.registry.remote import Pointer, Remote, RemoteError
 from factory.registry.store import Version
 from factory.registry.trust import Named, Trust, signer, take
 

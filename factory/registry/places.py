@@ -1,7 +1,8 @@
-"""The kinds of place that a registry can be at: one entry each, of how to open one and how to find all below a name."""
+"""The kinds of place that a registry can be at: one entry each in `PLACES`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,10 +13,29 @@ from factory.registry.remote import Place, Remote
 
 
 class Kind(NamedTuple):
-    """`open` takes the place and whether a new one is private; `below` gives all registries at or under the place."""
+    """`form`: how people write such a place. `wrong`: what is wrong with what stands behind the colon, or nothing.
+    `open` takes the place and whether a new one is private; `below` gives all registries at or under the place."""
 
+    form: str
+    wrong: Callable[[str], str]
     open: Callable[[Place, bool], Remote]
     below: Callable[[Place], list[Remote]]
+
+
+def parse(text: str) -> Place:
+    """`hub:team/summary@prod` → its parts; the version is empty where none is named."""
+    if re.match(r"s3://[^/]*@", text):  # said without repeating it
+        raise InputError("a place holds no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile of s3fs")
+    match = re.fullmatch(rf"({'|'.join(PLACES)}):(.+?)(?:@([A-Za-z0-9.-]+))?", text)
+    if not match or not match[2].strip("/"):
+        *forms, last = (kind.form for kind in PLACES.values())
+        raise InputError(
+            f"{text!r} is no place: write {', '.join(forms)} or {last}, with @prod, @v3 or @<hash> for one version"
+        )
+    scheme, path, which = match.groups()
+    if wrong := PLACES[scheme].wrong(path):
+        raise InputError(f"{text!r}{wrong}")
+    return Place(scheme, path.rstrip("/") or "/", which or "")
 
 
 def open_remote(place: Place, private: bool = True) -> Remote:
@@ -26,6 +46,23 @@ def open_remote(place: Place, private: bool = True) -> Remote:
 def remotes(place: Place) -> list[Remote]:
     """All registries at a place: the one it names, or those of a namespace or of a folder of folders."""
     return PLACES[place.scheme].below(place)
+
+
+def _no_repository(path: str) -> str:
+    if "://" in path:
+        return _no_folder(path)
+    fits = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path)
+    return "" if fits else ": a place on the Hub is hub:<namespace> or hub:<namespace>/<repo>"
+
+
+def _no_folder(path: str) -> str:
+    return " is no place: a bucket is s3://<bucket>/<folder>, a folder file:<folder>" if "://" in path else ""
+
+
+def _no_bucket(path: str) -> str:
+    if "://" in path or re.match("//[^/]", path):
+        return _no_folder(path)
+    return f"{_no_folder('://')}; did you mean s3://{path.strip('/')}?"
 
 
 def _hub(place: Place, private: bool) -> Remote:
@@ -48,7 +85,11 @@ def _folders(place: Place) -> list[Remote]:
 
 
 def _url(place: Place) -> str:
-    return str(place) if place.scheme == "s3" else place.path
+    return place.path if place.scheme == "file" else str(place)
 
 
-PLACES = {"hub": Kind(_hub, _hubs), "file": Kind(_folder, _folders), "s3": Kind(_folder, _folders)}
+PLACES = {
+    "hub": Kind("hub:<namespace>/<repo>", _no_repository, _hub, _hubs),
+    "file": Kind("file:<folder>", _no_folder, _folder, _folders),
+    "s3": Kind("s3://<bucket>/<folder>", _no_bucket, _folder, _folders),
+}

@@ -154,25 +154,6 @@ class Place:
         return f"{self.scheme}:{self.path}"
 
 
-def parse(text: str) -> Place:
-    """`hub:team/summary@prod` → its parts; the version is empty where none is named."""
-    if re.match(r"s3://[^/]*@", text):  # said without repeating it
-        raise InputError("a place holds no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile of s3fs")
-    match = re.fullmatch(r"(hub|file|s3):(.+?)(?:@([A-Za-z0-9.-]+))?", text)
-    if not match or not match[2].strip("/"):
-        raise InputError(
-            f"{text!r} is no place: write hub:<namespace>/<repo>, file:<folder> or s3://<bucket>/<folder>, "
-            "with @prod, @v3 or @<hash> for one version"
-        )
-    scheme, path, which = match.groups()
-    if "://" in path or (scheme == "s3" and not re.match("//[^/]", path)):
-        meant = f"; did you mean s3://{path.strip('/')}?" if scheme == "s3" and "://" not in path else ""
-        raise InputError(f"{text!r} is no place: a bucket is s3://<bucket>/<folder>, a folder file:<folder>{meant}")
-    if scheme == "hub" and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
-        raise InputError(f"{text!r}: a place on the Hub is hub:<namespace> or hub:<namespace>/<repo>")
-    return Place(scheme, path.rstrip("/") or "/", which or "")
-
-
 def short(release: Release, task: str) -> str:
     """`summary@v2 (1a2b3c4d5e6f)`, as people see a version."""
     return f"{task}@{release.tag} ({release.sha[:SHORT]})"

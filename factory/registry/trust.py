@@ -23,8 +23,8 @@ from pydantic import Field
 from factory.base.catalog import CATALOG
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, locked, write_json
-from factory.registry.places import open_remote, remotes
-from factory.registry.remote import Place, Pointer, Remote, parse
+from factory.registry.places import open_remote, parse, remotes
+from factory.registry.remote import Place, Pointer, Remote
 from factory.strict import Strict, check, read_yaml
 
 NAMESPACE = "adapter-factory-promotion"  # a signature for another purpose is none for this one

@@ -10,7 +10,7 @@ from factory.pipeline import exchange
 from factory.pipeline.grade import gate_of
 from factory.recipe import load
 from factory.registry import aliases
-from factory.registry.remote import parse
+from factory.registry.places import parse
 from factory.terminal import out, percent
 
 

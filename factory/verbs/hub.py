@@ -16,8 +16,8 @@ from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.follow import FOLLOWED
-from factory.registry.places import open_remote, remotes
-from factory.registry.remote import Place, Pointer, Remote, parse, short
+from factory.registry.places import open_remote, parse, remotes
+from factory.registry.remote import Place, Pointer, Remote, short
 from factory.registry.store import SHORT, Version
 from factory.registry.trust import sign
 from factory.terminal import err, out, percent, table

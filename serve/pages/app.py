@@ -50,7 +50,8 @@ class Bounded:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         if scope["path"].rstrip("/").endswith(("/upload", "/process_recording")):
             return await Response("no files here\n", 404)(scope, receive, send)
         length = dict(scope["headers"]).get(b"content-length", b"0")
@@ -77,7 +78,8 @@ class Headers:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
 
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":

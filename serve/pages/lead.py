@@ -15,9 +15,9 @@ from evals import decisions, feedback, labelling, oversight, pairs, people, pref
 from evals import tables as t
 from evals.grades import Grade
 from evals.oversight import Batch
-from evals.ratings import Plan
 from evals.rubric import Rubric
 from evals.scorecard import Graded, scorecard
+from evals.slots import Plan
 from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
 from serve.pages import flow, versions

@@ -125,5 +125,3 @@ def test_length_effect_and_flips() -> None:
     found = estimate.length_effect(trusted + 0.1 * np.log2(words) + rng.normal(0, 0.1, 300), trusted, words)
     assert found is not None and found.low < 0.1 < found.high and found.low > 0
     assert estimate.length_effect([1], [1], [5]) is None
-    assert estimate.flip_rate(["a", "b", "tie"], ["a", "a", "tie"]) == pytest.approx(1 / 3)
-    assert estimate.flip_rate([], []) is None

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from evals import answers, ratings, slots, verdicts
 from evals import rubric as rubrics
 from evals import tables as t
-from evals.migrations import MIGRATIONS, statements
 from evals.ratings import Assignment, Nothing, Plan
 from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
@@ -53,12 +52,6 @@ def test_the_tables_are_what_the_migrations_make(database: sa.Engine) -> None:
         assert {c["name"] for c in inspector.get_columns(table.name)} == {c.name for c in table.columns}, table.name
     assert "migrations" in inspector.get_table_names()
     t.migrate(database)  # again: nothing to do
-
-
-def test_every_statement_is_written_for_postgres_too() -> None:
-    made = list(statements(MIGRATIONS[0], "postgresql"))
-    assert not any("AUTOINCREMENT" in s or "{serial}" in s for s in made)
-    assert sum("append_only" in s for s in made) == 1 + len(MIGRATIONS[0].protect)
 
 
 def test_a_database_from_the_future_is_refused(database: sa.Engine) -> None:
@@ -241,9 +234,9 @@ def test_abstaining_is_no_grade(database: sa.Engine) -> None:
 
 
 def test_gold_and_repeats_come_unseen_and_measure_the_rater(database: sa.Engine) -> None:
-    gold = answers.record_gold(
-        database, "identity", [(f"gold {i}", "I am Nova", {"loyalty": "good" if i % 2 else "poor"}) for i in range(10)]
-    )
+    known = [Row(({"role": "user", "content": f"gold {i}"},)) for i in range(10)]
+    settled = answers.record(database, "identity", "identity@old", known, ["I am Nova"] * 10)
+    gold = {output: {"loyalty": "good" if i % 2 else "poor"} for i, output in enumerate(settled)}
     plan = Plan(overlap=0, gold=0.15, repeats=0.15, qualified_only=False, gold_grades=gold)
     batch = filled(database, 60, plan)
     sources = []

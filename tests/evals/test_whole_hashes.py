@@ -12,7 +12,9 @@ from evals import answers, decisions, migrations, tables
 from evals.gate import Verdict
 from factory.data.rows import Row
 from factory.errors import GateRefused
+from factory.home import home
 from tests.browser import world
+from tests.evals.test_tables import first_release
 
 ROW = Row(({"role": "user", "content": "A message"},))
 PASSED = Verdict(decision="PROMOTE", why="good", labels=1, plan={}, plan_hash="p")
@@ -41,7 +43,7 @@ def test_what_was_stored_under_short_names_is_found_under_whole_ones(monkeypatch
     one, two = world.version("digest", 1, None, "Be brief."), world.version("digest", 2, None, "Be brief.")
     every = migrations.MIGRATIONS
     monkeypatch.setattr(migrations, "MIGRATIONS", every[:2])
-    engine = sa.create_engine(tables.default_url())
+    engine = first_release(home("ratings.db"))
     tables.migrate(engine)
     decisions.log(engine, "digest", two.short, one.short, "rows", "r", PASSED)
     decisions.log(engine, "digest", "digest@aaaaaaaaaaaa", "", "rows", "r", PASSED)

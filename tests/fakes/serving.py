@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from bench.adapters import TARGETS
 from factory import cli
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.home import digest, home, write_json
 from factory.shares import Shares
 from serve import boot, guard, loading, process, replies, server
-from serve.bench import lora_config
 
 LAYERS, WIDTH = 2, 32
 
@@ -41,7 +41,7 @@ def fake_base(name: str = "tiny") -> Base:
         folder.mkdir(parents=True)
         tensors = {}
         for layer in range(LAYERS):
-            for target in lora_config(8)["target_modules"]:
+            for target in TARGETS:
                 place = "mlp" if target in ("down_proj", "gate_proj", "up_proj") else "self_attn"
                 shape = json.dumps({"shape": [WIDTH, WIDTH], "of": name}).encode()
                 key = f"model.layers.{layer}.{place}.{target}.weight.quant_state.bitsandbytes__nf4"

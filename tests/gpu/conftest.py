@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.gpu import COMMON, SHAPES, random_base
 from factory.base.build import Base, load_model
 from factory.shares import give_back
-from factory.train.bench.gpu import COMMON, SHAPES, random_base
 from tests.factory.train.fused_support import make_base
 from tests.gpu import WITHOUT
 

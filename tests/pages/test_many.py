@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from bench import pages
 from evals import rubric as rubrics
 from evals import tables, verdicts
 from evals.ratings import Plan
-from serve.pages import bench
 from tests.browser import world
 
 RUBRIC = rubrics.load("summary")
@@ -48,7 +48,7 @@ def test_many_raters_at_once_are_independent_and_lose_nothing(client: Callable[.
 
 
 def test_the_bench_counts_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "PAUSE", 0.01)
-    found = bench.run(sessions=3, items=2)
+    monkeypatch.setattr(pages, "PAUSE", 0.01)
+    found = pages.run(sessions=3, items=2)
     assert found["finished"] == 6 and found["keys"] == 6 * len(RUBRIC.decided_by("people"))
     assert 0 < found["key_ms"]["median"] <= found["key_ms"]["p95"] <= found["key_ms"]["max"]

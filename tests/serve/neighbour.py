@@ -18,19 +18,17 @@ import contextlib
 import json
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
 
+from bench.measure import own_home
 from factory.base.build import Base, prepare
 from factory.home import home
 from serve import auth
-from serve.bench import own_home
 from serve.process import context_length
 from serve.server import Options, running
 from tests.fakes.adapters import register
@@ -178,7 +176,7 @@ def booked() -> int:
 
 def main(base: str = "smollm2-135m", requests: int = 120, every: float = 1.5) -> dict[str, Any]:
     found = prepare(base)
-    with tempfile.TemporaryDirectory(prefix="factory-neighbour-") as folder, own_home(Path(folder), found):
+    with own_home(found):
         for seed in range(8):
             register(found, "greedy", seed)
         register(found, "mail", 8, prompt="Sum the mail up in one sentence. Keep names, days and amounts.")

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from bench import apart, serving
 from factory.base.build import Base
-from serve import bench, bench_apart, process
+from serve import process
 from tests.fakes.serving import fake_server
 
 
@@ -21,20 +22,20 @@ def test_it_measures_everything_and_leaves_nothing(made_up: Base, monkeypatch: p
         with fake_server(Path(os.environ["FACTORY_HOME"])) as fake:
             yield fake.url
 
-    monkeypatch.setattr(bench, "running", running)
-    monkeypatch.setattr(bench, "prepare", lambda name: made_up)
+    monkeypatch.setattr(serving, "running", running)
+    monkeypatch.setattr(serving, "prepare", lambda name: made_up)
     monkeypatch.setattr(process, "MODULE", "tests.fakes.engine")
-    for module in (bench, bench_apart):
+    for module in (serving, apart):
         monkeypatch.setattr(module, "REQUESTS", 12)
         monkeypatch.setattr(module, "ROUNDS", 1)
     home = os.environ["FACTORY_HOME"]
-    result = bench.run("tiny", versions=12, soak_minutes=0.05)
+    result = serving.run("tiny", versions=12, soak_minutes=0.05)
     assert os.environ["FACTORY_HOME"] == home
     assert result["failed"] == result["leases_left"] == result["engine_restarts"] == 0
     assert result["gateway"]["throughput_ratio"] > 0 and result["gateway"]["ttft_ms"] > 0
     assert result["mixed8"]["throughput_ratio"] > 0 and result["swap"]["seconds"] > 0
     assert result["one_adapter_against_base"]["throughput_ratio"] > 0
-    apart = result["one_server_per_adapter"]
-    assert apart["failed"] == 0 and apart["servers"] == 2 and apart["throughput_ratio"] > 0
-    assert 10 < apart["memory_mb_each"] < apart["memory_mb_ours"]  # ours holds an engine and the gateway
+    own = result["one_server_per_adapter"]
+    assert own["failed"] == 0 and own["servers"] == 2 and own["throughput_ratio"] > 0
+    assert 10 < own["memory_mb_each"] < own["memory_mb_ours"]  # ours holds an engine and the gateway
     assert result["many"]["failed"] == 0 and result["soak"]["leases_left"] == 0 and result["soak"]["memory_mb"] > 10

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from bench.adapters import random_weights
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.home import digest, home, write_json
@@ -24,7 +25,6 @@ from factory.registry.aliases import Entry, Registry
 from factory.registry.preflight import Refused, preflight
 from factory.registry.store import CONFIG, FACTS, WEIGHTS
 from serve import remote
-from serve.bench import random_weights
 from tests.fakes.adapters import config, facts, promote, register
 from tests.fakes.serving import fake_base, fake_server
 

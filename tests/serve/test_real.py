@@ -15,9 +15,9 @@ import httpx
 import openai
 import pytest
 
+from bench.serving import engine
 from factory.registry import aliases
 from serve import remote
-from serve.bench import engine
 from serve.process import tool_parser
 from tests.conftest import Server
 from tests.fakes.adapters import promote, register
@@ -186,10 +186,8 @@ def test_the_plugin_loads_pins_lists_and_removes(server: Server) -> None:
 
             for _ in range(2):
                 await ask("load", name=name, path=str(version.folder))
-            await ask("pin", name=name)
             await ask("adapters")
             await ask("unload", name=name)
-            await ask("pin", name=name)
             await ask("adapters")
             await ask("load", name=name, path="/nowhere")
             async with session.post("/v1/load_lora_adapter", json={"lora_name": "x", "lora_path": "/tmp"}) as reply:
@@ -202,10 +200,10 @@ def test_the_plugin_loads_pins_lists_and_removes(server: Server) -> None:
 
     said = asyncio.run(main())
     assert said[:2] == [(200, {"loaded": name, "new": True}), (200, {"loaded": name, "new": False})]
-    assert said[2] == (200, {"pinned": True}) and said[3] is True
-    assert said[4] == (200, {"unloaded": name, "was": True}) and said[5][0] == 404 and said[6] is None
-    assert said[7][0] == 422 and said[8] == 404
-    assert said[9:] == [401] * 4  # not even its health without the key
+    assert said[2] is True
+    assert said[3] == (200, {"unloaded": name, "was": True}) and said[4] is None
+    assert said[5][0] == 422 and said[6] == 404
+    assert said[7:] == [401] * 4  # not even its health without the key
 
 
 def test_more_versions_than_slots_all_answer(server: Server) -> None:

@@ -10,9 +10,9 @@ import aiohttp
 import httpx
 import pytest
 
+from bench.serving import engine
 from factory.probe import apart
 from serve import remote
-from serve.bench import engine
 from serve.process import Size
 from tests.conftest import Server
 from tests.fakes.adapters import promote, register

@@ -81,7 +81,7 @@ def attend(
     bounds = list(pairwise(cu_seq_lens_q.tolist()))
     if max_length_q <= SHORT and window is None:
         spans = [Span(a, b, *lead) for (a, b), lead in zip(bounds, leads or [(0, 0)] * len(bounds), strict=True)]
-        return Short.apply(query[0], key[0], value[0], scale, spans)[None], None
+        return Short.apply(query[0], key[0], value[0], scale, spans)[None], None  # type: ignore[no-untyped-call]
     outs = []
     for a, b in bounds:
         mask = None
@@ -266,7 +266,8 @@ def _alike(spans: Sequence[Span], heads: int) -> list[list[Span]]:
 
 def _heads_first(t: torch.Tensor, length: int) -> torch.Tensor:
     """[sequences · length, H, D] → [sequences · H, length, D], contiguous."""
-    return t.unflatten(0, (-1, length)).transpose(1, 2).flatten(0, 1)
+    by_sequence: torch.Tensor = t.unflatten(0, (-1, length))
+    return by_sequence.transpose(1, 2).flatten(0, 1)
 
 
 def _put(t: torch.Tensor, out: torch.Tensor) -> None:

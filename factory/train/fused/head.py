@@ -19,7 +19,7 @@ LOGITS = {
 
 def token_losses(hidden: torch.Tensor, head: Any, labels: torch.Tensor, weights: torch.Tensor) -> Any:
     """(Σ weight · loss, the loss of every token without gradient) of hidden [M, H], labels [M], weights [M]."""
-    return _Head.apply(hidden, head, labels, weights)
+    return _Head.apply(hidden, head, labels, weights)  # type: ignore[no-untyped-call]
 
 
 class _Head(torch.autograd.Function):

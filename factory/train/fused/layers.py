@@ -40,7 +40,7 @@ class Adding(Protocol):
 
 def worth_keeping(linears: Iterable[Any]) -> bool:
     """Whether these layers' weights, dequantised to 16 bits, need so little memory that once is enough."""
-    return 2 * sum(layer.in_features * layer.out_features for layer in linears) <= KEPT_BYTES
+    return bool(2 * sum(layer.in_features * layer.out_features for layer in linears) <= KEPT_BYTES)
 
 
 class Layers:
@@ -127,7 +127,7 @@ class Layers:
         def forward(x: torch.Tensor) -> torch.Tensor:
             if x.shape[:-1] != (1, tokens):
                 raise FactoryError(f"{name} is not given the whole row: a router sits before it")
-            out: torch.Tensor = _Shared.apply(x, self.anchor, lambda: self.weight(name), bias, adding)
+            out: torch.Tensor = _Shared.apply(x, self.anchor, lambda: self.weight(name), bias, adding)  # type: ignore[no-untyped-call]
             return out
 
         return forward

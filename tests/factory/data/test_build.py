@@ -19,8 +19,9 @@ from data_support import ROOT, SHARED, needs_shared
 from fakes.endpoint import FakeEndpoint
 from fakes.tokenizer import FakeTokenizer
 
+from bench import data as bench
 from factory import recipe as recipes
-from factory.data import bench, scaffold
+from factory.data import scaffold
 from factory.data.build import STEPS, Built, build, evals_of_others
 from factory.data.exam import edited, exam
 from factory.data.rows import Row

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from factory.registry.bundle import gather
-from factory.registry.remote import parse
+from factory.registry.places import parse
 from tests.factory.registry.conftest import Make
 from tests.fakes.fake_hub import FakeHub
 

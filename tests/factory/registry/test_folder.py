@@ -11,8 +11,8 @@ import pytest
 from factory.errors import InputError
 from factory.registry.exchange import point, pull, push
 from factory.registry.folder import Folder
-from factory.registry.places import open_remote, remotes
-from factory.registry.remote import Pointer, Remote, RemoteError, parse
+from factory.registry.places import open_remote, parse, remotes
+from factory.registry.remote import Pointer, Remote, RemoteError
 from factory.verbs.hub import push_
 from tests.factory.registry.conftest import Make, contents, other_home, stored
 

@@ -19,8 +19,8 @@ from factory.home import digest, home
 from factory.registry import aliases
 from factory.registry.exchange import point, push
 from factory.registry.follow import WRONG, Follower, following
-from factory.registry.places import open_remote
-from factory.registry.remote import Pointer, parse
+from factory.registry.places import open_remote, parse
+from factory.registry.remote import Pointer
 from factory.registry.store import Version
 from factory.registry.trust import NAMESPACE, Named, Trust, trusted
 from factory.verbs.hub import _take_over_decision, own_gate, push_

@@ -12,8 +12,8 @@ from factory.home import write_json
 from factory.registry import aliases
 from factory.registry.exchange import point, push
 from factory.registry.follow import following
-from factory.registry.places import open_remote
-from factory.registry.remote import Pointer, parse
+from factory.registry.places import open_remote, parse
+from factory.registry.remote import Pointer
 from factory.registry.trust import Trust
 from tests.factory.registry.conftest import Signer
 from tests.fakes.adapters import register

@@ -15,8 +15,8 @@ from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.faults import explained
 from factory.registry.hub import Hub
-from factory.registry.places import open_remote, remotes
-from factory.registry.remote import Place, Pointer, RemoteError, parse
+from factory.registry.places import open_remote, parse, remotes
+from factory.registry.remote import Place, Pointer, RemoteError
 from factory.registry.store import CONFIG, Version
 from tests.factory.registry.conftest import Make, contents, other_home
 from tests.fakes.fake_hub import READER, WRITER, FakeHub

@@ -11,8 +11,8 @@ import pytest
 
 from factory.registry import aliases, exchange, store
 from factory.registry.exchange import pull, push
-from factory.registry.places import open_remote
-from factory.registry.remote import RemoteError, parse
+from factory.registry.places import open_remote, parse
+from factory.registry.remote import RemoteError
 from factory.registry.store import Version
 from tests.factory.registry.conftest import Make, contents, other_home, stored
 from tests.fakes.fake_hub import WRITER, FakeHub

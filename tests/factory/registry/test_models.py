@@ -20,16 +20,17 @@ from factory.data.rows import Row
 from factory.errors import FactoryError, GateRefused
 from factory.registry import aliases, store
 from factory.registry.bundle import gather
+from factory.registry.places import parse
 from factory.registry.preflight import Refused, preflight
-from factory.registry.remote import parse
 from factory.registry.store import CONFIG, WEIGHTS, Version
-from factory.registry.usage import BASE, HERE
 from factory.verbs.exchange import adopt, export
 from factory.verbs.registry import promote
 from tests.any_lm import zoo
 from tests.factory.registry.conftest import small_project
 from tests.factory.registry.plain_peft import make
 from tests.tiny_base import TINY
+
+BASE, HERE = "path/to/the/base", "path/to/this/folder"  # what a card says where there is no place on the Hub
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
-from pathlib import Path
 from typing import Any
 
+from bench.load import CLIENTS, Place, Run, load, throughput
+from bench.measure import in_turn, memory
 from factory.base.build import Base
 from factory.home import home
 from factory.registry.store import Version
 from serve import remote
-from serve.bench_load import CLIENTS, Place, Run, in_turn, load, ratio
 from serve.engine import Engine
 from serve.process import Process, Size
 
@@ -54,17 +54,8 @@ async def run(ours: Place, base: Base, versions: Sequence[Version]) -> dict[str,
         each = [memory(server.pid) for server in servers]
     return {
         "servers": len(versions),
-        "throughput_ratio": ratio(pairs),
+        "throughput_ratio": throughput(pairs),
         "memory_mb_each": round(sum(each) / len(each) / 2**20),
         "memory_mb_ours": round(memory((remote.address() or {})["pid"]) / 2**20),
         "failed": sum(r.failed for pair in pairs for r in pair),
     }
-
-
-def memory(pid: int) -> int:
-    """Bytes of a process and all its children, what they share counted once (proportional set size)."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    own = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    return own + sum(memory(child) for child in children)

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import growth, rows
+from bench.measure import ratio
+from bench.ours import held_out_loss
 from factory.base.build import Base, load_model, load_tokenizer, prepare
 from factory.environment import DEFAULTS
 from factory.errors import FactoryError
-from factory.train.bench import growth, rows
-from factory.train.bench.ours import held_out_loss
 from factory.train.tokens import encode
 
 PLAIN = Path(__file__).with_name("plain_trl.py")
@@ -111,9 +112,7 @@ def plain(base: Base, task: rows.Task, out: Path, settings: dict[str, Any], *, p
 
 def ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, Any]) -> Process:
     folders = [str(task.folder) for task in tasks]
-    return measured_process(
-        [sys.executable, "-m", "factory.train.bench.ours", base.name, str(out), json.dumps(settings), *folders]
-    )
+    return measured_process([sys.executable, "-m", "bench.ours", base.name, str(out), json.dumps(settings), *folders])
 
 
 def measured_process(command: list[str]) -> Process:
@@ -154,7 +153,7 @@ def _losses(
 
 def _tokens(tokenizer: Any, task: rows.Task, settings: dict[str, Any]) -> int:
     examples = [encode(tokenizer, row, settings["max_length"]) for row in rows.read(task.folder / "train.jsonl")]
-    return round(sum(len(e.input_ids) for e in examples) * settings["epochs"])
+    return round(sum(len(e.input_ids) for e in examples) * float(settings["epochs"]))
 
 
 def _verdict(n: int, measured: dict[str, list[list[Process]]], losses: dict[str, list[float]]) -> dict[str, Any]:
@@ -168,18 +167,15 @@ def _verdict(n: int, measured: dict[str, list[list[Process]]], losses: dict[str,
         for plain, fused in zip(measured["plain"], measured[f"fused {n}"], strict=True)
     ]
     walls = [fused.wall / sum(p.wall for p in plain) for plain, fused in pairs]
-    work = [fused.cpu / sum(p.cpu for p in plain) for plain, fused in pairs]
-    peaks = [fused.peak / max(p.peak for p in plain) for plain, fused in pairs]
     ones = [max(p.peak for p in alone) for alone in measured["alone"]]
-    ours = [fused.peak / one for (_, fused), one in zip(pairs, ones, strict=True)]
     same = all(mine <= SAME * theirs for mine, theirs in zip(losses[f"fused {n}"], losses["plain"], strict=False))
     return {
         "wall_ratio": round(statistics.median(walls), 3),
-        "memory_ratio": round(statistics.median(peaks), 3),
-        "memory_ratio_ours": round(statistics.median(ours), 3),
+        "memory_ratio": ratio((max(p.peak for p in plain), fused.peak) for plain, fused in pairs),
+        "memory_ratio_ours": ratio((one, fused.peak) for (_, fused), one in zip(pairs, ones, strict=True)),
         "same_score": same,
         "wall_ratio_range": [round(min(walls), 3), round(max(walls), 3)],
-        "cpu_ratio": round(statistics.median(work), 3),
+        "cpu_ratio": ratio((sum(p.cpu for p in plain), fused.cpu) for plain, fused in pairs),
     }
 
 
@@ -198,21 +194,6 @@ def _summary(kind: str, repeats: list[list[Process]], tokens: list[int]) -> dict
         "tokens_per_second_training": round(sum(tokens[:count]) / max(statistics.median(training), 1e-9)),
         "peak_mb": round(max(p.peak for processes in repeats for p in processes) / 2**20),
     }
-
-
-def table(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Rows for `factory.terminal.table`: trainer, adapters, seconds (range), tokens/s, peak memory, held-out loss."""
-    made: list[tuple[str, ...]] = []
-    for kind, figures in result["trainers"].items():
-        low, high = figures["wall_seconds_range"]
-        losses = result["held_out_loss"][kind]
-        made.append(
-            (
-                kind, str(figures["adapters"]), f"{figures['wall_seconds']:.1f} ({low:.1f} to {high:.1f})",
-                f"{figures['tokens_per_second']:,}", f"{figures['peak_mb']:,} MB", f"{statistics.mean(losses):.3f}",
-            )
-        )  # fmt: skip
-    return made
 
 
 def plot(result: dict[str, Any], path: Path) -> None:

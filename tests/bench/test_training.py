@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench import gpu, peers, rows, training
+from bench.training import Process
 from factory.base.build import Base
 from factory.data.rows import Row
 from factory.errors import FactoryError
-from factory.train.bench import compare, gpu, peers, rows
-from factory.train.bench.compare import Process
 from factory.train.tokens import Example
 
 MEASURED = {
@@ -26,14 +26,14 @@ LOSSES = {"plain": [1.0, 2.0, 3.0], "packed": [1.0], "alone": [1.0, 2.0, 3.0], "
 
 
 def test_ratios_are_medians_over_repeats() -> None:
-    verdict = compare._verdict(3, MEASURED, LOSSES)
+    verdict = training._verdict(3, MEASURED, LOSSES)
     assert (verdict["wall_ratio"], verdict["memory_ratio"], verdict["same_score"]) == (0.4, 1.092, True)
     assert verdict["wall_ratio_range"] == [0.3, 0.5] and verdict["cpu_ratio"] == 0.29
     assert verdict["memory_ratio_ours"] == 1.333  # medians of 1100 and 1300 over 900
     twice = {**MEASURED, "fused 6": MEASURED["fused 3"]}
-    assert compare._verdict(6, twice, {**LOSSES, "fused 6": LOSSES["fused 3"] * 2})["wall_ratio"] == 0.2
+    assert training._verdict(6, twice, {**LOSSES, "fused 6": LOSSES["fused 3"] * 2})["wall_ratio"] == 0.2
     worse = {**LOSSES, "fused 3": [1.0, 2.05, 2.9]}
-    assert not compare._verdict(3, MEASURED, worse)["same_score"]
+    assert not training._verdict(3, MEASURED, worse)["same_score"]
 
 
 def test_everyone_takes_turns_over_the_same_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,29 +44,29 @@ def test_everyone_takes_turns_over_the_same_tasks(tmp_path: Path, monkeypatch: p
         return Process(1.0, 0.5, 1.0, 100)
 
     losses = {"plain": [1.0] * 8, "packed": [1.0], "alone": [1.0] * 3, "fused 1": [1.0], "fused 16": [1.0] * 16}
-    monkeypatch.setattr(compare, "prepare", lambda name: Base("small", "", "", "", tmp_path, 1e-3))
-    monkeypatch.setattr(compare, "load_tokenizer", lambda base: None)
-    monkeypatch.setattr(compare, "measured_process", measured)
-    monkeypatch.setattr(compare, "_losses", lambda *_: losses)
-    monkeypatch.setattr(compare, "_tokens", lambda *_: 100)
-    monkeypatch.setattr(compare.growth, "run", lambda base: {})
+    monkeypatch.setattr(training, "prepare", lambda name: Base("small", "", "", "", tmp_path, 1e-3))
+    monkeypatch.setattr(training, "load_tokenizer", lambda base: None)
+    monkeypatch.setattr(training, "measured_process", measured)
+    monkeypatch.setattr(training, "_losses", lambda *_: losses)
+    monkeypatch.setattr(training, "_tokens", lambda *_: 100)
+    monkeypatch.setattr(training.growth, "run", lambda base: {})
     monkeypatch.setattr(
-        compare.rows, "write", lambda n, *_: [rows.Task(f"{i}-x", tmp_path / f"{i}-x", i) for i in range(n)]
+        training.rows, "write", lambda n, *_: [rows.Task(f"{i}-x", tmp_path / f"{i}-x", i) for i in range(n)]
     )
-    result = compare.run((1, 16), repeats=2)
+    result = training.run((1, 16), repeats=2)
     plain = [c for c in commands if any(word.endswith("plain_trl.py") for word in c)]
-    ours = [c for c in commands if "factory.train.bench.ours" in c]
+    ours = [c for c in commands if "bench.ours" in c]
     assert (len(plain), len(ours)) == (2 * (8 + 1), 2 * (3 + 2))
     assert sorted({sum("-x" in word for word in c) for c in ours}) == [1, 16]
     assert all(Path(word).is_file() for c in plain for word in c if word.endswith(".py"))
     assert {n: f["wall_ratio"] for n, f in result["fused_vs_trl"].items()} == {"1": 1.0, "16": round(1 / 16, 3)}
 
 
-def test_a_table_and_a_plot(tmp_path: Path) -> None:
+def test_a_summary_and_a_plot(tmp_path: Path) -> None:
     tokens = [100, 200, 300]
     result = {
-        "fused_vs_trl": {"3": compare._verdict(3, MEASURED, LOSSES)},
-        "trainers": {kind: compare._summary(kind, measured, tokens) for kind, measured in MEASURED.items()},
+        "fused_vs_trl": {"3": training._verdict(3, MEASURED, LOSSES)},
+        "trainers": {kind: training._summary(kind, measured, tokens) for kind, measured in MEASURED.items()},
         "held_out_loss": LOSSES,
         "growth": {axis: [{"at": 1, "tokens_per_second": 5}] for axis in ("adapters", "rank", "length")},
     }
@@ -74,19 +74,17 @@ def test_a_table_and_a_plot(tmp_path: Path) -> None:
     assert plain["wall_seconds"] == 33 and plain["wall_seconds_range"] == [30, 36] and plain["adapters"] == 3
     assert plain["tokens_per_second"] == round(600 / 33)
     assert result["trainers"]["packed"]["tokens_per_second"] == round(100 / 21)
-    table = compare.table(result)
-    assert [row[0] for row in table] == ["plain", "packed", "alone", "fused 3"] and table[0][2] == "33.0 (30.0 to 36.0)"
-    compare.plot(result, tmp_path / "bench.png")
+    training.plot(result, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").stat().st_size > 5_000
 
 
 def test_a_process_is_measured_whole() -> None:
-    made = compare.measured_process(
+    made = training.measured_process(
         [sys.executable, "-c", "print({'train_runtime': '1.25'}); x = bytearray(80 * 2**20)"]
     )
     assert made.training == 1.25 and made.wall > 0 and 0 < made.cpu < 60 and made.peak > 80 * 2**20
     with pytest.raises(FactoryError, match="ended with 3"):
-        compare.measured_process([sys.executable, "-c", "import sys; print('why'); sys.exit(3)"])
+        training.measured_process([sys.executable, "-c", "import sys; print('why'); sys.exit(3)"])
 
 
 def test_the_gpu_part_on_a_toy() -> None:

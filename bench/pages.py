@@ -12,7 +12,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,9 +20,10 @@ from typing import Any
 
 import httpx
 
+from bench.measure import own_home
 from evals import answers, ratings, tables
 from evals import rubric as rubrics
-from evals.ratings import Plan
+from evals.slots import Plan
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import project
@@ -41,18 +41,13 @@ rater.run(rater.Options(), "127.0.0.1", 0, lambda address: print(address, flush=
 
 def run(sessions: int = SESSIONS, items: int = ITEMS) -> dict[str, Any]:
     """Seconds from a key to its save, over all keys of all sessions. Nothing of it touches the project's own home."""
-    home = os.environ.get("FACTORY_HOME")
-    with tempfile.TemporaryDirectory(prefix="factory-bench-") as folder:
-        os.environ["FACTORY_HOME"] = folder
-        try:
-            _fill(folder, sessions, items)
-            with _server() as address:
-                return _measure(address, sessions, items)
-        finally:
-            os.environ.pop("FACTORY_HOME") if home is None else os.environ.update(FACTORY_HOME=home)
+    with own_home() as folder:
+        _fill(folder, sessions, items)
+        with _server() as address:
+            return _measure(address, sessions, items)
 
 
-def _fill(folder: str, sessions: int, items: int) -> None:
+def _fill(folder: Path, sessions: int, items: int) -> None:
     """Users, qualifications, and as many items as will be graded."""
     engine = tables.open_database(f"sqlite:///{folder}/ratings.db")
     rubric = rubrics.load("summary")
@@ -68,7 +63,7 @@ def _fill(folder: str, sessions: int, items: int) -> None:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", SERVER]
     with subprocess.Popen(command, env=environment, cwd=project(), stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -27,7 +27,7 @@ def run(outputs: int = OUTPUTS, concurrency: int = CONCURRENCY) -> dict[str, flo
     """Grade once, then again from what is kept. Returns figures by name; seconds, calls a second, or shares."""
     rubric = load("summary")
     texts = {str(i): (f"The sync moves to room {i} on Friday.", f"Sync: room {i}, Friday.") for i in range(outputs)}
-    endpoint = subprocess.Popen([sys.executable, "-m", "evals.bench"], stdout=subprocess.PIPE, text=True)
+    endpoint = subprocess.Popen([sys.executable, "-m", "bench.grading"], stdout=subprocess.PIPE, text=True)
     try:
         assert endpoint.stdout
         url = f"http://127.0.0.1:{endpoint.stdout.readline().strip()}/v1"

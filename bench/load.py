@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 
 import aiohttp
+
+from bench.measure import ratio
 
 CLIENTS, TOKENS = 16, 32
 
@@ -23,9 +24,6 @@ class Run:
     failed: int
 
 
-Measure = Callable[[], Awaitable[Run]]
-
-
 @dataclass(frozen=True)
 class Place:
     """Where to ask: a URL, over TCP or over a unix socket with a key."""
@@ -37,18 +35,6 @@ class Place:
     def session(self) -> aiohttp.ClientSession:
         connector = aiohttp.UnixConnector(self.socket, limit=0) if self.socket else aiohttp.TCPConnector(limit=0)
         return aiohttp.ClientSession(self.url, connector=connector, headers={"authorization": f"Bearer {self.key}"})
-
-
-async def in_turn(one: Measure, other: Measure, rounds: int) -> list[tuple[Run, Run]]:
-    """Both measurements, `rounds` times, and each first in every other round."""
-    pairs = []
-    for number in range(rounds):
-        if number % 2:
-            second = await other()
-            pairs.append((await one(), second))
-        else:
-            pairs.append((await one(), await other()))
-    return pairs
 
 
 async def load(place: Place, model: Callable[[int], str], requests: int, clients: int = CLIENTS) -> Run:
@@ -87,6 +73,6 @@ async def load(place: Place, model: Callable[[int], str], requests: int, clients
         return Run(requests * TOKENS / (time.perf_counter() - began), first, whole, failed)
 
 
-def ratio(pairs: list[tuple[Run, Run]]) -> float:
-    """The second's throughput as a share of the first's: the median over the pairs."""
-    return round(median(ours.per_second / reference.per_second for reference, ours in pairs), 4)
+def throughput(pairs: list[tuple[Run, Run]]) -> float:
+    """The second's tokens a second as a share of the first's."""
+    return ratio(((reference.per_second, ours.per_second) for reference, ours in pairs), 4)

@@ -1,6 +1,6 @@
 """The factory's engine in a process of its own, as `factory train` runs it: one task or many over one base.
 
-python -m factory.train.bench.ours BASE OUT SETTINGS TASK…    adapters in OUT/<task>/adapter
+python -m bench.ours BASE OUT SETTINGS TASK…    adapters in OUT/<task>/adapter
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from factory.train.tokens import IGNORE, Example, encode
 
 
 def main(name: str, out: Path, settings: dict[str, Any], folders: list[Path]) -> None:
+    from bench import rows
     from factory.base.build import load_model, load_tokenizer, prepare
     from factory.recipe import Recipe
-    from factory.train.bench import rows
     from factory.train.fused import Failed, Job, train_many
 
     base = prepare(name)

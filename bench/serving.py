@@ -10,27 +10,21 @@ gateway's are medians over 5 × ROUNDS × REQUESTS.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save_file
-
+from bench import apart
+from bench.adapters import register
+from bench.load import CLIENTS, Place, Run, load, throughput
+from bench.measure import in_turn, own_home
 from factory.base.build import Base, prepare
-from factory.home import digest, home
-from factory.recipe import Decoding
-from factory.registry import aliases, store
-from factory.registry.preflight import PREFIX, module_shapes
-from serve import bench_apart, remote
-from serve.bench_load import CLIENTS, Place, Run, in_turn, load, ratio
+from factory.registry import aliases
+from serve import remote
 from serve.process import Size, temporary
 from serve.server import Options, running
 
@@ -48,13 +42,12 @@ def run(
 ) -> dict[str, Any]:
     """All measurements, in a home of their own. Ratios are ours over the reference; milliseconds where it says so."""
     found = prepare(base)
-    with tempfile.TemporaryDirectory() as folder, own_home(Path(folder), found):
-        for number in range(8):
-            register_random(found, f"t{number}", number)
-        for number in range(1, SWAPPED):
-            register_random(found, "t0", 100 + number)
-        for number in range(versions):
-            register_random(found, "many", 1000 + number)
+    with own_home(found):
+        seeds = [(f"t{number}", number) for number in range(8)]
+        seeds += [("t0", 100 + number) for number in range(1, SWAPPED)]
+        seeds += [("many", 1000 + number) for number in range(versions)]
+        for task, seed in seeds:
+            register(found, task, seed, scale=0.05, prompt="Answer briefly.")
         with running(Options(port=0), progress) as url:
             return asyncio.run(_measure(Place(url), found, versions, soak_minutes, progress))
 
@@ -78,26 +71,26 @@ async def _measure(
     turns = await in_turn(partial(load, ours, lambda n: "t0", 2 * REQUESTS), partial(_swapping, ours, swaps), ROUNDS)
     quiet, busy = ([pair[side] for pair in turns] for side in (0, 1))
     progress("swaps: measured; now a server of its own for each adapter")
-    apart = await bench_apart.run(ours, found, [aliases.resolve(f"t{n}@v1") for n in range(bench_apart.SERVERS)])
+    own = await apart.run(ours, found, [aliases.resolve(f"t{n}@v1") for n in range(apart.SERVERS)])
     progress(f"one server per adapter: measured; now {versions} versions on {Size.slots} slots")
     many = await load(ours, lambda n: f"many@v{n % versions + 1}", versions) if versions else None
     state = remote.state() or {}
     result: dict[str, Any] = {
         "gateway": {
-            "throughput_ratio": ratio(pairs),
+            "throughput_ratio": throughput(pairs),
             "ttft_added_ms": round(1000 * (_first([o for _, o in pairs]) - _first([d for d, _ in pairs])), 2),
             "tokens_per_second": round(median(o.per_second for _, o in pairs), 1),
             "direct_tokens_per_second": round(median(d.per_second for d, _ in pairs), 1),
             "ttft_ms": round(1000 * _first([o for _, o in pairs]), 2),
         },
-        "mixed8": {"throughput_ratio": ratio(mixed)},
-        "one_adapter_against_base": {"throughput_ratio": ratio(plain)},
+        "mixed8": {"throughput_ratio": throughput(mixed)},
+        "one_adapter_against_base": {"throughput_ratio": throughput(plain)},
         "swap": {
             "seconds": round(median(swaps), 3),
             "slowest_seconds": round(max(swaps), 3),
             "p99_ratio": round(_p99([w for b in busy for w in b.whole]) / _p99([w for q in quiet for w in q.whole]), 3),
         },
-        "one_server_per_adapter": apart,
+        "one_server_per_adapter": own,
         "failed": sum(r.failed for r in [*(r for p in (*pairs, *mixed, *plain) for r in p), *quiet, *busy]),
         "leases_left": state.get("leases"),
         "engine_restarts": sum(e["restarts"] for e in state.get("engines", [])),
@@ -144,59 +137,6 @@ async def _soak(place: Place, minutes: float) -> dict[str, Any]:
         "memory_ratio": round(sizes[-1][1] / early, 4),
         "leases_left": (remote.state() or {}).get("leases"),
     }
-
-
-def register_random(base: Base, task: str, seed: int) -> store.Version:
-    """A version with random weights, promoted if it is the task's first."""
-    with tempfile.TemporaryDirectory() as folder:
-        save_file(random_weights(base, seed), Path(folder, store.WEIGHTS))
-        Path(folder, store.CONFIG).write_text(json.dumps(lora_config(8)))
-        facts = store.Facts(
-            task=task,
-            kind="general",
-            base=base.name,
-            fingerprint=base.fingerprint,
-            chat_template=digest(""),
-            prompt="Answer briefly.",
-            decoding=Decoding(),
-            labels=[],
-        )
-        version = store.add(Path(folder), facts)
-    aliases.register(version)
-    if "prod" not in aliases.read(task).aliases:
-        aliases.point(version)
-    return version
-
-
-def random_weights(base: Base, seed: int, rank: int = 8, scale: float = 0.05) -> dict[str, np.ndarray]:
-    """A and B for every linear layer of the base; `scale` is the strength of B."""
-    random = np.random.default_rng(seed)
-    tensors = {}
-    for module, (out, width) in module_shapes(base.folder).items():
-        tensors[f"{PREFIX}{module}.lora_A.weight"] = random.normal(0, width**-0.5, (rank, width)).astype(np.float32)
-        tensors[f"{PREFIX}{module}.lora_B.weight"] = random.normal(0, scale, (out, rank)).astype(np.float32)
-    return tensors
-
-
-def lora_config(rank: int) -> dict[str, Any]:
-    """The settings of such an adapter, as PEFT writes them."""
-    targets = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
-    return {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "bias": "none", "target_modules": targets}
-
-
-@contextlib.contextmanager
-def own_home(folder: Path, base: Base) -> Iterator[None]:
-    """FACTORY_HOME is `folder` for a while; the quantised base is linked into it."""
-    before = os.environ.get("FACTORY_HOME")
-    os.environ["FACTORY_HOME"] = str(folder)
-    home("bases", base.folder.name).symlink_to(base.folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["FACTORY_HOME"]
-        else:
-            os.environ["FACTORY_HOME"] = before
 
 
 def engine() -> Place:

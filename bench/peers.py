@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
+from bench import rows
+from bench.training import Process, measured_process, ours, plain
 from factory.base.build import Base, load_tokenizer, prepare
 from factory.errors import FactoryError
-from factory.train.bench import rows
-from factory.train.bench.compare import Process, measured_process, ours, plain
 
 PACKAGES = ("llamafactory", "bitsandbytes")
 

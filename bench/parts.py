@@ -1,0 +1,106 @@
+"""Every part of `factory bench` by its name. A part takes the settings and returns its figures, as JSON holds them;
+or several by their names, its own among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set: a callable for remarks, minutes of load at the end of serving, experiments of the gate."""
+
+    progress: Callable[[str], None] = lambda line: None
+    soak: float = 0
+    experiments: int = 1000
+
+
+def training(settings: Settings) -> dict[str, Any]:
+    from bench import training
+    from factory.home import home
+
+    found = training.run(progress=settings.progress)
+    training.plot(found, home("bench.png"))
+    return found
+
+
+def serving(settings: Settings) -> dict[str, Any]:
+    from bench import serving
+
+    return serving.run(soak_minutes=settings.soak, progress=settings.progress)
+
+
+def data(settings: Settings) -> dict[str, Any]:
+    from bench import data
+
+    return data.run()
+
+
+def grading(settings: Settings) -> dict[str, Any]:
+    from bench import grading
+
+    return grading.run()
+
+
+def answers(settings: Settings) -> dict[str, Any]:
+    from bench import answers
+
+    return answers.run()
+
+
+def pages(settings: Settings) -> dict[str, Any]:
+    from bench import pages
+
+    return pages.run()
+
+
+def gate(settings: Settings) -> dict[str, Any]:
+    from evals import experiments
+
+    return experiments.run(settings.experiments, progress=settings.progress)
+
+
+def gpu(settings: Settings) -> dict[str, Any]:
+    from bench import gpu
+
+    return gpu.run(progress=settings.progress)
+
+
+def memory(settings: Settings) -> dict[str, Any]:
+    """What a training needs on a GPU, computed: rows of so many tokens, adapters, with and without recomputing."""
+    from bench.gpu import COMMON, SHAPES
+    from factory.train.memory import Shape, on_gpu
+
+    found: dict[str, Any] = {}
+    for name, shape in SHAPES.items():
+        for tokens, adapters in ((1024, 1), (1024, 8), (4096, 1), (4096, 8)):
+            kept, anew = (
+                on_gpu(Shape.of(COMMON | shape), tokens=tokens, adapters=adapters, recompute=recompute)["total"] / 1e9
+                for recompute in (False, True)
+            )
+            row = {"gb": round(kept, 1), "gb_recomputing": round(anew, 1)}
+            found[f"{name}, {tokens} tokens, {adapters} adapter{'s' if adapters > 1 else ''}"] = row
+    return found
+
+
+def llamafactory(settings: Settings) -> dict[str, Any]:
+    from bench import peers
+
+    return peers.run(progress=settings.progress)
+
+
+Part = Callable[[Settings], dict[str, Any]]
+PARTS: dict[str, Part] = {
+    "training": training,
+    "serving": serving,
+    "data": data,
+    "grading": grading,
+    "answers": answers,
+    "pages": pages,
+    "gate": gate,
+    "gpu": gpu,
+    "memory": memory,
+}
+PEERS: dict[str, Part] = {"llamafactory": llamafactory}
