@@ -230,7 +230,7 @@ def flops(config: Any, rows: Sequence[Example], lora_parameters: int) -> float:
     attention = sum(len(e.input_ids) ** 2 for e in rows) * config.num_hidden_layers
     attention *= config.num_attention_heads * config.head_dim
     head = learned(rows) * config.hidden_size * config.vocab_size
-    return 4.0 * frozen * size(rows) + 6.0 * lora_parameters * size(rows) + 6.0 * attention + 4.0 * head
+    return float(4 * frozen * size(rows) + 6 * lora_parameters * size(rows) + 6 * attention + 4 * head)
 
 
 def peak_flops(device: torch.device, side: int = 8192, times: int = 20) -> float:

@@ -69,8 +69,7 @@ def fixed(s: Scenario, better: float, repeats: int = 2000) -> float:
     rng = np.random.default_rng(1)
     truth = np.stack([(w := world(rng, s, [better])).levels[~w.equal] for _ in range(repeats)])
     looked, held = look(rng, truth, s.error), []
-    for of in (lambda x: (x == 2).all(axis=-1), lambda x: (x == 0).any(axis=-1)):
-        true, said = of(truth), of(looked)
+    for true, said in (((truth == 2).all(-1), (looked == 2).all(-1)), ((truth == 0).any(-1), (looked == 0).any(-1))):
         part = (1 - EQUAL) / (said[true].mean() - said[~true].mean())
         held.append([part * b for b in estimate.bounds(said[..., 0].astype(float) - said[..., 1])[2:]])
     (low, _), (_, high) = held

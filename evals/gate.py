@@ -19,7 +19,7 @@ Where people decide the unit is the pair: an item with the outputs of both versi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -128,17 +128,25 @@ def decide(
         return verdict("REJECT", "; ".join(c.says() for c in failed), criteria=criteria)
     if all(c.verdict == "holds" for c in criteria):
         return verdict("PROMOTE", "; ".join(c.says() for c in criteria), criteria=criteria)
+    why, most = _left_open(rows, sets, kind)
+    return verdict("INCONCLUSIVE", why, most, criteria)
+
+
+def _left_open(
+    rows: Sequence[tuple[Criterion, Callable[[], int | None]]], sets: Sequence[Sample], kind: str
+) -> tuple[str, int | None]:
+    """Why criteria are open, and how many labels more would settle them; None where none would."""
     needed = {c.name: needed() for c, needed in rows if c.verdict == "open"}
-    why = "; ".join(c.says() for c in criteria if c.verdict == "open")
+    why = "; ".join(c.says() for c, _ in rows if c.verdict == "open")
     if never := [name for name, labels in needed.items() if labels is None or labels >= MOST]:
         lies = f"{' and '.join(never)} {'lies' if len(never) == 1 else 'lie'} on the limit"
         rest = f"more than {MOST:,} eval rows would be needed to settle it"
-        if people:
+        if sets:
             left = f"the {sets[0].left} {kind} left are too few" if sets[0].left else f"no {kind} are left to label"
             rest = f"{left}: more eval rows, or another version"
-        return verdict("INCONCLUSIVE", f"{why}: {lies}, and {rest}", None, criteria)
+        return f"{why}: {lies}, and {rest}", None
     most = max(labels or 0 for labels in needed.values())
-    return verdict("INCONCLUSIVE", f"{why}: label {most} more {kind} to settle it", most, criteria)
+    return f"{why}: label {most} more {kind} to settle it", most
 
 
 def _short(plan: Gate, sets: Sequence[Sample], labels: int, kind: str) -> tuple[str, int | None] | None:

@@ -95,7 +95,8 @@ def codes_of(weight: Any) -> torch.Tensor:
     size = dist.get_world_size()
     gathered = weight.data.new_empty(size * weight.data.numel())
     dist.all_gather_into_tensor(gathered, weight.data)
-    return gathered[:count].view(shape)
+    whole: torch.Tensor = gathered[:count].view(shape)
+    return whole
 
 
 def is_divided(weight: Any) -> bool:

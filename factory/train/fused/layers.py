@@ -108,7 +108,7 @@ class Layers:
 
     def _frozen(self, name: str, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
-            out: torch.Tensor = _Frozen.apply(x, lambda: self.weight(name), bias)
+            out: torch.Tensor = _Frozen.apply(x, lambda: self.weight(name), bias)  # type: ignore[no-untyped-call]
             return out
 
         return forward
