@@ -72,7 +72,7 @@ def test_earlier_grades_of_production_do_not_count_again(database: sa.Engine) ->
     """Production was graded as a candidate: its votes of then are no votes beside the next candidate."""
     new, old = begun(database, 60)
     before = run.grade(recipe("summary", PLAN), messages(120), new, old, database)
-    ids = answers.record(database, "summary", old.name, messages(120), [*answers.stored(database, old.name).values()])
+    ids = [answers.output_id(item, text) for item, text in answers.stored(database, old.name).items()]
     batch = ratings.open_batch(database, "summary", RUBRIC, ids, QUIET)
     worst = {d: {"level": "poor", "reason": "a hard rater"} for d in RUBRIC.decided_by("people")}
     ratings.qualify(database, "eve", RUBRIC, True, {})
