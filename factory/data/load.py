@@ -151,7 +151,7 @@ def _learned(messages: list[dict[str, Any]], learn: str, info: Read) -> list[int
     info.learned += len(wanted)
     info.marked += sum(messages[i].get("learn") is False for i in answers)
     if not wanted:
-        raise Fault("no answer is to be learned: they are marked so (weight 0, loss false)")
+        raise Fault("no answer is to be learned: all are marked so (weight 0, loss false); mark one with 1, or true")
     return [i + 1 for i in wanted]
 
 

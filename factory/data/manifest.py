@@ -28,7 +28,8 @@ def manifest(
     unseen = sorted({row.answer for row in evals} - {row.answer for row in own}) if labels else []
     if unseen:
         work.notes.append(f"labels without a training row: {', '.join(one_line(label, 60) for label in unseen[:10])}")
-    if labels and (unasked := sorted({row.answer for row in own} - {row.answer for row in evals})):
+    unasked = sorted({row.answer for row in own} - {row.answer for row in evals}) if labels else []
+    if unasked:
         work.notes.append(f"labels without an eval row: {', '.join(one_line(label, 60) for label in unasked[:10])}")
     if work.longest:
         work.notes.append(
@@ -44,7 +45,8 @@ def manifest(
         work.notes.append(
             f"{work.controlled:,} rows hold control tokens of the base in what users wrote: they are read as plain text"
         )
-    if labels and all(label.lstrip("-").isdigit() for label in labels):
+    numbers = bool(labels) and all(label.lstrip("-").isdigit() for label in labels)
+    if numbers:
         work.notes.append(f"the labels are numbers ({', '.join(labels[:5])}), and numbers will be the answers")
     if unused := sum((r.unused for r in read), Counter()):
         work.notes.append("keys kept beside the rows, not trained on: " + ", ".join(sorted(unused)))
@@ -81,10 +83,13 @@ def manifest(
         "notes": work.notes,
         "usage": work.usage,
     }
-    return found | {"next": _remedy(found, work, unseen)}
+    thought = sorted(key.split()[0] for key in unused if key.startswith("reasoning"))
+    return found | {"next": _remedy(found, work, unseen, unasked, thought, numbers)}
 
 
-def _remedy(found: dict[str, Any], work: Work, unseen: list[str]) -> str:
+def _remedy(
+    found: dict[str, Any], work: Work, unseen: list[str], unasked: list[str], thought: list[str], numbers: bool
+) -> str:
     """The one setting or edit that settles what is oddest about a data set; empty if nothing is."""
     reasons, task = found["reasons"], work.recipe.task
     many = 0.2 * found["funnel"][0]["in"]
@@ -108,9 +113,15 @@ def _remedy(found: dict[str, Any], work: Work, unseen: list[str]) -> str:
         return f"data.refusals=true keeps answers that refuse {recipe}"
     if unseen:
         return f"write rows with the label {visible(unseen[0])} into the training file"
+    if unasked and not work.split:
+        return f"write rows with the label {visible(unasked[0])} into the eval file: nothing grades it"
     if found["conflicts"]["count"]:
         one, two = found["conflicts"]["shown"][0]["places"]
         return f"keep one of {one} and {two}: the same question, answered differently"
+    if thought:
+        return f"write {thought[0]} into content where it is to be learned: adapters answer without thinking first"
+    if numbers:
+        return "add a column label_text with the names of the classes, if the numbers stand for any"
     if found["rows"]["train"] - found["rows"]["replay"] < FEW:
         ways = "from-labels" if found["labels"] else "evolve"
         return f"write more rows, or make some: factory data task={task} synth={ways} (needs data.synth.endpoint)"

@@ -192,8 +192,8 @@ def listen(host: str, port: int) -> socket.socket:
 def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `ready` is told the address."""
     listener = listen(host, port)
-    ready(_address(listener))
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
+        ready(_address(listener))
         uvicorn.Server(_config(app)).run([listener])
 
 

@@ -15,6 +15,7 @@ from factory.base.build import Base
 from tests.fakes.adapters import register
 from tests.fakes.project import ROOT, write
 from tests.fakes.serving import fake_base
+from tests.serve.load import until
 
 INTERRUPTED = "factory: interrupted; the same command goes on where it stopped"
 BACKGROUND = '"$@" & echo $!; wait $!; echo $?'  # has the job ignore Ctrl-C
@@ -65,6 +66,29 @@ def test_servers_end_in_order(
     assert "Traceback" not in err and not running(tmp_path / "home")
     assert not (tmp_path / "home" / "serve" / "server.json").exists()
     assert not list((tmp_path / "home").glob("runs/serve-*/adapters"))
+
+
+WORKERS = """
+from factory.stopping import Stopped, stoppable
+from factory.verbs.fan import Device, Worker, spread
+try:
+    with stoppable():
+        spread([["a"], ["b"]], [Device("one", {}), Device("two", {})], Worker("import time; time.sleep(600)"))
+except Stopped as stopped:
+    print(stopped.number)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_on_other_devices_end_too(tmp_path: Path, number: int) -> None:
+    environment = os.environ | {"FACTORY_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = ["sh", "-c", BACKGROUND, "sh", sys.executable, "-c", WORKERS]
+    shell = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert shell.stdout
+    job = int(shell.stdout.readline())
+    assert until(lambda: len(running(tmp_path)) == 4)  # the shell, the work, and a worker on each device
+    os.kill(job, number)
+    assert shell.communicate(timeout=60)[0] == f"{int(number)}\n0\n" and not running(tmp_path)
 
 
 ANY_MOMENT = """

@@ -62,7 +62,9 @@ def test_rows_without_an_answer_to_learn_say_so(attempt: Try) -> None:
     answer = {"role": "assistant", "content": "WRONG", "loss": False}
     rows = [{"messages": [{"role": "user", "content": f"Ticket {i}?"}, answer]} for i in range(6)]
     told = attempt("loss.jsonl", lines(rows), kind="general")
-    assert told.code == 2 and "no answer is to be learned: they are marked so (weight 0, loss false)" in told.err
+    assert (
+        told.code == 2 and "no answer is to be learned: all are marked so (weight 0, loss false); mark one" in told.err
+    )
 
 
 @pytest.mark.parametrize(
