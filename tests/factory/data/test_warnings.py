@@ -13,6 +13,7 @@ MANY = [" ".join(DRAW.sample(THINGS, 9)) for _ in range(130)]  # rows enough, of
 SORTED = [{"text": text, "label": LABELS[i % 3]} for i, text in enumerate(MANY)]
 EXAM = [{"text": " ".join(DRAW.sample(THINGS, 9)), "label": LABELS[i % 3]} for i in range(9)]
 ASKED = [{"prompt": text, "completion": f"Answer {i} it is."} for i, text in enumerate(MANY)]
+LONG = [{"prompt": " ".join(MANY[i : i + 5]), "completion": MANY[i]} for i in range(0, 125, 5)]
 
 
 def with_last(row: dict[str, Any], rows: list[dict[str, Any]] = SORTED) -> list[dict[str, Any]]:
@@ -54,7 +55,7 @@ def test_a_classifications_rows(
     [
         ([{**row, "completion": "I'm sorry, but I can't help with that."} if i % 5 == 0 else row
           for i, row in enumerate(ASKED)], "26 the answer refuses", "data.refusals=true"),
-        ([*ASKED, *({"prompt": f"{row['prompt']} now", "completion": row["completion"]} for row in ASKED[:50])],
+        ([*ASKED, *LONG, *({**row, "prompt": f"{row['prompt']} {THINGS[n % 18]}"} for n, row in enumerate(2 * LONG))],
          "nearly the same as an earlier row", "data.near=0"),
         ([{"messages": [{"role": "user", "content": row["prompt"]},
                         {"role": "assistant", "content": row["completion"], "reasoning_content": "Well."}]}
@@ -64,7 +65,7 @@ def test_a_classifications_rows(
     ],
 )  # fmt: skip
 def test_a_general_tasks_rows(attempt: Try, rows: list[Any], warns: str, settles: str) -> None:
-    told = attempt("mine.jsonl", lines(rows), "train.max_length=512", kind="general")
+    told = attempt("mine.jsonl", lines(rows), "train.max_length=512", "data.near=0.7", kind="general")
     assert told.code == 0 and warns in told.out and told.next.startswith(settles), told.out + told.err
 
 
