@@ -8,12 +8,10 @@ that cannot be read is asked for twice more; then the judge abstains. It never c
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -136,8 +134,7 @@ def ask_all(
     """
     run = _Run(member, rubric, engine, progress)
     try:
-        with _stop_gently(run):
-            return run_alone(run.all(questions)), run.tally
+        return run_alone(run.all(questions), run.stop), run.tally
     except ExceptionGroup as group:  # one worker's error ends all; the first is the one to tell
         raise group.exceptions[0] from None
 
@@ -149,6 +146,10 @@ class _Run:
         self.tally = Tally(cost=0.0 if member.judge.price else None)
         self.grades: dict[tuple[str, ...], Grade] = {}
         self.stopped = False
+
+    def stop(self) -> None:
+        """Ask nothing more; the calls under way come home and are kept."""
+        self.stopped = True
 
     async def all(self, questions: Sequence[Question]) -> dict[tuple[str, ...], Grade]:
         self.tally.total = len(questions)
@@ -236,26 +237,3 @@ def _stored(connection: sa.Connection, keys: list[str]) -> dict[str, str]:
             query = sa.select(t.calls.c.id, t.calls.c.reply).where(t.calls.c.id.in_(keys[start : start + 500]))
             found |= {key: reply for key, reply in connection.execute(query)}
     return found
-
-
-class _stop_gently:
-    """Ctrl-C and SIGTERM let the calls under way come home and be kept; a second one does not wait."""
-
-    def __init__(self, run: _Run) -> None:
-        self.run = run
-        self.before: dict[int, Any] = {}
-
-    def _stop(self, number: int, frame: Any) -> None:
-        if self.run.stopped:
-            raise KeyboardInterrupt
-        self.run.stopped = True
-
-    def __enter__(self) -> None:
-        try:
-            self.before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: whoever runs us listens to signals
-            self.before = {}
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

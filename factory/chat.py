@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -112,12 +112,12 @@ class Chat:
         raise Unanswered(why)
 
 
-def run_alone(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end, whether or not this thread is inside an event loop."""
+def run_alone(work: Coroutine[Any, Any, Result], gently: Callable[[], None] | None = None) -> Result:
+    """Run a coroutine to its end, whether or not this thread is inside an event loop. `gently`: see `stopping.run`."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return stopping.run(work)
+        return stopping.run(work, gently=gently)
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 

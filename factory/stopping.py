@@ -36,8 +36,15 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run(work: Coroutine[Any, Any, T], runner: Callable[[Coroutine[Any, Any, T]], T] | None = None) -> T:
-    """Run a coroutine to its end. A signal cancels it, so that all it began is ended in order, and becomes Stopped."""
+def run(
+    work: Coroutine[Any, Any, T],
+    runner: Callable[[Coroutine[Any, Any, T]], T] | None = None,
+    gently: Callable[[], None] | None = None,
+) -> T:
+    """Run a coroutine to its end. A signal cancels it, so that all it began is ended in order, and becomes Stopped.
+
+    With `gently` the first signal calls that instead, for work that ends by itself then; the second one cancels.
+    """
     import asyncio
 
     runner = runner or asyncio.run
@@ -50,7 +57,9 @@ def run(work: Coroutine[Any, Any, T], runner: Callable[[Coroutine[Any, Any, T]],
 
         def stop(number: int) -> None:
             heard.append(number)
-            if task:
+            if gently and len(heard) == 1:
+                gently()
+            elif task:
                 task.cancel()
 
         for number in SIGNALS:
