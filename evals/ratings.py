@@ -40,7 +40,7 @@ class Assignment(BaseModel):
     draft: Grades = {}
 
 
-class Nothing(BaseModel):
+class NoWork(BaseModel):
     """Why there is nothing to do, and when to come back (seconds since 1970), if coming back helps."""
 
     why: Literal["all done", "others are at it", "you have seen the rest", "not qualified", "no batch"]
@@ -106,16 +106,16 @@ def _items(c: Connection, outputs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def next_one(engine: Engine, batch: str, rater: str, now: float | None = None) -> Assignment | Nothing:
+def next_one(engine: Engine, batch: str, rater: str, now: float | None = None) -> Assignment | NoWork:
     """The rater's open assignment, or a new one leased to them, or why there is none."""
     now = time.time() if now is None else now
     with t.writing(engine) as c:
         row = c.execute(BATCH, {"batch": batch}).mappings().first()
         if row is None:
-            return Nothing(why="no batch")
+            return NoWork(why="no batch")
         plan = Plan.model_validate(row["plan"])
         if plan.qualified_only and not _qualified(c, rater, row["rubric"]):
-            return Nothing(why="not qualified")
+            return NoWork(why="not qualified")
         # Locked: where its time ran out somebody may be taking it over, and then it is not this rater's any more.
         found = c.execute(OPEN, {"batch": batch, "by": rater}).scalar()
         if found is None:
@@ -222,14 +222,14 @@ def own(c: Connection, assignment: str, rater: str) -> sa.RowMapping:
     return row
 
 
-def _why(c: Connection, batch: str, rater: str, now: float) -> Nothing:
+def _why(c: Connection, batch: str, rater: str, now: float) -> NoWork:
     a = t.assignments.c
     left = sa.and_(a.batch == batch, a.kind == "plain", a.done.is_(None))
     if not c.execute(sa.select(sa.func.count()).where(left)).scalar():
-        return Nothing(why="all done")
+        return NoWork(why="all done")
     others = sa.select(sa.func.min(a.leased_until)).where(left, a.output.not_in(had(batch, rater)))
     until = c.execute(others).scalar()
-    return Nothing(why="others are at it", until=until) if until else Nothing(why="you have seen the rest")
+    return NoWork(why="others are at it", until=until) if until else NoWork(why="you have seen the rest")
 
 
 def _shown(c: Connection, assignment: str) -> Assignment:

@@ -186,7 +186,7 @@ class Team:
             self.clock += 20
             found = ratings.next_one(self.engine, batch, rater, self.clock)
             if not isinstance(found, ratings.Assignment):
-                if isinstance(found, ratings.Nothing) and found.until:
+                if isinstance(found, ratings.NoWork) and found.until:
                     self.clock = max(self.clock, found.until + 1)
                 else:
                     idle += 1

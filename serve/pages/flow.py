@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine
 from evals import pairs, people, ratings
 from evals import rubric as rubrics
 from evals.people import Work
-from evals.ratings import Nothing
+from evals.ratings import NoWork
 from evals.rubric import Item, Rubric
 from factory import recipe as recipes
 from factory.errors import FactoryError, InputError
@@ -148,7 +148,7 @@ def _assigned(engine: Engine, rater: str, work: Work) -> dict[str, Any]:
     if people.place(engine, rater, WORK).get("batch") != work.id:
         _choose(engine, rater, work)
     found = ratings.next_one(engine, work.id, rater)
-    if isinstance(found, Nothing):
+    if isinstance(found, NoWork):
         return {"stage": "nothing", "why": found.why.replace(" ", "_"), "until": found.until}
     return {"stage": "pair" if found.other is not None else "rate", "item": found.model_dump()}
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from evals import answers, pairs, ratings
 from evals import rubric as rubrics
 from evals import tables as t
-from evals.ratings import Assignment, Nothing, Plan
+from evals.ratings import Assignment, NoWork, Plan
 from factory.data.rows import Row
 
 RUBRIC = rubrics.load("identity")
@@ -41,7 +41,7 @@ def test_a_rater_sees_each_pair_once_and_an_undo_is_a_line(database: sa.Engine) 
         assert isinstance(shown, Assignment) and shown.other and "who@" not in str(shown)
         seen.add(frozenset((shown.output, shown.other)))
         pairs.prefer(database, shown.id, "ann", "first", "shorter")
-    assert len(seen) == 3 and isinstance(ratings.next_one(database, batch, "ann"), Nothing)
+    assert len(seen) == 3 and isinstance(ratings.next_one(database, batch, "ann"), NoWork)
     assert pairs.undo(database, batch, "ann")
     again = ratings.next_one(database, batch, "ann")
     assert isinstance(again, Assignment) and again.draft["pair"]["winner"] == "first"

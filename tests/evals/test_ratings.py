@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from evals import answers, ratings, slots, verdicts
 from evals import rubric as rubrics
 from evals import tables as t
-from evals.ratings import Assignment, Nothing, Plan
+from evals.ratings import Assignment, NoWork, Plan
 from factory.data.rows import Row
 from factory.errors import FactoryError, InputError
 
@@ -113,7 +113,7 @@ def test_both_outputs_of_an_item_come_to_the_same_rater_one_after_the_other(data
     for turn in range(12):
         rater = ("ann", "bob")[turn % 2]
         assert finish(database, batch, rater).source == finish(database, batch, rater).source
-    assert isinstance(ratings.next_one(database, batch, "ann"), Nothing)
+    assert isinstance(ratings.next_one(database, batch, "ann"), NoWork)
     votes = Counter(s.output for s in verdicts.standing(database, RUBRIC.hash()))
     assert all(votes[one] == votes[two] for one, two in zip(*both, strict=True)) and votes.total() == 24
 
@@ -121,9 +121,9 @@ def test_both_outputs_of_an_item_come_to_the_same_rater_one_after_the_other(data
 def test_what_one_person_cannot_judge_another_is_asked_on_both_sides(database: sa.Engine) -> None:
     batch = filled(database, 1)
     ratings.submit(database, take(database, batch, "ann").id, "ann", RUBRIC, {}, 1, abstain=True)
-    assert isinstance(ratings.next_one(database, batch, "ann"), Nothing)
+    assert isinstance(ratings.next_one(database, batch, "ann"), NoWork)
     assert finish(database, batch, "bob").source == "question 0"
-    assert ratings.next_one(database, batch, "bob") == Nothing(why="all done")
+    assert ratings.next_one(database, batch, "bob") == NoWork(why="all done")
 
 
 def test_each_output_once_and_the_overlap_by_two_people(database: sa.Engine) -> None:
@@ -131,7 +131,7 @@ def test_each_output_once_and_the_overlap_by_two_people(database: sa.Engine) -> 
     seen: list[tuple[str, str]] = []
     while True:
         found = [(r, ratings.next_one(database, batch, r)) for r in ("ann", "bob")]
-        if all(isinstance(a, Nothing) for _, a in found):
+        if all(isinstance(a, NoWork) for _, a in found):
             break
         for rater, a in found:
             if isinstance(a, Assignment):
@@ -147,26 +147,26 @@ def test_a_lease_that_ran_out_goes_to_somebody_else_and_the_late_rater_is_told(d
     lost = take(database, batch, "ann", now)
     ratings.save_draft(database, lost.id, "ann", {"loyalty": {"level": "poor"}}, now)
     waiting = ratings.next_one(database, batch, "bob", now + 10)
-    assert isinstance(waiting, Nothing) and waiting.why == "others are at it" and waiting.until == now + 1800
+    assert isinstance(waiting, NoWork) and waiting.why == "others are at it" and waiting.until == now + 1800
     taken = take(database, batch, "bob", now + 1801)
     assert taken.id == lost.id and taken.draft == {}, "the draft of another rater must not show"
     with pytest.raises(FactoryError, match="no longer yours"):
         ratings.submit(database, lost.id, "ann", RUBRIC, GOOD, 1)
     ratings.submit(database, taken.id, "bob", RUBRIC, GOOD, 1)
-    assert ratings.next_one(database, batch, "ann") == Nothing(why="all done")
+    assert ratings.next_one(database, batch, "ann") == NoWork(why="all done")
 
 
 def test_nothing_to_do_says_why(database: sa.Engine) -> None:
     batch = filled(database, 1, QUIET.model_copy(update={"overlap": 1.0}))
     finish(database, batch, "ann")
-    assert ratings.next_one(database, batch, "ann") == Nothing(why="you have seen the rest")
-    assert ratings.next_one(database, "no such batch", "ann") == Nothing(why="no batch")
+    assert ratings.next_one(database, batch, "ann") == NoWork(why="you have seen the rest")
+    assert ratings.next_one(database, "no such batch", "ann") == NoWork(why="no batch")
     strict = filled(database, 2, Plan())
-    assert ratings.next_one(database, strict, "ann") == Nothing(why="not qualified")
+    assert ratings.next_one(database, strict, "ann") == NoWork(why="not qualified")
     ratings.qualify(database, "ann", RUBRIC, True, {"right": 9})
     take(database, strict, "ann")
     ratings.qualify(database, "ann", RUBRIC, False, {"right": 2})
-    assert ratings.next_one(database, strict, "ann") == Nothing(why="not qualified")
+    assert ratings.next_one(database, strict, "ann") == NoWork(why="not qualified")
 
 
 def test_a_changed_rubric_asks_for_a_new_qualification(database: sa.Engine) -> None:
