@@ -32,7 +32,7 @@ class Outcome:
     exact: bool = False
 
 
-def sql_valid(row: Row, output: str, limits: object) -> Grade | None:
+def sql_valid(row: Row, output: str, limits: Limits) -> Grade | None:
     """One SELECT over the tables there are (else poor), made of what is allowed (else average)."""
     found = _of(row, output)
     if found is None:
@@ -40,7 +40,7 @@ def sql_valid(row: Row, output: str, limits: object) -> Grade | None:
     return Grade({"invalid": "poor", "refused": "average"}.get(found.kind, "good"), found.why)
 
 
-def sql_result(row: Row, output: str, limits: object) -> Grade | None:
+def sql_result(row: Row, output: str, limits: Limits) -> Grade | None:
     """The right rows in every database."""
     found = _of(row, output)
     return (
@@ -50,7 +50,7 @@ def sql_result(row: Row, output: str, limits: object) -> Grade | None:
     )
 
 
-def sql_exact(row: Row, output: str, limits: object) -> Grade | None:
+def sql_exact(row: Row, output: str, limits: Limits) -> Grade | None:
     """The right query itself, but for its spelling; another one is average, and one that does not run is poor."""
     found = _of(row, output)
     if found is None:
