@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from evals.grades import Grade
+from evals.grades import Grade, Limits
 from factory.data.rows import Row
 from factory.data.values import Fault
 from factory.sql.guard import Access, Refused, bare, canonical
