@@ -15,9 +15,11 @@ from factory.pays import SPEEDS, pays
 from factory.recipe import Decoding, load
 from factory.registry.store import Version
 from factory.shares import Shares
+from factory.verbs import bench
 from serve import answers, process
 from serve.engine import EngineError
 from tests.fakes.adapters import register
+from tests.fakes.project import write
 from tests.serve import trained
 from tests.tiny_base.world import SMALL_TALK
 
@@ -130,6 +132,17 @@ def test_rows_are_asked_at_once_and_answered_in_their_order(
     assert found == [" ".join(f"{version.name}:{i}" for i in range(4))] * 200 and said[-1] == 200
     assert answers.by_engine(base, None, rows(2), decoding)[0].startswith(f"{base.label}:0")
     assert answers.by_engine(base, version, rows(2), decoding, ["billing", "other"]) == ["billing"] * 2
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_bench_tells_from_how_many_rows_on_an_engine_pays(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine is the fake one, so only that both ways were timed can be told."""
+    monkeypatch.chdir(write(tmp_path, train=12, evaluation=4))
+    found = bench.bench({"only": "answers"}, {}, True)["answers"]
+    assert found.keys() == {"summary", "classification"}
+    assert all(of[key] > 0 for of in found.values() for key in ("start", "here", "engine"))
 
 
 @pytest.mark.usefixtures("fake")
