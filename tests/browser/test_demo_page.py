@@ -11,7 +11,7 @@ from evals.gate import Verdict
 from factory.registry import aliases
 from serve import demo
 from serve.pages import app as pages
-from serve.pages import cards
+from serve.pages import auth, cards
 from serve.pages.ask import Server
 from tests.browser import world
 from tests.browser.people import Watched
@@ -174,7 +174,10 @@ def test_it_fits_a_phone(visit: Visit) -> None:
     assert who.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_beyond_this_machine_it_opens_after_a_sign_in_and_notes_who_wrote(browser: object, fake: str) -> None:
+def test_beyond_this_machine_it_opens_after_a_sign_in_and_notes_who_wrote(
+    browser: object, fake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "WAIT", 0.01)  # seconds until another password may be tried
     world.users(anna="rater")
     options = demo.Options(Server(f"{fake}/v1"), fake, sign_in=True)
     with pages.running(demo.make(options)) as site:
