@@ -25,12 +25,19 @@ def stoppable() -> Iterator[None]:
     which has us ignore Ctrl-C."""
     signals = SIGNALS if threading.current_thread() is threading.main_thread() else ()
 
+    heard: list[int] = []
+
     def stop(number: int, frame: Any) -> None:
+        heard.append(number)
         raise Stopped(number)
 
     before = {number: signal.signal(number, stop) for number in signals}
     try:
         yield
+    except Exception:
+        if heard:  # some libraries make an error of their own of what interrupts them, while they are imported too
+            raise Stopped(heard[0]) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
