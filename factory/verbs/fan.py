@@ -96,6 +96,8 @@ class Worker:
             text=True,
         )
         self.running.add(process)
+        if self.stopped:  # while it was being started
+            process.terminate()
         said: list[str] = []
         assert process.stderr and process.stdout
         teller = threading.Thread(target=_tell, args=(process.stderr, device.name, said), daemon=True)
