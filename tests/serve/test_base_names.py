@@ -67,20 +67,22 @@ def test_every_spelling_makes_the_same_version(spellings: list[str], capsys: pyt
 
 
 def test_recipes_that_write_it_differently_train_together(
-    spellings: list[str], monkeypatch: pytest.MonkeyPatch
+    spellings: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     wanted = [SimpleNamespace(task=f"t{n}", base=spelling, rubric="") for n, spelling in enumerate(spellings)]
     together: list[list[str]] = []
 
-    def fit(on: Any, jobs: list[str]) -> list[Any]:
-        together.append(jobs)
+    def fit(on: Any, jobs: list[Any]) -> list[Any]:
+        together.append([job.name for job in jobs])
         return [None] * len(jobs)
 
+    def prepare(recipe: Any, on: Any) -> Any:
+        return SimpleNamespace(recipe=recipe, on=on, job=SimpleNamespace(name=recipe.task, run=tmp_path / recipe.task))
+
     monkeypatch.setattr(train.rubrics, "load", lambda *_: None)
-    monkeypatch.setattr(train, "prepare", lambda recipe, on: SimpleNamespace(recipe=recipe, on=on, job=recipe.task))
-    monkeypatch.setattr(train, "_fit", fit)
+    monkeypatch.setattr(train, "prepare", prepare)
     monkeypatch.setattr(train, "finish", lambda one, result: {"task": one.recipe.task, "base": one.on.base.label})
-    made: list[Any] = list(train.train(wanted))  # type: ignore[arg-type]
+    made: list[Any] = list(train.train(wanted, fit))  # type: ignore[arg-type]
     assert together == [[recipe.task for recipe in wanted]] and {m["base"] for m in made} == {"own-llama"}
     forget()
 
