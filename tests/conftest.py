@@ -26,9 +26,9 @@ if processes:  # before anything imports torch
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Tests that ask the shared engine go to one process, so that there is one engine; others by their file."""
-    for item in items if processes else ():
+    if processes:
         engine = "server" in getattr(item, "fixturenames", ()) and item.path.name != "test_postgres.py"
         alike = "any_lm" if "any_lm" in item.path.parts else str(item.path)
         item.add_marker(pytest.mark.xdist_group("engine" if engine else alike))
