@@ -14,7 +14,7 @@ test: venv
 	.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	.venv/bin/mypy
 	-sh requirements/browser.sh
-	$(PYTHON) -m pytest -n 2 --dist loadgroup
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 # A picture of every page, at desktop and phone width, into docs/screenshots.
 screenshots: venv

@@ -10,10 +10,12 @@ commands. What shares a fixture stays in one of them; each computes with its sha
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +28,23 @@ if processes:  # before anything imports torch
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that ask the shared engine go to one process, so that there is one engine; others by their file."""
-    if processes:
-        engine = "server" in getattr(item, "fixturenames", ()) and item.path.name != "test_postgres.py"
-        alike = "any_lm" if "any_lm" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group("engine" if engine else alike))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files that ask the shared engine go to one process, so that there is one engine; so do those of any_lm, whose
+    bases are made once; others go wherever there is room, a file at a time. (pytest 9.2 and xdist 3.8 lose groups.)"""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "any_lm" if "any_lm" in path else "engine" if _asks_the_engine(path) else path
+
+    return Scheduling(config, log)
+
+
+@functools.cache
+def _asks_the_engine(path: str) -> bool:
+    return "server: Server" in (Path(__file__).parents[1] / path).read_text()
 
 
 @dataclass(frozen=True)
