@@ -40,7 +40,7 @@ from serve.auth import LOCAL, Keys, keys_file
 from serve.control import FOLLOW, Control
 from serve.engine import Runs
 from serve.gateway import Gateway
-from serve.guard import GuardedProtocol
+from serve.guard import GuardedProtocol, Server
 from serve.logs import open_logs
 from serve.metrics import Metrics
 from serve.pool import Launch, forever
@@ -170,8 +170,8 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
         token = secrets.token_urlsafe(32)
         control = Control(folder, metrics, options.replicas, _launch(options), tell)
         apps = [
-            _Server(_config(Gateway(control, keys, metrics, traces))),
-            _Server(_config(Admin(control, keys, metrics, token))),
+            Server(_config(Gateway(control, keys, metrics, traces))),
+            Server(_config(Admin(control, keys, metrics, token))),
         ]
         jobs: list[asyncio.Task[None]] = []
         try:
@@ -269,14 +269,6 @@ def _config(app: Gateway | Admin) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LINGER,
     )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: whoever runs the event loop decides when it stops."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 if __name__ == "__main__":

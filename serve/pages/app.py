@@ -22,7 +22,9 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from factory import stopping
 from factory.errors import FactoryError, InputError
+from serve.guard import Server
 from serve.pages.texts import LANGUAGES, of_browser
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -192,9 +194,19 @@ def listen(host: str, port: int) -> socket.socket:
 def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `ready` is told the address."""
     listener = listen(host, port)
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
+    server = Server(_config(app))
+
+    async def until_cancelled() -> None:
         ready(_address(listener))
-        uvicorn.Server(_config(app)).run([listener])
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            server.should_exit = True
+            await serving
+
+    with contextlib.suppress(stopping.Stopped):
+        stopping.run(until_cancelled())
 
 
 @contextlib.contextmanager
