@@ -15,7 +15,8 @@ class Speed:
     engine: float
 
 
-# "cpu": SmolLM2-135M over summaries on two cores in bf16, `factory bench only=answers`. "cuda" was not measured on a
+# "cpu" is a guess for SmolLM2-135M over summaries on two cores in bf16, kept near the 2,000 rows that it replaces;
+# `factory bench only=answers` measures it, which was not done yet. "cuda" was not measured on a
 # GPU, it is worked out for qwen3-4b: vLLM loads, compiles and captures its graphs in a minute. Here 4 GB of keys and
 # values (`ANSWERS` in shares.py) hold 64 rows of 450 tokens; a step launches some thousand kernels from Python, 40 ms;
 # answers end half way on average: 64 / 0.04 · 2. The engine takes twice as many rows in half the time a step.
