@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -17,6 +17,12 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+def unheard(server: T) -> T:
+    """A uvicorn server that leaves signals to whoever runs the event loop."""
+    vars(server)["capture_signals"] = nullcontext
+    return server
 
 
 @contextmanager

@@ -8,11 +8,8 @@ connection for ever. The body has its own limits in `replies.read_body`, a reade
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_LIMIT = 10.0  # seconds until a request's headers must be there
@@ -62,11 +59,3 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: whoever runs the event loop decides when it stops."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

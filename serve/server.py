@@ -40,7 +40,7 @@ from serve.auth import LOCAL, Keys, keys_file
 from serve.control import FOLLOW, Control
 from serve.engine import Runs
 from serve.gateway import Gateway
-from serve.guard import GuardedProtocol, Server
+from serve.guard import GuardedProtocol
 from serve.logs import open_logs
 from serve.metrics import Metrics
 from serve.pool import Launch, forever
@@ -170,8 +170,8 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
         token = secrets.token_urlsafe(32)
         control = Control(folder, metrics, options.replicas, _launch(options), tell)
         apps = [
-            Server(_config(Gateway(control, keys, metrics, traces))),
-            Server(_config(Admin(control, keys, metrics, token))),
+            stopping.unheard(uvicorn.Server(_config(Gateway(control, keys, metrics, traces)))),
+            stopping.unheard(uvicorn.Server(_config(Admin(control, keys, metrics, token)))),
         ]
         jobs: list[asyncio.Task[None]] = []
         try:

@@ -24,7 +24,6 @@ from fastapi.staticfiles import StaticFiles
 
 from factory import stopping
 from factory.errors import FactoryError, InputError
-from serve.guard import Server
 from serve.pages.texts import LANGUAGES, of_browser
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -194,7 +193,7 @@ def listen(host: str, port: int) -> socket.socket:
 def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `ready` is told the address."""
     listener = listen(host, port)
-    server = Server(_config(app))
+    server = stopping.unheard(uvicorn.Server(_config(app)))
 
     async def until_cancelled() -> None:
         ready(_address(listener))

@@ -61,7 +61,7 @@ def test_what_is_live_stands_in_the_registry_alone(place: Path, made_up: Base) -
         before = task("summary")
         assert [before[role] for role in roles] == ["summary@v2", "summary@v1", "summary@v3", 0.25, "summary@v1"]
         fake.kill()
-    assert sorted(p.name for p in (place / "serve").iterdir()) == ["audit.jsonl", "lock", "server.json"]
+    assert sorted(p.name for p in (place / "serve").iterdir()) == ["audit.jsonl", "server.json", "server.lock"]
     with fake_server(place):
         assert task("summary") == before | {"per_second": 0.0}
         aliases.drop("summary", "shadow")
