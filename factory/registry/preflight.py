@@ -41,9 +41,8 @@ UNSET = """
 KNOWN = {*UNSET} | set(
     """
     alpha_pattern auto_mapping base_model_name_or_path bias ensure_weight_tying eva_config inference_mode
-    init_lora_weights layers_to_transform lora_alpha
-    lora_dropout lora_ga_config megatron_core peft_type peft_version qalora_group_size r
-    rank_pattern revision runtime_config target_modules task_type use_rslora
+    init_lora_weights layers_to_transform lora_alpha lora_dropout lora_ga_config megatron_core peft_type peft_version
+    qalora_group_size r rank_pattern revision runtime_config target_modules task_type use_rslora
 """.split()
 )  # and those that it knows, or that change nothing once an adapter is trained
 INITS = (True, False, "gaussian", "orthogonal", "eva", "lora_ga")  # those that leave the base's weights alone

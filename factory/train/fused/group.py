@@ -32,10 +32,12 @@ class Group:
 
     def part(self, examples: Sequence[Example]) -> list[Example]:
         """Which of them this process carries: the longest first, each to whoever has the fewest tokens yet."""
+        if self.size == 1:
+            return [*examples]
         mine: list[Example] = []
         tokens = [0] * self.size
-        for example in sorted(examples, key=lambda e: -len(e.input_ids)) if self.size > 1 else examples:
-            lightest = tokens.index(min(tokens)) if self.size > 1 else 0
+        for example in sorted(examples, key=lambda e: -len(e.input_ids)):
+            lightest = tokens.index(min(tokens))
             tokens[lightest] += len(example.input_ids)
             if lightest == self.rank:
                 mine.append(example)
