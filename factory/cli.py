@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
-from factory.environment import DEFAULTS
+from factory.environment import settle
 from factory.errors import FactoryError, InputError, of_the_disk
 from factory.stopping import stoppable
 from factory.verbs.table import VERBS, Verb
@@ -39,8 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     as_json = "--json" in words
     words = [w for w in words if w != "--json"]
-    os.environ.update(DEFAULTS | os.environ)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns about an optional kernel when imported
+    settle()
     try:
         if not words or words[0] in ("help", "--help", "-h"):
             print(overview() if len(words) < 2 else usage(words[1]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+
 DEFAULTS = {
     # How often an idle OpenMP thread looks for work before it sleeps. On two cores training is a sixth faster with 5000
     # than with 1000 where nothing else runs, and a third slower beside a busy process; if threads spin on, as they do
@@ -15,3 +18,9 @@ DEFAULTS = {
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
 }
 ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF",)  # what vLLM is not given: parts of it refuse such memory
+
+
+def settle() -> None:
+    """What every process of ours begins with."""
+    os.environ.update(DEFAULTS | os.environ)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns about an optional kernel when imported

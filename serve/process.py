@@ -45,6 +45,7 @@ PLUGINS = "adapter_factory,adapter_factory_child,adapter_factory_nf4,bitsandbyte
 
 
 STEP = 512  # tokens that an engine on a CPU reads and writes in one step
+CACHED = 12_288  # tokens whose keys and values an engine on a CPU keeps; more if one request may be longer
 WORKING = 1.5e9  # bytes that an engine's activations, graphs and kernels take beside weights, slots, keys and values
 
 
@@ -163,6 +164,7 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
         # A step takes as long as its tokens, and whoever comes waits for it: they are few, and fewer of a long prompt.
         options |= {"max-num-batched-tokens": STEP, "long-prefill-token-threshold": STEP // 8}
         options |= {"load-format": nf4.FORMAT, "hf-overrides": json.dumps({"quantization_config": None})}
+        options["kv-cache-memory-bytes"] = cached(base)  # VLLM_CPU_KVCACHE_SPACE, in GiB, wins over it
     else:
         options |= {"gpu-memory-utilization": planned(base, size), "tensor-parallel-size": size.tensor}
     if parser := tool_parser(base):
@@ -184,12 +186,9 @@ def planned(base: Base, size: Size) -> float:
     there = on_gpu(size.devices or os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     if size.share or there is None:
         return size.share or ENGINE
-    config = json.loads((base.folder / "config.json").read_text())
     needed: float = sum(file.stat().st_size for file in base.folder.glob("*.safetensors"))
-    if {"num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size"} <= config.keys():
-        shape = Shape.of(config)
-        needed += 2 * size.slots * shape.lora(size.rank)
-        needed += 4 * context_length(base) * shape.layers * shape.kv_heads * shape.head_dim
+    if shape := _shape(base):
+        needed += 2 * size.slots * shape.lora(size.rank) + context_length(base) * shape.keys_and_values(2)
     needed = needed / size.tensor + WORKING
     if share := there.engine(needed, size.beside):
         return share
@@ -197,6 +196,19 @@ def planned(base: Base, size: Size) -> float:
         f"the engine for {base.label} needs {needed / 1e9:.1f} GB of the GPU, and {there.free / 1e9:.1f} GB of "
         f"{there.total / 1e9:.1f} are free: end what else is on it (nvidia-smi tells), or serve with fewer replicas"
     )
+
+
+def cached(base: Base) -> int:
+    """Bytes of keys and values that an engine on a CPU keeps."""
+    shape = _shape(base)
+    return max(CACHED, context_length(base)) * shape.keys_and_values(precision().dtype.itemsize) if shape else 2**30
+
+
+def _shape(base: Base) -> Shape | None:
+    """None where the configuration does not say it in the usual words."""
+    config = json.loads((base.folder / "config.json").read_text())
+    usual = {"num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size"}
+    return Shape.of(config) if usual <= config.keys() else None
 
 
 def placed(size: Size, number: int, replicas: int) -> Size:
@@ -218,7 +230,6 @@ def environment(key: str, devices: str = "") -> dict[str, str]:
     """The engine's environment: ours, offline, without usage reports, with our plugin and no other, on `devices`."""
     own = {name: value for name, value in os.environ.items() if DEFAULTS.get(name) != value or name not in ALLOCATOR}
     return {
-        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, unless the user says otherwise
         **own,
         **({"CUDA_VISIBLE_DEVICES": devices} if devices else {}),
         PARENT: str(os.getpid()),

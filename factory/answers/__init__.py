@@ -16,13 +16,13 @@ from factory.train.tokens import prompt_ids
 def dequantised(model: Any) -> Iterator[None]:
     """Within, on a CPU, the 4-bit layers of a small base dequantise their weights once instead of for every token.
 
-    bitsandbytes does just this there, anew at each call, so the numbers are the same. A base whose
-    weights would need too much memory stays as it is.
+    bitsandbytes does just this there, anew at each call, so the numbers are the same (in fp32 but for rounding). A
+    base whose weights would need too much memory stays as it is.
     """
-    import torch
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn import Linear4bit
 
+    from factory.frozen import linear
     from factory.train.fused.layers import worth_keeping
 
     layers: list[Any] = [m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.device.type == "cpu"]
@@ -32,7 +32,8 @@ def dequantised(model: Any) -> Iterator[None]:
     def forward(layer: Any) -> Callable[[Any], Any]:
         weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(layer.compute_dtype)
         bias = None if layer.bias is None else layer.bias.to(layer.compute_dtype)
-        return lambda x: torch.nn.functional.linear(x.to(layer.compute_dtype), weight, bias).to(x.dtype)
+        product = linear(weight, bias)
+        return lambda x: product(x.to(layer.compute_dtype)).to(x.dtype)
 
     for layer in layers:
         layer.forward = forward(layer)

@@ -62,6 +62,10 @@ class Shape:
         """Weights of an adapter on all linear layers."""
         return self.layers * rank * sum(i + o for i, o in self.linears)
 
+    def keys_and_values(self, itemsize: int) -> int:
+        """Bytes that a token's keys and values take, all layers together."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * itemsize
+
     def kept(self, itemsize: int, scores: int = 0) -> int:
         """Bytes that a token keeps for the backward pass, all layers together; `scores` are the keys whose attention
         probabilities are kept with it, 0 where a flash kernel makes them again."""

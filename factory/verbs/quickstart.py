@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context
 from typing import Any
 
-from factory.base.loaded import forget
+from factory.environment import settle
+from factory.errors import FactoryError
 from factory.pipeline.data import dataset
 from factory.recipe import load
-from factory.terminal import err, out
+from factory.stopping import stoppable
+from factory.terminal import err, heard, out, silent
 from factory.verbs.registry import promote
-from factory.verbs.train import train
+from serve.boot import PARENT, die_with_parent
 from serve.server import Options, running
 
 TASKS = ("summary", "identity", "classification")
@@ -22,7 +28,7 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
 
     started = time.monotonic()
     console = out(quiet)
-    made = train({"task": ",".join(TASKS)}, changes, quiet)["versions"]
+    made = _trained(changes, quiet)
     asked = {}
     for version in made:
         asked[version["task"]] = version["task"]
@@ -33,7 +39,6 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
             err.print(f"[yellow]{version['task']} is not promoted: {version['gate']['why']}[/]")
     questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
-    forget()
     with running(Options(port=0, base=load(TASKS[0], changes).base)) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         console.print(f"[bold]Three adapters on one base, at {url}/v1[/]\n")
@@ -50,6 +55,43 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     console.print("  factory train task=summary lora.r=8   another version of a task")
     console.print("  factory new task=triage kind=classification   a task of your own")
     return {"versions": made, "answers": answers, "seconds": seconds}
+
+
+def _trained(changes: dict[str, str], quiet: bool) -> list[dict[str, Any]]:
+    """The new versions, made in another process: what it held is the machine's again before an engine starts."""
+    with silent(), ProcessPoolExecutor(1, get_context("spawn"), _begin, (os.getpid(),)) as pool:
+        work = pool.submit(_train, changes, quiet)
+        try:
+            made = work.result()
+        except BrokenProcessPool:
+            raise FactoryError("the training's process was killed: the machine may lack memory") from None
+        except KeyboardInterrupt:
+            if not wait([work], timeout=2).done:  # a terminal has told both
+                for child in active_children():
+                    child.terminate()
+            raise
+    if isinstance(made, FactoryError):
+        raise made
+    return made
+
+
+def _begin(parent: int) -> None:
+    os.environ[PARENT] = str(parent)
+    die_with_parent()
+    settle()
+
+
+def _train(changes: dict[str, str], quiet: bool) -> list[dict[str, Any]] | FactoryError:
+    from factory.verbs.train import train
+
+    with stoppable(), heard(f"training {', '.join(TASKS)}"):
+        try:
+            made: list[dict[str, Any]] = train({"task": ",".join(TASKS)}, changes, quiet)["versions"]
+            return made
+        except FactoryError as error:
+            told = FactoryError(str(error))
+            told.exit_code, told.result = error.exit_code, error.result
+            return told
 
 
 def _question(task: str, changes: dict[str, str]) -> str:
