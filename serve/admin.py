@@ -29,7 +29,6 @@ from serve.auth import Keys
 from serve.control import Control
 from serve.engine import EngineError
 from serve.metrics import Metrics
-from serve.pool import Replica
 from serve.replies import Receive, Refusal, Scope, Send, failed, header, read_body, refuse, reply_json
 
 log = logging.getLogger("serve.admin")
@@ -116,9 +115,9 @@ class Admin:
 
 async def state(control: Control, metrics: Metrics) -> dict[str, Any]:
     """Everything that `factory top` shows. Times in seconds; what was not measured is null."""
-    ready = [replica for replica in _replicas(control) if replica.ready]
+    replicas = [replica for _, replica in control.loading.engines()]
+    ready = [replica for replica in replicas if replica.ready]
     held = dict(zip(ready, await asyncio.gather(*(replica.engine.resident() for replica in ready)), strict=True))
-    routes = control.routes
     return {
         "engines": [
             {
@@ -138,18 +137,14 @@ async def state(control: Control, metrics: Metrics) -> dict[str, Any]:
             {
                 **control.describe(task),
                 "versions": len(registry.versions),
-                "running": sum(replica.admission.places(task) for replica in _replicas(control)),
-                "waiting": sum(replica.admission.waiting(task) for replica in _replicas(control)),
+                "running": sum(replica.admission.places(task) for replica in replicas),
+                "waiting": sum(replica.admission.waiting(task) for replica in replicas),
                 **metrics.summary(task),
             }
-            for task, registry in sorted(routes.registries.items())
+            for task, registry in sorted(control.routes.registries.items())
         ],
         "leases": sum(control.loading.leases.values()),
     }
-
-
-def _replicas(control: Control) -> list[Replica]:
-    return [replica for pool in control.loading.pools.values() for replica in pool.replicas]
 
 
 def _order(body: bytes, needs: tuple[str, ...]) -> dict[str, Any]:
@@ -164,10 +159,8 @@ def _order(body: bytes, needs: tuple[str, ...]) -> dict[str, Any]:
 
 def _status(error: FactoryError) -> int:
     """409 is left for a compare-and-swap that came too late."""
-    for kind, status in ((InputError, 400), (Refused, 422), (GateRefused, 422), (EngineError, 503)):
-        if isinstance(error, kind):
-            return status
-    return 409
+    known: dict[type[FactoryError], int] = {InputError: 400, Refused: 422, GateRefused: 422, EngineError: 503}
+    return next((status for kind, status in known.items() if isinstance(error, kind)), 409)
 
 
 def _audit(who: str, path: str, order: dict[str, Any], outcome: str) -> None:

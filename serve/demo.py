@@ -61,7 +61,14 @@ def make(options: Options) -> FastAPI:
     if options.sign_in:
         sign_in(web, users, "demo_title", "demo_login_lead")
         web.add_middleware(ToSignIn, users=users, pages={"", *LANGUAGES})
-    app.mount(web, "", lambda language: _blocks(language, options, pulse), **known)
+
+    def blocks(language: str) -> gr.Blocks:
+        made: gr.Blocks = gr.Blocks(title=say(language, "demo_title"), fill_width=True)
+        with made:
+            _Page(language, options, pulse).wire(made)
+        return made
+
+    app.mount(web, "", blocks, **known)
     return web
 
 
@@ -76,13 +83,6 @@ def run(options: Options, host: str, port: int, ready: Callable[[str], None]) ->
                 "make one: factory rate add_user=name"
             )
     app.run(make(options), host, port, ready)
-
-
-def _blocks(language: str, options: Options, pulse: Pulse) -> gr.Blocks:
-    blocks: gr.Blocks = gr.Blocks(title=say(language, "demo_title"), fill_width=True)
-    with blocks:
-        _Page(language, options, pulse).wire(blocks)
-    return blocks
 
 
 class _Page:
@@ -131,7 +131,9 @@ class _Page:
 
     def _answers(self) -> None:
         t = self.say
-        self.shown = gr.HTML(_hint(self.language), elem_id="answers", padding=False, js_on_load=_VOTES)
+        self.shown = gr.HTML(
+            tag("p", t("answers_here"), class_="hint"), elem_id="answers", padding=False, js_on_load=_VOTES
+        )
         with gr.Column(visible=False, elem_id="feedback", elem_classes="sheet") as self.panel:
             self.heading = gr.HTML(padding=False)
             self.wrote = gr.Textbox(label=t("would_have"), lines=3, max_length=MAX_INPUT, elem_id="wrote")
@@ -284,10 +286,6 @@ def _head(language: str) -> Safe:
     other = "zh" if language == "en" else "en"
     switch = tag("a", say(other, "language"), href=f"/{other}/", class_="switch", lang=other)
     return tag("header", tag("h1", say(language, "demo_title")), tag("p", say(language, "demo_lead")), switch)
-
-
-def _hint(language: str) -> Safe:
-    return tag("p", say(language, "answers_here"), class_="hint")
 
 
 def _status(language: str, up: bool, tasks: dict[str, list[Known]], now: str | None, options: Options) -> Safe:

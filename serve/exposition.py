@@ -22,22 +22,17 @@ async def exposition(control: Control, metrics: Metrics) -> bytes:
         metrics.restarts.labels(pool.name).set(sum(r.restarts for r in pool.replicas))
     for task, traffic in control.routes.traffic.items():
         metrics.canary.labels(task).set(traffic.share)
-        doors = [replica.admission for pool in control.loading.pools.values() for replica in pool.replicas]
-        metrics.waiting.labels(task).set(sum(door.waiting(task) for door in doors))
-    replicas = [
-        (f"{pool.name}-{number}", replica.engine)
-        for pool in control.loading.pools.values()
-        for number, replica in enumerate(pool.replicas)
-        if replica.ready
-    ]
-    texts = await asyncio.gather(*(_own(engine) for _, engine in replicas))
-    held = await asyncio.gather(*(engine.resident() for _, engine in replicas))
+        waiting = sum(replica.admission.waiting(task) for _, replica in control.loading.engines())
+        metrics.waiting.labels(task).set(waiting)
+    engines = {name: replica.engine for name, replica in control.loading.engines() if replica.ready}
+    texts = await asyncio.gather(*map(_own, engines.values()))
+    held = await asyncio.gather(*(engine.resident() for engine in engines.values()))
     metrics.resident.clear()
-    for (name, _), count in zip(replicas, held, strict=True):
+    for name, count in zip(engines, held, strict=True):
         if count is not None:
             metrics.resident.labels(name).set(count)
     joined = CollectorRegistry()
-    joined.register(_Joined([(name, text) for (name, _), text in zip(replicas, texts, strict=True)]))
+    joined.register(_Joined([*zip(engines, texts, strict=True)]))
     return generate_latest(metrics.registry) + generate_latest(joined)
 
 

@@ -24,7 +24,7 @@ from factory.registry.store import Version
 from serve.catalogue import size_for
 from serve.engine import EngineError
 from serve.metrics import Metrics
-from serve.pool import LONGEST_PAUSE, Adapter, Launch, Pool
+from serve.pool import LONGEST_PAUSE, Adapter, Launch, Pool, Replica
 
 log = logging.getLogger("serve.loading")
 PAUSE = 0.5  # seconds, doubled each time, before what an engine failed at is tried again
@@ -64,6 +64,10 @@ class Loading:
     def running(self, fingerprint: str | None) -> Pool | None:
         """The engines of the base that owns a fingerprint."""
         return next((pool for pool in self.pools.values() if pool.base.owns(fingerprint)), None)
+
+    def engines(self) -> list[tuple[str, Replica]]:
+        """Every engine with its name, `<base>-<number>`."""
+        return [(f"{pool.name}-{n}", r) for pool in self.pools.values() for n, r in enumerate(pool.replicas)]
 
     def holds(self, version: Version) -> bool:
         """Whether a version is loaded."""

@@ -3,11 +3,8 @@ on another machine follows the registry on their disk by itself, and is not reac
 
 from __future__ import annotations
 
-import http.client
 import json
 import platform
-import urllib.error
-import urllib.request
 from typing import Any
 
 from factory.errors import FactoryError, GateRefused, InputError
@@ -49,23 +46,26 @@ def shadow(task: str, version: str) -> dict[str, Any] | None:
 
 
 def _ask(what: str, order: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    import httpx
+
     server = address()
     if server is None:
         return None
-    request = urllib.request.Request(
-        f"{server['admin']}/admin/{what}",
-        data=json.dumps(order).encode() if order is not None else None,
-        headers={"authorization": f"Bearer {server['token']}"},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=1800) as answer:
-            return dict(json.loads(answer.read()))
-    except urllib.error.HTTPError as error:
-        said = json.loads(error.read())["error"]
-        message = said["message"]
-        if said["code"] == GateRefused.__name__:
-            raise GateRefused(*message.split(": ", 1)) from None
-        raise (InputError if error.code == 400 else FactoryError)(message) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        reply = httpx.request(
+            "POST" if order else "GET",
+            f"{server['admin']}/admin/{what}",
+            json=order,
+            headers={"authorization": f"Bearer {server['token']}"},
+            timeout=1800,
+            trust_env=False,
+        )
+        found = dict(reply.json())
+    except (httpx.HTTPError, ValueError) as error:
         raise FactoryError(f"the running server (process {server['pid']}) does not answer: {error}") from None
+    if reply.status_code == 200:
+        return found
+    message, code = found["error"]["message"], found["error"]["code"]
+    if code == GateRefused.__name__:
+        raise GateRefused(*message.split(": ", 1))
+    raise (InputError if reply.status_code == 400 else FactoryError)(message)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 import os
 import platform
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +32,7 @@ from factory import stopping
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.home import PRIVATE, home, locked, write_json
+from factory.listening import address, listen
 from serve import boot
 from serve.admin import Admin
 from serve.auth import LOCAL, Keys, keys_file
@@ -162,8 +161,8 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
     with contextlib.ExitStack() as undo:
         undo.enter_context(locked(home("serve", "server"), _taken))
         _sweep()
-        public = undo.enter_context(contextlib.closing(_listen(options.host, options.port, "port")))
-        private = undo.enter_context(contextlib.closing(_listen("127.0.0.1", options.admin_port, "admin_port")))
+        public = undo.enter_context(contextlib.closing(listen(options.host, options.port)))
+        private = undo.enter_context(contextlib.closing(listen("127.0.0.1", options.admin_port, "admin_port")))
         undo.enter_context(open_logs(folder))
         traces = Traces()
         undo.callback(traces.close)
@@ -183,11 +182,11 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
             ]
             while not all(app.started for app in apps):
                 await asyncio.sleep(0.01)
-            facts = {"host": platform.node(), "pid": os.getpid(), "url": _url(public), "admin": _url(private)}
+            facts = {"host": platform.node(), "pid": os.getpid(), "url": address(public), "admin": address(private)}
             facts["token"] = token
             write_json(home("serve", "server.json"), facts, PRIVATE)
             undo.callback(home("serve", "server.json").unlink, missing_ok=True)
-            ready(_url(public), [*control.routes.bases, *control.routes.live()])
+            ready(address(public), [*control.routes.bases, *control.routes.live()])
             await asyncio.gather(*jobs)
         finally:
             for app in apps:
@@ -233,27 +232,6 @@ def _sweep() -> None:
         pid = folder.name.split("-")[2]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _listen(host: str, port: int, option: str) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # milliseconds; accepted connections inherit it
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
-    try:
-        listener.bind((host.strip("[]"), port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise InputError(f"port {port} is in use: give another with {option}={port + 1}") from None
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _config(app: Gateway | Admin) -> uvicorn.Config:

@@ -10,10 +10,7 @@ import contextlib
 import json
 import logging
 import os
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,7 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from factory import stopping
-from factory.errors import FactoryError, InputError
+from factory.listening import address, listen
 from serve.pages.texts import LANGUAGES, of_browser
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -177,26 +174,13 @@ async def json_body(request: Request) -> dict[str, Any]:
     return found
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; `port=0` takes a free one. InputError if it cannot be had."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(2048)  # from here on a visitor waits for the server to be up, and is not refused
-    except OSError as error:
-        listener.close()
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; give another with port=…") from None
-    return listener
-
-
 def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `ready` is told the address."""
     listener = listen(host, port)
-    server = stopping.unheard(uvicorn.Server(_config(app)))
+    server = stopping.unheard(uvicorn.Server(config(app)))
 
     async def until_cancelled() -> None:
-        ready(_address(listener))
+        ready(address(listener))
         serving = asyncio.create_task(server.serve([listener]))
         try:
             await asyncio.shield(serving)
@@ -208,35 +192,13 @@ def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> Non
         stopping.run(until_cancelled())
 
 
-@contextlib.contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """Serve on a free loopback port while the block runs; gives the address."""
-    listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(_config(app))
-    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),), daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            if not thread.is_alive():
-                raise FactoryError("the pages did not start")
-            time.sleep(0.01)
-        yield _address(listener)
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
 def _quiet_end(record: logging.LogRecord) -> bool:
     """Pages hold a connection open for Gradio's events: ending them when the server stops is no fault."""
     ended = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
     return not ended and "graceful shutdown exceeded" not in record.getMessage()
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def config(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn serves the pages."""
     logging.getLogger("uvicorn.error").addFilter(_quiet_end)
     return uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1)

@@ -32,6 +32,7 @@ def cards(language: str, answers: Sequence[Answer], tasks: dict[str, list[Known]
 
 def _card(language: str, number: int, answer: Answer, tasks: dict[str, list[Known]], done: bool) -> Safe:
     who = called(answer.version, tasks) if answer.version else ""
+    votes = _votes(language, number) if done and answer.text and not answer.fault else None
     head = tag("header", tag("h3", answer.title), tag("span", who, class_="chip version") if who else None)
     return tag(
         "article",
@@ -39,13 +40,9 @@ def _card(language: str, number: int, answer: Answer, tasks: dict[str, list[Know
         tag("pre", answer.text, class_="text", dir="auto") if answer.text else None,
         _remark(language, answer),
         tag("div", Safe(answer.result), class_="scroll", tabindex="0") if answer.result else None,
-        tag("footer", _figures(language, answer), _votes(language, number) if done and _whole(answer) else None),
+        tag("footer", _figures(language, answer), votes),
         class_="card answer",
     )
-
-
-def _whole(answer: Answer) -> bool:
-    return bool(answer.text) and not answer.fault
 
 
 def _remark(language: str, answer: Answer) -> Safe | None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from serve import rater
-from serve.pages import app as pages
 from tests.browser.people import ARGUMENTS, Person, chromium
+from tests.fakes import pages
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,11 @@ from evals import pairs, people, ratings, tables
 from evals import rubric as rubrics
 from evals.ratings import Assignment, Plan
 from serve import demo, rater
-from serve.pages import app as pages
 from serve.pages.ask import Server
 from serve.pages.flow import WORK
 from tests.browser import world
 from tests.browser.people import ARGUMENTS, Person, Watched, chromium
-from tests.fakes import gateway
+from tests.fakes import gateway, pages
 
 OUT = Path(__file__).parents[2] / "docs" / "screenshots"
 WIDTHS = (1280, 390)

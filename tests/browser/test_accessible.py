@@ -10,13 +10,12 @@ from evals import pairs, people, tables
 from evals import rubric as rubrics
 from evals.ratings import Plan
 from serve import demo
-from serve.pages import app as pages
 from serve.pages.ask import Server
 from serve.pages.flow import WORK
 from tests.browser import world
 from tests.browser.people import Person, Watched
 from tests.browser.test_lead_page import rated
-from tests.fakes import gateway
+from tests.fakes import gateway, pages
 
 pytestmark = pytest.mark.browser
 RUBRIC = rubrics.load("summary")

@@ -10,12 +10,11 @@ from evals import decisions, feedback, tables
 from evals.gate import Verdict
 from factory.registry import aliases
 from serve import demo
-from serve.pages import app as pages
 from serve.pages import auth, cards
 from serve.pages.ask import Server
 from tests.browser import world
 from tests.browser.people import Watched
-from tests.fakes import gateway
+from tests.fakes import gateway, pages
 
 pytestmark = pytest.mark.browser
 Visit = Callable[..., Watched]

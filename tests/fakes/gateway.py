@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from factory.errors import FactoryError
 from factory.registry import aliases
-from serve.pages import app as pages
+from tests.fakes import pages
 
 TOKEN = "fake-admin-token"
 BASE = "tiny"
