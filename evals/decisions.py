@@ -38,16 +38,8 @@ def log(
 ) -> None:
     """Keep a gate run. `split` is the hash of its rows; `forced` the reason of an override."""
     values = {"task": task, "version": version, "against": against, "split": split, "rubric": rubric, "forced": forced}
-    with t.writing(engine) as c:
-        c.execute(
-            sa.insert(t.gate_runs).values(
-                **values,
-                plan=verdict.plan_hash,
-                decision=verdict.decision,
-                result=verdict.model_dump(mode="json"),
-                created=time.time(),
-            )
-        )
+    result = verdict.model_dump(mode="json")
+    _insert(engine, **values, plan=verdict.plan_hash, decision=verdict.decision, result=result)
 
 
 def used_before(engine: Engine, task: str, rows: Sequence[Row], version: str) -> int:
@@ -183,17 +175,11 @@ def _last(engine: Engine, *where: Any) -> dict[str, Any] | None:
 
 def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:
     task = version.partition("@")[0]
-    known = run or {
-        "split": "",
-        "rubric": "",
-        "plan": "",
-        "decision": "INCONCLUSIVE",
-        "result": {"why": "never graded"},
-    }
-    kept = {k: known[k] for k in ("split", "rubric", "plan", "decision", "result")}
+    never = {"split": "", "rubric": "", "plan": "", "decision": "INCONCLUSIVE", "result": {"why": "never graded"}}
+    kept = {key: (run or never)[key] for key in never}
+    _insert(engine, **kept, task=task, version=version, against=against, forced=reason)
+
+
+def _insert(engine: Engine, **values: Any) -> None:
     with t.writing(engine) as c:
-        c.execute(
-            sa.insert(t.gate_runs).values(
-                **kept, task=task, version=version, against=against, forced=reason, created=time.time()
-            )
-        )
+        c.execute(sa.insert(t.gate_runs).values(**values, created=time.time()))

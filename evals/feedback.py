@@ -62,15 +62,12 @@ def settle(engine: Engine, id_: Any, lead: str, accept: bool) -> None:
     ratings.add_rater(engine, lead)
     with t.writing(engine) as c:
         where = (r.id == id_, r.action == "feedback")
-        output = c.execute(sa.select(r.output).where(*where)).scalar() if _is_id(id_) else None
+        known = type(id_) is int and 0 < id_ < 2**63
+        output = c.execute(sa.select(r.output).where(*where)).scalar() if known else None
         if output is None:
             raise InputError("there is no such feedback")
         values = {"output": output, "rater": lead, "rubric": "", "action": "settle", "created": time.time()}
         c.execute(sa.insert(t.ratings).values(**values, grades={"feedback": id_, "accept": accept}))
-
-
-def _is_id(id_: Any) -> bool:
-    return type(id_) is int and 0 < id_ < 2**63
 
 
 def _all(engine: Engine) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from evals.asking import Endpoint, Local
 from evals.grades import Grade
 from evals.judges import Member
 from evals.prompt import Asked, Unreadable, ask, compare
-from evals.rubric import Dimension, Rubric
+from evals.rubric import Rubric
 from factory.chat import Reply, Unanswered, run_alone
 from factory.home import digest
 
@@ -62,24 +62,12 @@ def grade(
     """Grade `texts` (output id to source and output) on the dimensions that a judge may decide. Returns the grades by
     output and dimension, abstentions left out, and how the run went."""
     dimensions = [rubric.dimension(d) for d in rubric.decided_by("judge")]
-    texts_of = [((output, d.name), d, *pair) for output, pair in texts.items() for d in dimensions]
-    replies, tally = ask_about(member, rubric, texts_of, engine, progress)
+    questions = [Question((o, d.name), ask(rubric, d, *pair)) for o, pair in texts.items() for d in dimensions]
+    replies, tally = ask_all(member, rubric, questions, engine, progress)
     grades: dict[str, dict[str, Grade]] = {output: {} for output in texts}
     for (output, dimension), found in replies.items():
         grades[output][dimension] = found
     return grades, tally
-
-
-def ask_about(
-    member: Member,
-    rubric: Rubric,
-    texts: Sequence[tuple[tuple[str, ...], Dimension, str, str]],
-    engine: Engine,
-    progress: Progress = lambda tally: None,
-) -> tuple[dict[tuple[str, ...], Grade], Tally]:
-    """Ask about (key, dimension, source, output)."""
-    questions = [Question(key, ask(rubric, d, source, output)) for key, d, source, output in texts]
-    return ask_all(member, rubric, questions, engine, progress)
 
 
 def pairwise(

@@ -22,10 +22,6 @@ class Migration:
     run: Callable[[Connection], None]
 
 
-def start(c: Connection) -> None:
-    """The first release's tables, which every older database has."""
-
-
 def pages(c: Connection) -> None:
     """What the rater page needs: where each rater is, and assignments that show two outputs."""
     c.exec_driver_sql(
@@ -67,7 +63,7 @@ def plans(c: Connection) -> None:
 
 
 MIGRATIONS = (
-    Migration(1, "start", start),
+    Migration(1, "start", lambda c: None),  # the first release's tables, which every older database has
     Migration(2, "pages", pages),
     Migration(3, "whole hashes", whole_hashes),
     Migration(4, "plans", plans),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -79,20 +79,13 @@ def prefer(engine: Engine, assignment: str, rater: str, winner: Winner, reason: 
 
 def undo(engine: Engine, batch: str, rater: str) -> bool:
     """Take back the rater's latest comparison of the batch; False if there is none."""
-    a, k, now = t.assignments.c, t.comparisons.c, time.time()
     with t.writing(engine) as c:
-        mine = sa.select(a.id).where(a.batch == batch, a.rater == rater, a.done.is_not(None))
-        last = c.execute(mine.order_by(a.done.desc()).limit(1)).scalar()
-        if last is None:
-            return False
-        said = c.execute(sa.select(t.comparisons).where(k.assignment == last).order_by(k.id.desc()).limit(1))
-        copy = {key: value for key, value in said.mappings().one().items() if key != "id"}
-        draft = {"pair": {"winner": copy["winner"], "reason": copy["reason"]}}
-        c.execute(sa.insert(t.comparisons).values(**{**copy, "winner": "undo", "reason": "", "created": now}))
-        plan = Plan.model_validate(c.execute(sa.select(t.batches.c.plan).where(t.batches.c.id == batch)).scalar())
-        reopened = {"done": None, "draft": draft, "opened": now, "leased_until": now + plan.lease_seconds}
-        c.execute(sa.update(t.assignments).where(a.id == last).values(**reopened))
-    return True
+        changes = {"winner": "undo", "reason": ""}
+        return bool(ratings.take_back(c, batch, rater, t.comparisons, changes, _draft))
+
+
+def _draft(line: ratings.Line) -> dict[str, Any]:
+    return {"pair": {"winner": line["winner"], "reason": line["reason"]}}
 
 
 def compared(engine: Engine, rubric_hash: str) -> list[Compared]:

@@ -50,15 +50,20 @@ def ask(rubric: Rubric, d: Dimension, source: str, output: str) -> Asked:
             f'the level is {d.levels[-1].name}); "reason", one sentence; "level", one of the levels.',
         ]
     )
-    user = _tagged(rubric, source, output)
-    return Asked(_chat(system, user), lambda reply: _read_json(reply, d, source, output), _schema(d.names()))
+
+    def read(reply: str) -> Grade:
+        found = _read(reply, d.names(), source, output)
+        if not found.evidence and d.band(found.level) != "good":
+            raise Unreadable(f"{found.level} without evidence")
+        return found
+
+    return Asked(_chat(system, _tagged((rubric.source, source), (rubric.output, output))), read, _schema(d.names()))
 
 
 def compare(rubric: Rubric, source: str, first: str, second: str) -> Asked:
     """Which of two outputs is better by the whole rubric? The level of the grade is "first", "second" or "tie"."""
     choices = ["first", "second", "tie"]
     source, first, second = map(harmless, (source, first, second))
-    number = digest([source, first, second])[:12]
     lines = [
         f"- {d.name.replace('_', ' ')}: {d.question} Worst: {d.levels[0].anchor} Best: {d.levels[-1].anchor}"
         for d in rubric.dimensions
@@ -70,23 +75,17 @@ def compare(rubric: Rubric, source: str, first: str, second: str) -> Asked:
         'nothing. Reply with one JSON object and nothing else: "evidence", a list of short exact quotes; "reason", one '
         'sentence; "level", which is "first", "second" or "tie".'
     )
-    parts = ((rubric.source, source), ("first", first), ("second", second))
-    user = "\n\n".join(f"<{tag} {number}>\n{text}\n</{tag} {number}>" for tag, text in parts)
-
-    def read(reply: str) -> Grade:
-        found = _object(reply, choices, f"{source}\n{first}\n{second}")
-        return Grade(found["level"], found["reason"], found["evidence"])
-
-    return Asked(_chat(system, user), read, _schema(choices))
+    user = _tagged((rubric.source, source), ("first", first), ("second", second))
+    return Asked(_chat(system, user), lambda reply: _read(reply, choices, source, first, second), _schema(choices))
 
 
 def _chat(system: str, user: str) -> Messages:
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
-def _tagged(rubric: Rubric, source: str, output: str) -> str:
-    number = digest([source, output])[:12]
-    parts = ((rubric.source, source), (rubric.output, output))
+def _tagged(*parts: tuple[str, str]) -> str:
+    """Texts between tags of their own names, with a number that no text can know."""
+    number = digest([text for _, text in parts])[:12]
     return "\n\n".join(f"<{tag} {number}>\n{text}\n</{tag} {number}>" for tag, text in parts)
 
 
@@ -101,7 +100,8 @@ def _samples(rubric: Rubric, d: Dimension) -> str:
 def _example(rubric: Rubric, d: Dimension, item: Item) -> str:
     verdict = item.grades[d.name]
     reply = {"evidence": verdict.evidence, "reason": verdict.reason, "level": verdict.level}
-    return f"{_tagged(rubric, item.source, item.output)}\n\n{json.dumps(reply, ensure_ascii=False)}"
+    texts = _tagged((rubric.source, item.source), (rubric.output, item.output))
+    return f"{texts}\n\n{json.dumps(reply, ensure_ascii=False)}"
 
 
 def _schema(choices: list[str]) -> dict[str, Any]:
@@ -115,8 +115,9 @@ def _schema(choices: list[str]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "grade", "strict": True, "schema": schema}}
 
 
-def _object(reply: str, levels: list[str], texts: str) -> dict[str, Any]:
-    """The reply as JSON with exactly our keys in our order, a known level, and quotes that stand in the texts."""
+def _read(reply: str, levels: list[str], *texts: str) -> Grade:
+    """The grade of a reply that is JSON with exactly our keys in our order, a known level, and quotes that stand in the
+    texts."""
     try:
         found = json.loads(reply)
     except ValueError:
@@ -130,16 +131,9 @@ def _object(reply: str, levels: list[str], texts: str) -> dict[str, Any]:
         raise Unreadable("no reason")
     if not isinstance(evidence, list) or not all(isinstance(quote, str) for quote in evidence):
         raise Unreadable("evidence is not a list of quotes")
-    plain = " ".join(texts.split()).casefold()
+    plain = " ".join("\n".join(texts).split()).casefold()
     for quote in evidence:
         words = " ".join(quote.split()).casefold()
         if not any(map(str.isalnum, words)) or words not in plain:
             raise Unreadable(f"a quote that stands nowhere: {quote!r:.60}")
-    return found
-
-
-def _read_json(reply: str, d: Dimension, source: str, output: str) -> Grade:
-    found = _object(reply, d.names(), f"{source}\n{output}")
-    if not found["evidence"] and d.band(found["level"]) != "good":
-        raise Unreadable(f"{found['level']} without evidence")
-    return Grade(found["level"], found["reason"].strip(), found["evidence"])
+    return Grade(level, reason.strip(), evidence)

@@ -11,7 +11,7 @@ own) are mixed in unseen. What a rater gets carries neither version nor kind.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from factory.errors import FactoryError, InputError
 from factory.home import digest
 
 Grades = dict[str, dict[str, Any]]
+Line = Mapping[str, Any]  # of a table
 
 Plan = slots.Plan
 
@@ -162,23 +163,29 @@ def submit(
 
 def undo(engine: Engine, batch: str, rater: str) -> Assignment | None:
     """Take back the rater's latest finished assignment: a line is added, none removed. None if there is none."""
-    a = t.assignments.c
-    now = time.time()
     with t.writing(engine) as c:
-        query = sa.select(a.id, a.output).where(a.batch == batch, a.rater == rater, a.done.is_not(None))
-        last = c.execute(query.order_by(a.done.desc()).limit(1)).first()
-        if last is None:
-            return None
-        said = c.execute(
-            sa.select(t.ratings).where(t.ratings.c.assignment == last.id).order_by(t.ratings.c.id.desc()).limit(1)
-        ).mappings()
-        latest = said.one()
-        copy = {k: latest[k] for k in ("assignment", "output", "rater", "rubric")}
-        c.execute(sa.insert(t.ratings).values(**copy, action="undo", grades={}, created=now))
-        plan = Plan.model_validate(c.execute(sa.select(t.batches.c.plan).where(t.batches.c.id == batch)).scalar())
-        reopened = {"done": None, "draft": latest["grades"], "opened": now, "leased_until": now + plan.lease_seconds}
-        c.execute(sa.update(t.assignments).where(a.id == last.id).values(**reopened))
-        return _shown(c, last.id)
+        last = take_back(
+            c, batch, rater, t.ratings, {"action": "undo", "grades": {}, "seconds": None}, lambda line: line["grades"]
+        )
+        return _shown(c, last) if last else None
+
+
+def take_back(
+    c: Connection, batch: str, rater: str, table: sa.Table, changes: Line, draft: Callable[[Line], Any]
+) -> str | None:
+    """Add the last line of the rater's latest finished assignment to `table` once more, with `changes`, and open the
+    assignment again with the `draft` that is made of the line. Returns its id, or None if there is none."""
+    a, now = t.assignments.c, time.time()
+    mine = sa.select(a.id).where(a.batch == batch, a.rater == rater, a.done.is_not(None)).order_by(a.done.desc())
+    if (last := c.execute(mine.limit(1)).scalar()) is None:
+        return None
+    said = c.execute(sa.select(table).where(table.c.assignment == last).order_by(table.c.id.desc()).limit(1))
+    line = {key: value for key, value in said.mappings().one().items() if key != "id"}
+    c.execute(sa.insert(table).values(**line | {**changes, "created": now}))
+    plan = Plan.model_validate(c.execute(sa.select(t.batches.c.plan).where(t.batches.c.id == batch)).scalar())
+    opened = {"done": None, "draft": draft(line), "opened": now, "leased_until": now + plan.lease_seconds}
+    c.execute(sa.update(t.assignments).where(a.id == last).values(**opened))
+    return str(last)
 
 
 def adjudicate(engine: Engine, output: str, rubric: Rubric, lead: str, grades: Grades, reason: str) -> None:

@@ -8,7 +8,7 @@ are not all measured has no composite, even where one is poor already: else the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,20 +180,15 @@ def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
 
 def _worst_items(rubric: Rubric, graded: Sequence[Graded], bands: Sequence[Band | None]) -> list[Worst]:
     """The poorest items first; among equals the order of the rows."""
-
-    def faults(g: Graded) -> dict[str, dict[str, Any]]:
-        return {
-            name: {"level": grade.level, "why": grade.why, "evidence": grade.evidence}
-            for name, grade in g.grades.items()
-            if rubric.dimension(name).band(grade.level) != "good"
-        }
-
-    def badness(pair: tuple[Graded, Band | None]) -> tuple[int, int]:
-        poor = sum(rubric.dimension(n).band(v["level"]) == "poor" for n, v in faults(pair[0]).items())
-        return -poor, -len(faults(pair[0]))
-
-    key: Callable[[tuple[Graded, Band | None]], tuple[int, int]] = badness
-    bad = sorted(((g, b) for g, b in zip(graded, bands, strict=True) if b and b != "good"), key=key)
-    return [
-        Worst(source=g.row.source, output=g.output, composite=b, faults=faults(g)) for g, b in bad[:WORST_SHOWN] if b
-    ]
+    found = []
+    for g, band in zip(graded, bands, strict=True):
+        if band and band != "good":
+            faults: dict[str, dict[str, Any]] = {
+                name: {"level": grade.level, "why": grade.why, "evidence": grade.evidence}
+                for name, grade in g.grades.items()
+                if rubric.dimension(name).band(grade.level) != "good"
+            }
+            poor = sum(rubric.dimension(name).band(fault["level"]) == "poor" for name, fault in faults.items())
+            found.append((-poor, -len(faults), g, band, faults))
+    found.sort(key=lambda bad: bad[:2])
+    return [Worst(source=g.row.source, output=g.output, composite=b, faults=f) for _, _, g, b, f in found[:WORST_SHOWN]]

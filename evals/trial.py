@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 from evals import judge as judging
 from evals.agreement import Agreement, cohen, confusion
 from evals.judges import Member
+from evals.prompt import ask
 from evals.rubric import Rubric
 from factory.errors import InputError, Problem
 from factory.home import project, shown
@@ -92,12 +93,12 @@ def trial(
     Else a judge could pass on the two items that it is sure of.
     """
     most = MOST // 2 if member.judge.price else MOST
-    items: list[Known] = []
-    for d in rubric.dimensions:
-        if "judge" in d.graders:
-            items += [k for k in known(rubric) if k.dimension == d.name][-most:]
-    texts = [((str(i),), rubric.dimension(k.dimension), k.source, k.output) for i, k in enumerate(items)]
-    replies, tally = judging.ask_about(member, rubric, texts, engine, progress)
+    every = known(rubric)
+    judged = [d.name for d in rubric.dimensions if "judge" in d.graders]
+    items = [k for name in judged for k in [one for one in every if one.dimension == name][-most:]]
+    asked_of = [ask(rubric, rubric.dimension(k.dimension), k.source, k.output) for k in items]
+    questions = [judging.Question((str(i),), asked) for i, asked in enumerate(asked_of)]
+    replies, tally = judging.ask_all(member, rubric, questions, engine, progress)
     kappa, tables = {}, {}
     for d in rubric.dimensions:
         asked = [(i, k) for i, k in enumerate(items) if k.dimension == d.name]

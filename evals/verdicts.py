@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.agreement import Agreement, alpha_interval, cohen
+from evals.agreement import Agreement, alpha_interval, cohen, confusion
 from evals.grades import Grade
 from evals.rubric import Dimension, Rubric
 from evals.voids import TAKEN_BACK
@@ -206,8 +206,6 @@ def against_people(
     rubric: Rubric, people: Mapping[str, Levels], judge: Mapping[str, Levels]
 ) -> dict[str, tuple[Agreement, list[list[int]]]]:
     """Per dimension: kappa of judge and people (linear weights) over the outputs both graded, and the confusion."""
-    from evals.agreement import confusion
-
     found = {}
     for d in rubric.dimensions:
         both = [o for o in people if d.name in people[o] and d.name in judge.get(o, {})]
