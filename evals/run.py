@@ -38,6 +38,10 @@ class Subject:
     answers: Answer
     label: str = ""
 
+    @property
+    def shown(self) -> str:
+        return self.label or self.name
+
 
 class Report(BaseModel):
     """Everything that `factory grade` found out. `scorecard` and `baseline` are by the view that decides.
@@ -101,68 +105,94 @@ def grade(
     voids.misfits(engine, rubric)
     rows = gate_rows(recipe, rows)
     other = against.name if against else ""
-    judges = {m.name: m.judge.identity(m.version) for m in jury}
-    terms = frozen.terms(plan, rubric, rows, judges, anchor.name if anchor else "")
-    names = [s.name for s in (candidate, against) if s]
-    if plan.evidence == "people" and (jury or units.batch_of(engine, recipe.task, rubric.hash(), names)):
-        frozen.freeze(engine, recipe.task, candidate.name, other, rubric, terms)
+    terms = _terms(engine, recipe, rubric, rows, [s.name if s else "" for s in (candidate, against, anchor)], jury)
     versions = [_answered(engine, recipe.task, s, rows) for s in (candidate, against, anchor) if s]
-    sources = [row.source for row in rows]
-    pairs = {o: (source, text) for v in versions for o, source, text in zip(v.ids, sources, v.texts, strict=True)}
-
+    pairs = {o: (row.source, text) for v in versions for o, row, text in zip(v.ids, rows, v.texts, strict=True)}
     judged, how = panel.ask_jury(jury, rubric, pairs, engine, plan.min_judge, watch) if jury else ({}, None)
-    weights = {}
-    if label == "uncertain":
-        if not (known := panel.known_errors(how) if how else {}):
-            raise InputError("label=uncertain: no judge is heard (gate.judge=…); label=random needs none")
-        outputs = {row.key(): [v.ids[i] for v in versions] for i, row in enumerate(rows)}
-        weights = units.weights(rubric, known, judged, outputs)
+    weights = _weights(rubric, how, judged, rows, versions) if label == "uncertain" else {}
     asked = rubric.decided_by("judge") if how else None
     found = weigh(engine, recipe.task, rubric, plan, rows, versions, judged, asked, how.abstentions if how else None)
-    people = {o: v.grades for o, v in found.said.items() if o in pairs}
-    if how and people:
+    if how and (people := {o: v.grades for o, v in found.said.items() if o in pairs}):
         panel.compare_with_people(how, rubric, people, judged, pairs)
     if how and against:
-        new, old = versions[:2]
-        every = zip(new.ids, sources, new.texts, old.texts, strict=True)
-        panel.prefer(how, jury[0], rubric, {o: (s, a, b) for o, s, a, b in every if a != b}, engine, watch)
-
+        every = zip(versions[0].ids, rows, versions[0].texts, versions[1].texts, strict=True)
+        panel.prefer(how, jury[0], rubric, {o: (r.source, a, b) for o, r, a, b in every if a != b}, engine, watch)
     looks = decisions.looks(engine, candidate.name, other, rubric.hash()) + 1
     decided = found.verdict.model_copy(update={"looks": looks, "terms": terms})
-    split = frozen.split_of(rows)
+    held = (against.shown if against else "the floors") + (f" and the anchor {anchor.shown}" if anchor else "")
+    decided.sentence = gate.sentence(decided, candidate.shown, held, _by(plan, found, how))
     report = Report(
         task=recipe.task,
         version=candidate.name,
-        label=candidate.label or candidate.name,
+        label=candidate.shown,
         against=other,
-        against_label=(against.label or against.name) if against else "",
-        rubric=rubric.name,
-        rubric_hash=rubric.hash(),
+        against_label=against.shown if against else "",
         created=time.time(),
-        split=split,
+        split=frozen.split_of(rows),
         rows=len(rows),
         used_before=decisions.used_before(engine, recipe.task, rows, candidate.name),
-        evidence=plan.evidence,
-        scorecard=found.views.card(plan.evidence),
-        baseline=found.views.card(plan.evidence, 1) if against else None,
-        views={view: found.views.card(view) for view in found.views.graded},
-        numbers=found.views.numbers(plan, found.sample),
-        people_agreement=verdicts.agreement(engine, rubric, found.batch) if found.batch else {},
+        sentence=decided.sentence,
         judging=how,
         gate=decided,
         matrix=[*matrix],
+        **_by_views(engine, plan, found),
     )
-    who = len({rater for v in found.said.values() for rater in v.raters})
-    persons = "one person" if who == 1 else f"{who} people" if who else "nobody yet"
-    heard = f" and the judge {how.name}" if how and panel.known_errors(how) else ""
-    by = persons + heard if plan.evidence == "people" else "checks"
-    anchored = f" and the anchor {anchor.label or anchor.name}" if anchor else ""
-    report.sentence = gate.sentence(decided, report.label, (report.against_label or "the floors") + anchored, by)
-    decided.sentence = report.sentence
-    decisions.log(engine, recipe.task, candidate.name, report.against, split, rubric.hash(), decided)
+    decisions.log(engine, recipe.task, candidate.name, other, report.split, rubric.hash(), decided)
     if label:
         batch_for_people(recipe, rows, [v.name for v in versions], engine, weights=weights)
     return report
+
+
+def _terms(
+    engine: Engine, recipe: Recipe, rubric: Rubric, rows: Sequence[Row], names: Sequence[str], jury: Sequence[Member]
+) -> frozen.Terms:
+    """What the candidate, the other and the anchor (`names`) are compared under: fixed from the first label or judge's
+    call on."""
+    version, other, anchor = names
+    judges = {m.name: m.judge.identity(m.version) for m in jury}
+    terms = frozen.terms(recipe.gate, rubric, rows, judges, anchor)
+    begun = jury or units.batch_of(engine, recipe.task, rubric.hash(), [name for name in (version, other) if name])
+    if recipe.gate.evidence == "people" and begun:
+        frozen.freeze(engine, recipe.task, version, other, rubric, terms)
+    return terms
+
+
+def _weights(
+    rubric: Rubric,
+    how: panel.Judging | None,
+    judged: Mapping[str, Mapping[str, Grade]],
+    rows: Sequence[Row],
+    versions: Sequence[Answered],
+) -> dict[str, float]:
+    """How heavy each row is drawn for people, by how uncertain the judge is. InputError where no judge is heard."""
+    if not (known := panel.known_errors(how) if how else {}):
+        raise InputError("label=uncertain: no judge is heard (gate.judge=…); label=random needs none")
+    outputs = {row.key(): [v.ids[i] for v in versions] for i, row in enumerate(rows)}
+    return units.weights(rubric, known, judged, outputs)
+
+
+def _by(plan: Gate, found: Weighed, how: panel.Judging | None) -> str:
+    """Who decided, in words."""
+    if plan.evidence != "people":
+        return "checks"
+    who = len({rater for v in found.said.values() for rater in v.raters})
+    persons = "one person" if who == 1 else f"{who} people" if who else "nobody yet"
+    return persons + (f" and the judge {how.name}" if how and panel.known_errors(how) else "")
+
+
+def _by_views(engine: Engine, plan: Gate, found: Weighed) -> dict[str, Any]:
+    """The parts of a report that are worked out from the grades."""
+    views, rubric = found.views, found.views.rubric
+    return {
+        "rubric": rubric.name,
+        "rubric_hash": rubric.hash(),
+        "people_agreement": verdicts.agreement(engine, rubric, found.batch) if found.batch else {},
+        "evidence": plan.evidence,
+        "scorecard": views.card(plan.evidence),
+        "baseline": views.card(plan.evidence, 1) if len(views.versions) > 1 else None,
+        "views": {view: views.card(view) for view in views.graded},
+        "numbers": views.numbers(plan, found.sample),
+    }
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from factory.data.dedup import question_hash
@@ -20,35 +21,24 @@ def manifest(
     work: Work, train: list[Row], evals: list[Row], read: list[Read], eval_read: list[Read], funnel: list[Count]
 ) -> dict[str, Any]:
     """What is said of a data set: files, rows, funnel, reasons, tokens, labels, contradictions, leaks, notes. JSON."""
-    recipe, limit = work.recipe, work.recipe.train.max_length
-    labels, own = recipe.labels, [row for row in train if not row.meta.get("replay")]
+    recipe, own = work.recipe, [row for row in train if not row.meta.get("replay")]
+    labels = recipe.labels
     if KINDS[recipe.kind].labels and not labels:
         labels = sorted({row.answer for row in [*own, *evals]})
-        work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
-    unseen = sorted({row.answer for row in evals} - {row.answer for row in own}) if labels else []
-    if unseen:
-        work.notes.append(f"labels without a training row: {', '.join(one_line(label, 60) for label in unseen[:10])}")
-    unasked = sorted({row.answer for row in own} - {row.answer for row in evals}) if labels else []
-    if unasked:
-        work.notes.append(f"labels without an eval row: {', '.join(one_line(label, 60) for label in unasked[:10])}")
-    if work.longest:
-        work.notes.append(
-            f"rows of more than train.max_length={limit} tokens are left out, for their answers would break off; "
-            f"train.max_length={work.longest} takes them all"
-        )
-    if len(own) < FEW:
-        work.notes.append(f"only {len(own)} training rows: below {FEW} an adapter seldom learns more than a style")
-    work.notes += [note for r in (*read, *eval_read) for note in r.notes]
+    trained, graded = ({row.answer for row in rows} if labels else set[str]() for rows in (own, evals))
+    unseen, unasked = sorted(graded - trained), sorted(trained - graded)
+    numbers = bool(labels) and all(label.lstrip("-").isdigit() for label in labels)
+    unused = sum((r.unused for r in read), Counter[str]())
+    work.notes += _notes(work, labels, unseen, unasked, len(own), [*read, *eval_read])
     if n := sum(r.rendered for r in read):
         work.notes.append(f"{n:,} rows were rendered by a chat template already: they are read back into turns")
     if work.controlled:
         work.notes.append(
             f"{work.controlled:,} rows hold control tokens of the base in what users wrote: they are read as plain text"
         )
-    numbers = bool(labels) and all(label.lstrip("-").isdigit() for label in labels)
     if numbers:
         work.notes.append(f"the labels are numbers ({', '.join(labels[:5])}), and numbers will be the answers")
-    if unused := sum((r.unused for r in read), Counter()):
+    if unused:
         work.notes.append("keys kept beside the rows, not trained on: " + ", ".join(sorted(unused)))
     reasons: dict[str, Counter[str]] = {}
     for row in work.dropped:
@@ -73,7 +63,7 @@ def manifest(
         "tokens": {
             "prompt": sum(row.tokens[0] for row in train),
             "answer": sum(row.tokens[1] for row in train),
-            "max_length": limit,
+            "max_length": recipe.train.max_length,
         },
         "turns": {name: sum(getattr(r, name) for r in read) for name in ("answers", "learned", "marked")},
         "labels": labels,
@@ -85,6 +75,26 @@ def manifest(
     }
     thought = sorted(key.split()[0] for key in unused if key.startswith("reasoning"))
     return found | {"next": _remedy(found, work, unseen, unasked, thought, numbers)}
+
+
+def _notes(
+    work: Work, labels: list[str], unseen: list[str], unasked: list[str], own: int, read: list[Read]
+) -> Iterator[str]:
+    """What is to be said of labels, of rows that are too long or too few, and of the files."""
+    most, longest = work.recipe.train.max_length, work.longest
+    if labels and not work.recipe.labels:
+        yield f"the {len(labels)} labels are those of the data: the recipe lists none"
+    for where, lacking in (("a training row", unseen), ("an eval row", unasked)):
+        if lacking:
+            yield f"labels without {where}: {', '.join(one_line(label, 60) for label in lacking[:10])}"
+    if longest:
+        yield (
+            f"rows of more than train.max_length={most} tokens are left out, for their answers would break off; "
+            f"train.max_length={longest} takes them all"
+        )
+    if own < FEW:
+        yield f"only {own} training rows: below {FEW} an adapter seldom learns more than a style"
+    yield from (note for r in read for note in r.notes)
 
 
 def _remedy(
