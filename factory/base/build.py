@@ -22,7 +22,7 @@ from factory.base.fingerprint import fingerprints
 from factory.base.known import Base, find, label, moved, pinned, read
 from factory.base.wheel import gguf_file, unpack
 from factory.errors import FactoryError, InputError
-from factory.home import digest, home, shown, write_folder, write_json
+from factory.home import digest, home, sha256, shown, write_folder, write_json
 from factory.precision import precision
 from factory.shares import ENGINE, on_gpu
 from factory.strict import nearest
@@ -190,8 +190,7 @@ def locate(name: str, source: str | Wheel, revision: str) -> tuple[Path, str, st
 def _sha256(file: Path, *state: int) -> bytes:
     """The file's hash, read once for each `state`: size, time of change and inode. A base has gigabytes, and a command
     asks for it several times."""
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").digest()
+    return bytes.fromhex(sha256(file))
 
 
 def _download(name: str, source: str, revision: str) -> tuple[Path, str]:

@@ -6,13 +6,13 @@ ordinary model folder. GGUF keeps blocks of 4-bit integers (Q4_1), which are deq
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from pathlib import Path
 from typing import Any
 
 from factory.base.catalog import Wheel
 from factory.errors import FactoryError
+from factory.home import sha256
 
 
 def gguf_file(name: str, wheel: Wheel) -> Path:
@@ -27,9 +27,7 @@ def gguf_file(name: str, wheel: Wheel) -> Path:
     path = Path(str(installed.locate_file(wheel.file)))
     if not path.is_file():
         raise FactoryError(f"base {name}: {wheel.package} {installed.version} holds no {wheel.file}: {todo}")
-    with open(path, "rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest()
-    if found != wheel.sha256:
+    if (found := sha256(path)) != wheel.sha256:
         raise FactoryError(
             f"base {name}: {path.name} of {wheel.package} {installed.version} is not the file that is pinned "
             f"(sha256 {found[:12]}, not {wheel.sha256[:12]}): {todo} --force-reinstall"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import glob
 import gzip
-import hashlib
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 from factory.data import read_json, read_table
 from factory.data.decode import Record, printable
 from factory.errors import InputError, Problem
-from factory.home import project, shown
+from factory.home import project, sha256, shown
 
 READERS: dict[str, Callable[[str, Any, str, list[str]], Iterator[Record]]] = {
     ".json": read_json.documents,
@@ -92,8 +91,7 @@ def fingerprint(name: str) -> str:
     """sha256 of a file's bytes, or what `datasets` knows a Hub data set's state by."""
     if name.startswith("hub:"):
         return str(_hub_data(name)._fingerprint)
-    with open(name, "rb") as raw:
-        return hashlib.file_digest(raw, "sha256").hexdigest()
+    return sha256(name)
 
 
 def _kind(name: str) -> str | None:

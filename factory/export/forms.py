@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.base.build import Base
+from factory.base.build import Base, load_tokenizer
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.export.gguf_lora import write as gguf_lora
@@ -32,7 +32,7 @@ def merged_bf16(version: Version, base: Base, rows: Sequence[Row], folder: Path)
     """A plain bf16 model folder. FactoryError if it does not answer as the adapter does; then nothing is written."""
     model, found = _merged(version, base, rows)
     model.save_pretrained(folder)
-    _tokenizer(base).save_pretrained(folder)
+    load_tokenizer(base).save_pretrained(folder)
     return Exported(_files(folder), {"parity": vars(found)}, model)
 
 
@@ -46,8 +46,9 @@ def gptq(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> Exp
     """The merged model in 4 bits by GPTQ, calibrated on rows that the adapter was trained on."""
     needs()
     model, found = _merged(version, base, rows)
-    quantised = quantise(model, _tokenizer(base), conversations(_tokenizer(base), version, rows), folder)
-    _tokenizer(base).save_pretrained(folder)
+    tokenizer = load_tokenizer(base)
+    quantised = quantise(model, tokenizer, conversations(tokenizer, version, rows), folder)
+    tokenizer.save_pretrained(folder)
     return Exported(_files(folder), {"parity": vars(found), "bits": 4}, quantised)
 
 
@@ -60,12 +61,6 @@ def _merged(version: Version, base: Base, rows: Sequence[Row]) -> tuple[Any, Par
     if not found.holds():
         raise FactoryError(f"{version.name} merged does not answer as it does over the 4-bit base: {found.says()}")
     return model, found
-
-
-def _tokenizer(base: Base) -> Any:
-    from factory.base.build import load_tokenizer
-
-    return load_tokenizer(base)
 
 
 def _files(folder: Path) -> list[str]:

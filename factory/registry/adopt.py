@@ -7,6 +7,7 @@ Only two files are taken, the config and the safetensors weights; what would hav
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,8 +76,6 @@ def _fetch_hub(place: Place, folder: Path) -> str:
 
 
 def _fetch_folder(place: Place, folder: Path) -> str:
-    import shutil
-
     if place.scheme != "file":
         raise InputError(f"{place}: adopt from hub:<namespace>/<repo> or file:<folder>")
     source = Path(place.path).expanduser()

@@ -69,7 +69,8 @@ def register(version: Version) -> Entry:
         if now.entry(version.sha):
             return now
         ordinal = max((e.ordinal for e in now.versions), default=0) + 1
-        entry = Entry(ordinal=ordinal, sha=version.sha, created=_now(), base=version.facts.base)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = Entry(ordinal=ordinal, sha=version.sha, created=created, base=version.facts.base)
         return now.model_copy(update={"versions": (*now.versions, entry)})
 
     entry = _change(version.task, change).entry(version.sha)
@@ -200,7 +201,3 @@ def _change(task: str, change: Callable[[Registry], Registry]) -> Registry:
             after = after.model_copy(update={"generation": before.generation + 1})
             write_file(path, after.model_dump_json(indent=2) + "\n")
         return after
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -20,13 +20,12 @@ import yaml
 
 from factory.base.known import find, label
 from factory.errors import FactoryError, InputError, Problem
-from factory.home import home, project, write_file, write_json
+from factory.home import home, project, sha256, write_file, write_json
 from factory.recipe import Card, load, tasks
 from factory.registry import aliases, store
-from factory.registry.card import render
-from factory.registry.dossier import Dossier
+from factory.registry.card import Dossier, render
 from factory.registry.faults import leaks
-from factory.registry.hub import OWN_FOLDER, sha256
+from factory.registry.hub import OWN_FOLDER
 from factory.registry.remote import Place, Release
 from factory.registry.store import CONFIG, FACTS, WEIGHTS, Version
 

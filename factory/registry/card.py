@@ -9,16 +9,46 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.base.catalog import CATALOG
+from factory.base.catalog import CATALOG, entry
 from factory.kinds import KINDS
-from factory.registry.dossier import Dossier
-from factory.registry.store import CONFIG, WEIGHTS
+from factory.recipe import Card
+from factory.registry.remote import Place
+from factory.registry.store import CONFIG, WEIGHTS, Version
 
 LIBRARY_TAGS = ["adapter-factory", "lora", "peft", "nf4"]
 SLOTS = (8, 16, 32, 64, 128, 256, 320, 512)  # ranks that vLLM can be started for
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """Everything that a card tells of a version. The base is given by id and revision, as far as it has them."""
+
+    version: Version
+    ordinal: int
+    place: Place
+    base_id: str
+    base_revision: str
+    card: Card
+    description: str
+    train: dict[str, Any]
+    scorecard: dict[str, Any] | None
+    before: dict[str, Any] | None
+    gate: dict[str, Any] | None
+    data: dict[str, Any] | None
+    curves: str  # the picture of the losses there, if there is one
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the base can be had from the Hub by its id."""
+        return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", self.base_id))
+
+    @property
+    def license(self) -> str:
+        return self.card.license or entry(self.version.facts.base).license
 
 
 def render(dossier: Dossier) -> str:

@@ -20,9 +20,8 @@ from typing import Any
 from factory.base.build import Base, base_of, find
 from factory.base.catalog import CATALOG
 from factory.errors import FactoryError, InputError
-from factory.home import home, locked
+from factory.home import home, locked, sha256
 from factory.registry import aliases, bundle, store
-from factory.registry.hub import sha256
 from factory.registry.preflight import MAX_WEIGHTS, Refused, plain_file, preflight
 from factory.registry.remote import Catalogue, Lost, Place, Pointer, Release, Remote, RemoteError, State
 from factory.registry.store import CONFIG, FACTS, SHORT, WEIGHTS, Version
@@ -210,7 +209,12 @@ def _fetch(remote: Remote, catalogue: Catalogue, release: Release, quarantine: P
             if sha256(quarantine / name) != hash_:
                 raise _differs(remote, release, name)
         with tempfile.TemporaryDirectory(dir=quarantine.parent, prefix=".staged-") as staged:
-            version = _restored(remote, release, quarantine, Path(staged))
+            try:
+                version = bundle.restore(quarantine, Path(staged))
+            except (ValueError, KeyError, TypeError):
+                raise _differs(remote, release, FACTS) from None
+            if version.sha != release.sha:
+                raise _differs(remote, release, WEIGHTS)
             if version.task != catalogue.task:
                 raise _differs(remote, release, FACTS)
             preflight(version, base, MAX_RANK)
@@ -250,16 +254,6 @@ def _listed(path: Path, release: Release) -> tuple[dict[str, str], str]:
     if sizes[WEIGHTS] > MAX_WEIGHTS or sum(sizes.values()) - sizes[WEIGHTS] > MAX_BESIDE:
         raise Refused("its files are too large")
     return hashes, revision
-
-
-def _restored(remote: Remote, release: Release, quarantine: Path, staged: Path) -> Version:
-    try:
-        version = bundle.restore(quarantine, staged)
-    except (ValueError, KeyError, TypeError):
-        raise _differs(remote, release, FACTS) from None
-    if version.sha != release.sha:
-        raise _differs(remote, release, WEIGHTS)
-    return version
 
 
 def _differs(remote: Remote, release: Release, name: str) -> RemoteError:

@@ -18,17 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from factory.home import sha256
 from factory.registry.faults import explained, transient
 from factory.registry.remote import CATALOGUE, Catalogue, Lost, Release, RemoteError, State
 from factory.registry.store import CONFIG, FACTS, WEIGHTS
 
 TAG = "adapter-factory"  # stands in every card, so that a namespace can be listed
-OWN = (
-    "README.md",
-    WEIGHTS,
-    CONFIG,
-    FACTS,
-)  # files at the top that a push may replace or remove, with all of OWN_FOLDER
+OWN = ("README.md", WEIGHTS, CONFIG, FACTS)  # what a push may replace or remove, with all of OWN_FOLDER
 OWN_FOLDER = "factory/"
 TIMEOUT = 60.0  # seconds without a byte until a request counts as lost; huggingface_hub itself would wait for ever
 WAITS = (0.5, 2.0, 5.0)  # seconds before each repetition of a request that failed in passing
@@ -49,11 +45,13 @@ class Hub:
             again(lambda: _api().create_repo(self.repo, private=self.private, exist_ok=True))
 
     def read(self) -> State:
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+
         with explained(self.place, "read"):
             head = self._refs()[0].get("main", "")
             try:
                 text = again(lambda: _read(self.repo, CATALOGUE, head)) if head else b""
-            except _no_entry():
+            except RemoteEntryNotFoundError:
                 text = b""
         if not text:
             return State(None, head)
@@ -160,11 +158,6 @@ def download(repo: str, name: str, commit: str, folder: Path) -> Path:
     return Path(found)
 
 
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def again(call: Callable[[], T]) -> T:
     """Call until it succeeds; a failure that passes by itself is waited out, at most len(WAITS) times."""
     for wait in (*WAITS, None):
@@ -193,9 +186,3 @@ def _read(repo: str, name: str, commit: str) -> bytes:
     reply = get_session().get(url, headers=build_hf_headers(token=api.token))
     hf_raise_for_status(reply)
     return bytes(reply.content)
-
-
-def _no_entry() -> type[Exception]:
-    from huggingface_hub.errors import RemoteEntryNotFoundError
-
-    return RemoteEntryNotFoundError

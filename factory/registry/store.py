@@ -9,7 +9,6 @@ chat template and the base's fingerprint. Not time, machine or score: the same t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from typing import Any
 
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
-from factory.home import digest, home, locked, write_folder, write_json
+from factory.home import digest, home, locked, sha256, write_folder, write_json
 from factory.kinds import Kind
 from factory.recipe import Decoding, Recipe
 from factory.strict import Strict
@@ -92,9 +91,7 @@ def facts_of(recipe: Recipe, base: Base) -> Facts:
 
 def content_hash(folder: Path) -> str:
     """A version's name: sha256 over the hashes of its three files, JSON taken by value and not by layout."""
-    with open(folder / WEIGHTS, "rb") as handle:
-        weights = hashlib.file_digest(handle, "sha256").hexdigest()
-    return digest([weights, *(json.loads((folder / name).read_text()) for name in (CONFIG, FACTS))])
+    return digest([sha256(folder / WEIGHTS), *(json.loads((folder / name).read_text()) for name in (CONFIG, FACTS))])
 
 
 def add(adapter: Path, facts: Facts) -> Version:
