@@ -11,7 +11,6 @@ import numpy as np
 from factory.data.build import Built
 from factory.data.decontaminate import asked
 from factory.data.manifest import reason
-from factory.data.mix import stratum
 from factory.data.rows import Dropped, Row, clip
 from factory.data.words import words
 
@@ -64,7 +63,9 @@ def histogram(values: np.ndarray, limit: int) -> dict[str, Any]:
 def balance(built: Built) -> list[dict[str, Any]]:
     """Rows of each label (or kind) in train and eval, the largest first; nothing where rows have neither."""
     own = [row for row in built.train if not row.meta.get("replay")]
-    train, held_out = (Counter(map(stratum, rows)) for rows in (own, built.eval))
+    train, held_out = (
+        Counter(str(row.meta.get("label") or row.meta.get("kind") or "") for row in rows) for rows in (own, built.eval)
+    )
     names = sorted({*train, *held_out} - {""}, key=lambda name: (-train[name], name))
     return [{"name": name, "train": train[name], "eval": held_out[name]} for name in names]
 
@@ -72,14 +73,14 @@ def balance(built: Built) -> list[dict[str, Any]]:
 def sources(built: Built) -> list[dict[str, Any]]:
     """Each file with its format, its rows, and how many of them are trained on."""
     trained = Counter(row.file for row in built.train)
-    known = {entry["file"]: entry for entry in built.manifest["files"] if entry["for"] == "train"}
     files = [
-        entry | {"trained": trained[entry["file"]]} for entry in built.manifest["files"] if entry["for"] == "train"
+        entry | {"trained": trained.pop(entry["file"], 0)}
+        for entry in built.manifest["files"]
+        if entry["for"] == "train"
     ]
     replayed = [
         {"file": file, "for": "replay", "format": "", "rows": n, "kept": n, "duplicates": 0, "trained": n}
         for file, n in trained.items()
-        if file not in known
     ]
     return files + replayed
 

@@ -105,11 +105,10 @@ def build(
             told = {"hash": key, "task": recipe.task, "version": VERSION, "made": time.time(), **told}
 
             def fill(to: Path) -> None:
-                _write_lines(to / "train.jsonl", (row.as_json() for row in train))
-                _write_lines(to / "tune.jsonl", (row.as_json() for row in work.tune))
-                _write_lines(to / "eval.jsonl", (row.as_json() for row in evals))
-                _write_lines(to / "dropped.jsonl", (asdict(row) for row in work.dropped))
-                (to / "manifest.json").write_text(_line(told), encoding="utf-8")
+                for part, rows in (("train", train), ("tune", work.tune), ("eval", evals)):
+                    _write_lines(to / f"{part}.jsonl", (row.as_json() for row in rows))
+                _write_lines(to / "dropped.jsonl", map(asdict, work.dropped))
+                _write_lines(to / "manifest.json", [told])
 
             write_folder(folder, fill)
     if latest(recipe.task) != folder:
@@ -255,10 +254,6 @@ def _rows(path: Path) -> list[Row]:
         return [Row.of(json.loads(line)) for line in lines]
 
 
-def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def _write_lines(path: Path, values: Iterable[Any]) -> None:
     with open(path, "w", encoding="utf-8") as out:
-        out.writelines(map(_line, values))
+        out.writelines(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)

@@ -57,7 +57,8 @@ def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
             continue
         copies.append(row)
         if row.turns and (first := asked.setdefault(_hash(question), row)) is not row:
-            conflict(work, first, row)
+            found = {"question": clip(row.source, 300), "answers": [clip(a.answer, 300) for a in (first, row)]}
+            work.conflicts.append({**found, "places": [place(first), place(row)]})
         yield row
 
 
@@ -160,11 +161,6 @@ def _signs(tokens: list[str], numbers: bool = False) -> Counter[str]:
     return Counter(t for t in tokens if t not in "()[]{}" and (not t[0].isalnum() or (numbers and t[0].isdigit())))
 
 
-def conflict(work: Work, a: Row, b: Row) -> None:
-    found = {"question": clip(b.source, 300), "answers": [clip(a.answer, 300), clip(b.answer, 300)]}
-    work.conflicts.append({**found, "places": [place(a), place(b)]})
-
-
 def whole(row: Row) -> str:
     """Question and answer. Instructions of the task are no part of what a row says."""
     return "\n".join(m["content"] for m in row.messages if m["role"] != "system")
@@ -173,11 +169,8 @@ def whole(row: Row) -> str:
 def rejected(row: Row) -> str:
     """What a preference pair rejects, its questions too; nothing of any other row."""
     turns = row.meta.get("rejected")
-    return (
-        "\n".join(str(turn.get("content", "")) for turn in turns if isinstance(turn, dict))
-        if type(turns) is list
-        else ""
-    )
+    said = turns if type(turns) is list else ()
+    return "\n".join(str(turn.get("content", "")) for turn in said if isinstance(turn, dict))
 
 
 def question_hash(row: Row) -> bytes:

@@ -90,7 +90,8 @@ class Asker:
 
     def __post_init__(self) -> None:
         self.path = home("asked", f"{digest([self.endpoint.url, self.endpoint.model])[:16]}.jsonl")
-        self.known = _remembered(self.path)
+        with locked(self.path):  # an unfinished line is cut off, not one that another run is writing
+            self.known = {entry["key"]: entry["content"] for entry in whole_lines(self.path)}
 
     def __call__(self, asks: Sequence[Ask], done: Callable[[int], None] = lambda n: None) -> list[Form | Failed]:
         """The answers in the order of the questions. `done` hears how many are answered."""
@@ -163,13 +164,6 @@ class Asker:
         self.known[key] = content
         with locked(self.path), open(self.path, "ab") as out:
             out.write(json.dumps({"key": key, "content": content}).encode() + b"\n")
-
-
-def _remembered(path: Path) -> dict[str, str]:
-    """The answers on disk. A line that a killed run left unfinished is cut off, not one that another run is writing."""
-    with locked(path):
-        entries = whole_lines(path)
-    return {entry["key"]: entry["content"] for entry in entries}
 
 
 def whole_lines(path: Path) -> list[Any]:

@@ -33,10 +33,6 @@ from factory.data.values import (
 Converted = tuple[Messages, Value]
 
 
-def always(value: Value) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Format:
     """`keys`: any of these sets makes the format. `uses`: further keys that the converter reads."""
@@ -44,7 +40,7 @@ class Format:
     convert: Callable[[Value], Iterator[Converted]]
     keys: tuple[frozenset[str], ...]
     uses: frozenset[str] = frozenset()
-    fits: Callable[[Value], bool] = always
+    fits: Callable[[Value], bool] = lambda value: True
     beside: bool = False  # needs the `file` that the row lies in, for what lies beside it
 
     @property
@@ -122,6 +118,14 @@ def turns_under(key: str) -> Callable[[Value], Iterator[Converted]]:
     return converter
 
 
+def texts_under(asked: str, said: str) -> Callable[[Value], Iterator[Converted]]:
+    def converter(value: Value) -> Iterator[Converted]:
+        pair = (("user", text(value, asked)), ("assistant", text(value, said)))
+        yield [{"role": role, "content": content} for role, content in pair], {}
+
+    return converter
+
+
 def prompted(value: Value) -> Messages:
     prompt = value.get("prompt")
     asked = [turn(p, "prompt") for p in prompt] if isinstance(prompt, list) else [
@@ -140,11 +144,6 @@ def completed(value: Value) -> Iterator[Converted]:
             return
         said = without_end(said)
     yield [*prompted(value), *answer(said, key)], {}
-
-
-def oasst(value: Value) -> Iterator[Converted]:
-    asked, said = text(value, "INSTRUCTION"), text(value, "RESPONSE")
-    yield [{"role": "user", "content": asked}, {"role": "assistant", "content": said}], {}
 
 
 def labelled(value: Value) -> Iterator[Converted]:
@@ -176,11 +175,6 @@ def chosen_from(value: Value) -> Iterator[Converted]:
     lines = [f"{name}. {said}" for name, said in zip(letters, texts, strict=False)]
     asked = "\n".join([text(value, "question"), *lines])
     yield [{"role": "user", "content": asked}, {"role": "assistant", "content": letter}], {}
-
-
-def summarised(value: Value) -> Iterator[Converted]:
-    document, summary = text(value, "document"), text(value, "summary")
-    yield [{"role": "user", "content": document}, {"role": "assistant", "content": summary}], {}
 
 
 def raw(value: Value) -> Iterator[Converted]:
@@ -249,18 +243,6 @@ def has_roles(value: Value) -> bool:
     return bool(turns) and isinstance(turns[0], dict) and "role" in turns[0]
 
 
-def has_from(value: Value) -> bool:
-    return not has_roles(value)
-
-
-def has_choices(value: Value) -> bool:
-    return isinstance(value["choices"], list | dict)
-
-
-def voted(value: Value) -> bool:
-    return truth(value.get("kto_tag", value.get("label"))) is not None
-
-
 def sets(*names: str) -> tuple[frozenset[str], ...]:
     return tuple(frozenset(name.split()) for name in names)
 
@@ -274,19 +256,21 @@ ASKED = ("prompt", "instruction", "messages", "conversations")
 RATED = ("messages", "conversations", "prompt completion", "instruction output")
 FORMATS: dict[str, Format] = {
     "alpaca": Format(alpaca, sets("instruction output"), ALPACA),
-    "sharegpt": Format(turns_under("conversations"), sets("conversations"), CHAT, has_from),
+    "sharegpt": Format(turns_under("conversations"), sets("conversations"), CHAT,
+                       lambda value: not has_roles(value)),
     "conversations": Format(turns_under("conversations"), sets("conversations"), CHAT, has_roles),
     "messages": Format(turns_under("messages"), sets("messages"), CHAT),
-    "oasst": Format(oasst, sets("INSTRUCTION RESPONSE")),
+    "oasst": Format(texts_under("INSTRUCTION", "RESPONSE"), sets("INSTRUCTION RESPONSE")),
     "completion": Format(completed, sets("prompt completion", "prompt response"), frozenset({"system"})),
     "label": Format(labelled, sets(*(f"text {key}" for key in LABELS)), frozenset({"label_text"})),
-    "choice": Format(chosen_from, sets("question choices answer", "question choices answerKey"), fits=has_choices),
-    "summary": Format(summarised, sets("document summary")),
+    "choice": Format(chosen_from, sets("question choices answer", "question choices answerKey"),
+                     fits=lambda value: isinstance(value["choices"], list | dict)),
+    "summary": Format(texts_under("document", "summary"), sets("document summary")),
     "text": Format(raw, sets("text")),
     "preference": Format(preferred, sets("chosen rejected", *(f"{key} chosen rejected" for key in ASKED)),
                          ALPACA | {"tools"}),
     "kto": Format(judged, sets(*(f"{rest} {key}" for key in ("label", "kto_tag") for rest in RATED)),
-                  ALPACA | {"tools"}, voted),
+                  ALPACA | {"tools"}, lambda value: truth(value.get("kto_tag", value.get("label"))) is not None),
     "sql": Format(queried, sets(*(f"question {of}" for of in ("db sql", "db_id query", "db_id SQL", "table_id sql"))),
                   frozenset({"evidence", "today", "context", "file"}), beside=True),
     "seeds": Format(seeds, sets("instruction instances")),

@@ -116,10 +116,6 @@ def _said(rows: list[Row], base: Replier, limit: int, step: str, work: Work) -> 
     return found
 
 
-def stratum(row: Row) -> str:
-    return str(row.meta.get("label") or row.meta.get("kind") or "")
-
-
 def _place(said: str, salt: str) -> float:
     """A number in [0, 1) that is a text's for ever."""
     return int.from_bytes(hashlib.blake2b(f"{salt}{said}".encode(), digest_size=8).digest()[:6]) / 2**48
@@ -148,7 +144,9 @@ def sides(rows: list[Row], key: str, threshold: float) -> list[str]:
 
 def mix(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     """Each source as often as `data.weights` says, then the general rows."""
-    weights = _weights(work)
+    weights = work.recipe.data.weights
+    if bad := [name for name, weight in weights.items() if not 0 <= weight <= 100]:
+        raise InputError(*(Problem("must be between 0 and 100", key=f"data.weights.{name}") for name in bad))
     sources: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         sources[row.file].append(row)
@@ -175,13 +173,6 @@ def mix(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 def _names(file: str) -> tuple[str, ...]:
     """What `data.weights` may call a file: its path, its name, its name without ending (a dot ends a dotted key)."""
     return file, Path(file).name, Path(file).stem
-
-
-def _weights(work: Work) -> dict[str, float]:
-    weights = work.recipe.data.weights
-    if bad := [name for name, weight in weights.items() if not 0 <= weight <= 100]:
-        raise InputError(*(Problem("must be between 0 and 100", key=f"data.weights.{name}") for name in bad))
-    return weights
 
 
 def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:

@@ -50,15 +50,11 @@ def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _float(digits: str) -> float | str:
-    return digits if math.isinf(value := float(digits)) else value
-
-
-def _int(digits: str) -> int | str:
-    return int(digits) if len(digits) < 4000 else digits  # int() of the standard library refuses more
-
-
-_JSON = json.JSONDecoder(parse_constant=_constant, parse_float=_float, parse_int=_int)
+_JSON = json.JSONDecoder(
+    parse_constant=_constant,
+    parse_float=lambda digits: digits if math.isinf(value := float(digits)) else value,
+    parse_int=lambda digits: int(digits) if len(digits) < 4000 else digits,  # int() itself refuses more
+)
 
 
 def _parse(text: str, at: int = 0) -> tuple[Any, int]:

@@ -23,7 +23,7 @@ def write(built: Built) -> tuple[Path, dict[str, Any]]:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["n"] = lambda value: f"{value:,}"
-    environment.filters["share"] = _share
+    environment.filters["share"] = lambda part, whole: f"{100 * part / whole:.1f} %" if whole else "–"
     path = built.folder / "report.html"
     page = environment.get_template("report.html.j2").render(**found, lost=losses(found), hues=HUES)
     write_file(path, page)
@@ -78,7 +78,3 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
     if path:
         found.append(f"  report: {shown(path)}")
     return [*found, f"  next: {m['next']}"] if m["next"] else found
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"

@@ -70,11 +70,6 @@ class Dropped:
     reason: str
     text: str
 
-    @classmethod
-    def row(cls, row: Row, step: str, reason: str) -> Dropped:
-        text = "\n".join(f"{m['role']}: {m['content'][:2000]}" for m in row.messages)
-        return cls(row.file, row.line, step, reason, clip(text))
-
 
 def one_line(text: str, limit: int = 300) -> str:
     """`text` for a message: its white space folded, cut at `limit` characters."""

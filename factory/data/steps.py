@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from factory.data.rows import Dropped, Row
+from factory.data.rows import Dropped, Row, clip
 from factory.recipe import Recipe
 
 Progress = Callable[[str, int], None]  # step, rows it has let through so far
@@ -50,7 +49,8 @@ class Work:
     controlled: int = 0  # rows with control tokens in what users wrote
 
     def drop(self, row: Row, step: str, reason: str) -> None:
-        self.dropped.append(Dropped.row(row, step, reason))
+        text = "\n".join(f"{m['role']}: {m['content'][:2000]}" for m in row.messages)
+        self.dropped.append(Dropped(row.file, row.line, step, reason, clip(text)))
 
     def rename(self, since: int, step: str) -> None:
         """Count what was dropped from number `since` on under `step`: eval and general rows are no training rows."""
@@ -68,7 +68,6 @@ class Count:
     rows_in: int = 0
     kept: int = 0
     seconds: float = 0.0
-    reasons: Counter[str] = field(default_factory=Counter)
 
 
 def chain(rows: Iterable[Row], steps: dict[str, Step], work: Work) -> tuple[Iterator[Row], list[Count]]:

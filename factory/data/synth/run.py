@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import chain as chain_of
 from typing import Any
@@ -98,19 +99,15 @@ def _pass(
     made_by = f"synth/{kind}"
     new = [as_row(value, made_by, i) for i, value in enumerate(made)]
     # A made row must not stand before the training rows it may copy: the first of two copies stays.
-    there = load(recipe.data.train, recipe.data, recipe.folder, "data.train", [], []) if _has_rows(recipe) else iter(())
+    there: Iterator[Row] = iter(())
+    with suppress(InputError):  # the first rows of a task may well be made ones
+        find(recipe.data.train, recipe.folder, "data.train")
+        there = load(recipe.data.train, recipe.data, recipe.folder, "data.train", [], [])
     own = (row for row in there if row.file != shown(recipe.folder / f"synth/{kind}.jsonl"))
     steps = {name: step for name, step in steps_of(recipe, split_off=False).items() if name != "mix"}
     kept, _ = chain(chain_of(own, new), steps, work)
     numbers = [row.line for row in kept if row.file == made_by]
     return [made[number] for number in numbers], [row for row in work.dropped if row.file == made_by]
-
-
-def _has_rows(recipe: Recipe) -> bool:
-    try:
-        return bool(find(recipe.data.train, recipe.folder, "data.train"))
-    except InputError:
-        return False  # the first rows of a task may well be made ones
 
 
 def as_row(value: dict[str, Any], file: str, number: int) -> Row:
