@@ -73,11 +73,8 @@ def balance(built: Built) -> list[dict[str, Any]]:
 def sources(built: Built) -> list[dict[str, Any]]:
     """Each file with its format, its rows, and how many of them are trained on."""
     trained = Counter(row.file for row in built.train)
-    files = [
-        entry | {"trained": trained.pop(entry["file"], 0)}
-        for entry in built.manifest["files"]
-        if entry["for"] == "train"
-    ]
+    read = [entry for entry in built.manifest["files"] if entry["for"] == "train"]
+    files = [entry | {"trained": trained.pop(entry["file"], 0)} for entry in read]
     replayed = [
         {"file": file, "for": "replay", "format": "", "rows": n, "kept": n, "duplicates": 0, "trained": n}
         for file, n in trained.items()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -23,9 +22,7 @@ from factory.errors import FactoryError
 from factory.terminal import progress_bar
 from factory.train.fused import Failed, Job, board, train_many
 from factory.train.trained import Trained
-from factory.verbs.fan import PROCESS, Device, Lost, Worker, heard, told
-
-CHILD = f"{PROCESS}; from sys import argv; from factory.verbs.divided import child; exit(child(argv[1]))"
+from factory.verbs.fan import PART, Device, Lost, Worker, heard, told
 
 
 def over(on: Sequence[Device], changes: dict[str, str]) -> Callable[[Loaded, Sequence[Job]], list[Trained | Failed]]:
@@ -39,7 +36,7 @@ def over(on: Sequence[Device], changes: dict[str, str]) -> Callable[[Loaded, Seq
 
 def _train(tasks: Sequence[str], changes: dict[str, str], on: Sequence[Device]) -> list[Trained | Failed]:
     forget()  # the base that this process may hold
-    worker = Worker(CHILD)
+    worker = Worker(PART.format("divided"))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(on)) as pool:
         spec = {"tasks": [*tasks], "changes": changes, "size": len(on), "folder": folder}
         parts = [pool.submit(worker, [json.dumps(spec | {"rank": n})], device) for n, device in enumerate(on)]
@@ -53,33 +50,27 @@ def _train(tasks: Sequence[str], changes: dict[str, str], on: Sequence[Device]) 
     return [heard(task, found[task]) for task in tasks]
 
 
-def child(spec: str) -> int:
-    """One of the processes: the first has the runs and prints what came of each task as one line of JSON."""
+def child(asked: dict[str, Any]) -> dict[str, Any]:
+    """One of the processes: what came of each task. The first has the runs."""
     import torch
 
     from factory.base.build import load_model
     from factory.pipeline.train import prepare
     from factory.train.fused.group import divide, join
 
-    asked = json.loads(spec)
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        group = join(asked["rank"], asked["size"], Path(asked["folder"]) / "meeting", device)
-        wanted = [recipes.load(task, asked["changes"]) for task in asked["tasks"]]
-        jobs = [prepare(recipe, loaded(recipe.base)).job for recipe in wanted]
-        if group.rank:
-            jobs = [_follower(job, Path(asked["folder"], str(group.rank), job.run.name)) for job in jobs]
-        group.most(0)  # until all have copied the runs as they are, nobody writes
-        base = loaded(wanted[0].base).base
-        model = divide(load_model(base, device="cpu"), group, device)
-        with progress_bar() as bar:
-            shown: dict[str, Any] = {} if group.rank else {"progress": board.lines(bar)}
-            results = train_many(jobs, base, model, group=group, **shown)
-    except FactoryError as error:
-        print(f"factory: {error}", file=sys.stderr)
-        return error.exit_code
-    print(json.dumps({job.name: told(result) for job, result in zip(jobs, results, strict=True)}), flush=True)
-    return 0
+    group = join(asked["rank"], asked["size"], Path(asked["folder"]) / "meeting", device)
+    wanted = [recipes.load(task, asked["changes"]) for task in asked["tasks"]]
+    jobs = [prepare(recipe, loaded(recipe.base)).job for recipe in wanted]
+    if group.rank:
+        jobs = [_follower(job, Path(asked["folder"], str(group.rank), job.run.name)) for job in jobs]
+    group.most(0)  # until all have copied the runs as they are, nobody writes
+    base = loaded(wanted[0].base).base
+    model = divide(load_model(base, device="cpu"), group, device)
+    with progress_bar() as bar:
+        shown: dict[str, Any] = {} if group.rank else {"progress": board.lines(bar)}
+        results = train_many(jobs, base, model, group=group, **shown)
+    return {job.name: told(result) for job, result in zip(jobs, results, strict=True)}
 
 
 def _follower(job: Job, run: Path) -> Job:

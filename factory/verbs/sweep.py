@@ -6,7 +6,6 @@ Variants are scored on the tune rows. The eval rows are looked at once, by the w
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +26,7 @@ from factory.terminal import err, out, progress_bar, table
 from factory.train.fused import Failed, Job, board
 from factory.train.fused import sweep as halving
 from factory.train.trained import Trained
-from factory.verbs.fan import PROCESS, Device, Lost, Worker, heard, spread, told
-
-CHILD = f"{PROCESS}; from sys import argv; from factory.verbs.sweep import child; exit(child(argv[1]))"
+from factory.verbs.fan import PART, Device, Lost, Worker, heard, spread, told
 
 
 def sweep(
@@ -89,7 +86,7 @@ class _Spread:
         spec = {"task": self.task, "changes": self.changes, "until": rung}
         works = [[json.dumps(spec | {"variants": {name: self.choices[name] for name in part}})] for part in parts]
         found: dict[str, tuple[Trained | Failed, float | None]] = {}
-        for part, result in zip(parts, spread(works, self.on, Worker(CHILD)), strict=True):
+        for part, result in zip(parts, spread(works, self.on, Worker(PART.format("sweep"))), strict=True):
             for name in part:
                 if isinstance(result, Lost):
                     found[name] = Failed(name, result.why, 0, home("runs")), None
@@ -98,24 +95,17 @@ class _Spread:
         return [found[name] for name in names]
 
 
-def child(spec: str) -> int:
-    """A worker's part of a rung, in a process of its own: prints what came of each variant as one line of JSON."""
-    asked = json.loads(spec)
-    try:
-        variants = {
-            name: recipes.load(asked["task"], asked["changes"] | choice) for name, choice in asked["variants"].items()
-        }
-        (base,) = {recipe.base for recipe in variants.values()}
-        on = loaded(base)
-        jobs = _jobs(variants, on)
-        with one_at_a_time(jobs), progress_bar() as bar:
-            climbed = halving.climb(jobs, on.base, on.model, asked["until"], board.lines(bar))
-    except FactoryError as error:
-        print(f"factory: {error}", file=sys.stderr)
-        return error.exit_code
-    found = {job.name: told(one) | {"score": score} for job, (one, score) in zip(jobs, climbed, strict=True)}
-    print(json.dumps(found), flush=True)
-    return 0
+def child(asked: dict[str, Any]) -> dict[str, Any]:
+    """A worker's part of a rung, in a process of its own: what came of each variant."""
+    variants = {
+        name: recipes.load(asked["task"], asked["changes"] | choice) for name, choice in asked["variants"].items()
+    }
+    (base,) = {recipe.base for recipe in variants.values()}
+    on = loaded(base)
+    jobs = _jobs(variants, on)
+    with one_at_a_time(jobs), progress_bar() as bar:
+        climbed = halving.climb(jobs, on.base, on.model, asked["until"], board.lines(bar))
+    return {job.name: told(one) | {"score": score} for job, (one, score) in zip(jobs, climbed, strict=True)}
 
 
 def _variants(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from factory.errors import InputError
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -16,6 +18,13 @@ class Verb:
     needs: tuple[str, ...] = ()
     bare: str = ""  # the key that a text without `key=` is for
     actions: tuple[str, ...] = ()  # `factory key new …`: one of these words must follow the verb
+
+
+def whole(key: str, text: str, least: int = 1, most: int = 10**9) -> int:
+    """The value of a key that takes a whole number. InputError if it is none, or out of bounds."""
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise InputError(f"{key}={text}: must be a whole number from {least} to {most}")
+    return int(text)
 
 
 TASK = "a task's name, several with commas, or all"

@@ -82,7 +82,8 @@ def routes(web: FastAPI, engine: Engine, users: Users, leading: Callable[[Reques
 
 
 def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
-    known, can_open = flow.offered(), _can_open(engine)
+    known = flow.offered()
+    can_open = {task: {v: len(items) for v, items in mine.items()} for task, mine in _stored(engine).items()}
     found = oversight.batches(engine)
     batch = next((b for b in found if b.id == chosen), None) or next(iter(found), None)
     shown: dict[str, Any] = {
@@ -146,16 +147,15 @@ def _gate(engine: Engine, batch: Batch) -> list[dict[str, Any]]:
     ]
 
 
-def _can_open(engine: Engine) -> dict[str, dict[str, int]]:
-    """Task → version → how many stored answers people could grade. The demo's feedback is none of them."""
+def _stored(engine: Engine) -> dict[str, dict[str, dict[str, str]]]:
+    """Task → version → item → the stored output that people could grade. The demo's feedback is none of them."""
     w, i = t.answers.c, t.items.c
-    query = sa.select(i.task, w.version, i.meta).join(t.items, i.id == w.item)
-    found: dict[str, dict[str, int]] = {}
+    query = sa.select(i.task, w.version, w.item, w.output, i.meta).join(t.items, i.id == w.item)
+    found: dict[str, dict[str, dict[str, str]]] = {}
     with t.reading(engine) as c:
-        for task, version, meta in c.execute(query):
+        for task, version, item, output, meta in c.execute(query):
             if not meta.get("from"):
-                counts = found.setdefault(task, {})
-                counts[version] = counts.get(version, 0) + 1
+                found.setdefault(task, {}).setdefault(version, {})[item] = output
     return found
 
 
@@ -167,19 +167,12 @@ def _open(engine: Engine, task: str, chosen: Any, as_pairs: bool) -> str:
     whole = isinstance(chosen, list) and all(isinstance(version, str) for version in chosen)
     if not whole or not chosen or (as_pairs and len(chosen) != 2):
         raise InputError("choose the versions; two of them for pairs")
-    if task not in _can_open(engine):
+    if (stored := _stored(engine).get(task)) is None:
         raise InputError(f"there are no stored answers for {task[:100]!r}: factory grade version=… makes them")
     rubric = flow.rubric_of(task)
     if not as_pairs:
         chosen = decisions.fix(engine, task, chosen, rubric)
-    w, i = t.answers.c, t.items.c
-    with t.reading(engine) as c:
-        query = sa.select(w.version, w.item, w.output, i.meta).join(t.items, i.id == w.item)
-        rows = c.execute(query.where(w.version.in_(chosen), i.task == task)).all()
-    by_version: dict[str, dict[str, str]] = {}
-    for version, item, output, meta in rows:
-        if not meta.get("from"):
-            by_version.setdefault(version, {})[item] = output
+    by_version = {version: stored[version] for version in chosen if version in stored}
     if not by_version:
         raise FactoryError("these versions have no stored answers yet: factory grade version=… makes them")
     if not as_pairs:
