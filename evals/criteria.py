@@ -18,7 +18,7 @@ from evals.grades import Band
 from factory.recipe import Gate
 
 MOST = 100_000  # rows that anybody may be asked for; what needs more lies on its limit, as far as one can tell
-Said = Band | Sequence[Band] | None
+Votes = Band | Sequence[Band] | None
 Needed = Callable[[], int | None]
 
 
@@ -30,7 +30,7 @@ class Pair:
     texts are the same. `place` and `weight` are the pair's in the random order; `asked`: people are through with it.
     """
 
-    trusted: tuple[Said, Said]
+    trusted: tuple[Votes, Votes]
     judge: tuple[Band | None, Band | None] = (None, None)
     strata: Mapping[str, str] = field(default_factory=dict)
     equal: bool = False
@@ -216,7 +216,7 @@ def complete(p: Pair, compared: bool) -> bool:
     return bool(p.trusted[0]) and (bool(p.trusted[1]) or not compared)
 
 
-def _value(said: tuple[Said, Said], band: Band, versus: bool) -> float:
+def _value(said: tuple[Votes, Votes], band: Band, versus: bool) -> float:
     """How far the candidate is in the band (0 to 1), less how far the other is.
 
     Where a judge abstained it counts as seeing no difference, on the labelled items and on the others alike: the
@@ -227,7 +227,7 @@ def _value(said: tuple[Said, Said], band: Band, versus: bool) -> float:
     return _share(said[0], band) - (_share(said[1], band) if versus else 0.0)
 
 
-def _share(said: Said, band: Band) -> float:
+def _share(said: Votes, band: Band) -> float:
     if isinstance(said, str) or not said:
         return float(said == band)
     return said.count(band) / len(said)

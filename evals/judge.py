@@ -197,7 +197,7 @@ class _Run:
         return [f"{whole}-{attempt}" for attempt in range(ATTEMPTS)]
 
     def _keep(self, key: str, reply: Reply) -> None:
-        """Commit a paid reply at once: no power over it is left to what comes next."""
+        """Commit a paid reply at once, so that no later fault loses it."""
         price, cost = self.judge.price, None
         if price:
             cost = (reply.prompt_tokens * price.input + reply.completion_tokens * price.output) / 1e6

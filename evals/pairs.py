@@ -68,7 +68,7 @@ def prefer(engine: Engine, assignment: str, rater: str, winner: Winner, reason: 
         raise InputError(f"no winner {winner!r}")
     now = time.time()
     with t.writing(engine) as c:
-        row = ratings.own(c, assignment, rater)
+        row = ratings.leased(c, assignment, rater)
         if row["other"] is None:
             raise InputError("there is nothing to compare in this assignment: grade it")
         said = {"assignment": assignment, "first": row["output"], "second": row["other"], "rater": rater}

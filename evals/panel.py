@@ -14,12 +14,12 @@ from sqlalchemy.engine import Engine
 from evals import estimate, verdicts
 from evals import judge as judging
 from evals.agreement import Agreement, fleiss
+from evals.calibration import Calibration, calibrate
 from evals.estimate import Estimate
 from evals.grades import Grade
 from evals.judge import Tally
 from evals.judges import Member
 from evals.rubric import Rubric
-from evals.trial import Trial, trial
 
 SCORE = {"poor": 0.0, "average": 0.5, "good": 1.0}
 Grades = Mapping[str, Mapping[str, Grade]]
@@ -30,7 +30,7 @@ class Judging(BaseModel):
     """What the judges did, and how far they can be trusted. `refused` dimensions were below the floor: not used."""
 
     name: str
-    trials: dict[str, Trial] = {}
+    trials: dict[str, Calibration] = {}
     refused: dict[str, list[str]] = {}
     abstentions: float | None = None
     why: dict[str, int] = {}
@@ -66,7 +66,7 @@ def ask_jury(
     how = Judging(name=", ".join(m.name for m in jury))
     heard, asked, abstained = [], 0, 0
     for m in jury:
-        tested = trial(m, rubric, engine, _named(watch, f"testing {m.name}"))
+        tested = calibrate(m, rubric, engine, _named(watch, f"testing {m.name}"))
         how.trials[m.name], how.refused[m.name] = tested, tested.refused(floor)
         said, tally = judging.grade(m, rubric, pairs, engine, _named(watch, f"{m.name} grades"))
         heard.append({o: {d: g for d, g in found.items() if d not in how.refused[m.name]} for o, found in said.items()})

@@ -25,7 +25,7 @@ ENOUGH = 5  # dimensions graded twice until one's own consistency is shown
 
 
 @dataclass(frozen=True)
-class Work:
+class OpenBatch:
     """A batch as a rater may know it: nothing of versions."""
 
     id: str
@@ -79,7 +79,7 @@ def move(engine: Engine, rater: str, key: str, state: Mapping[str, Any]) -> None
             c.execute(sa.insert(t.places).values(rater=rater, rubric=key, **values))
 
 
-def works(engine: Engine, rubrics: Sequence[str], also: str | None = None) -> list[Work]:
+def open_batches(engine: Engine, rubrics: Sequence[str], also: str | None = None) -> list[OpenBatch]:
     """The batches of these rubrics (hashes) that still have something open, and the batch `also`; oldest first."""
     b, a = t.batches.c, t.assignments.c
     query = (
@@ -95,7 +95,7 @@ def works(engine: Engine, rubrics: Sequence[str], also: str | None = None) -> li
     found = []
     for id_, rubric, plan, created, n in rows:
         plan = Plan.model_validate(plan)
-        found.append(Work(id_, rubric, plan.mode == "pairs", plan.qualified_only, n, created))
+        found.append(OpenBatch(id_, rubric, plan.mode == "pairs", plan.qualified_only, n, created))
     return found
 
 

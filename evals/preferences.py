@@ -1,4 +1,4 @@
-"""Pairs to learn from (DPO): of two answers to one source, the one that people found strictly better, never by a hair.
+"""Pairs to learn from (DPO): of two answers to one source, the one that people found strictly better.
 
 Sources: composites that differ strictly (edited > good > average > poor), comparisons that all went one way, and what
 users of the demo would have written instead of an answer, where a lead accepted it. Rows of a gate's split are left

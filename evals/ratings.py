@@ -132,7 +132,7 @@ def save_draft(engine: Engine, assignment: str, rater: str, draft: Grades, now: 
     """Keep unfinished grades at every key, and renew the lease."""
     now = time.time() if now is None else now
     with t.writing(engine) as c:
-        row = own(c, assignment, rater)
+        row = leased(c, assignment, rater)
         until = now + Plan.model_validate(row["plan"]).lease_seconds
         c.execute(
             sa.update(t.assignments).where(t.assignments.c.id == assignment).values(draft=draft, leased_until=until)
@@ -150,7 +150,7 @@ def submit(
         complete(rubric, grades)
     now = time.time()
     with t.writing(engine) as c:
-        row = own(c, assignment, rater)
+        row = leased(c, assignment, rater)
         if row["rubric"] != rubric.hash() or row["other"] is not None:
             raise InputError("these are no grades for this assignment: it has another rubric, or two outputs")
         said = {"assignment": assignment, "output": row["output"], "rater": rater, "rubric": row["rubric"]}
@@ -222,7 +222,7 @@ def complete(rubric: Rubric, grades: Grades, partly: bool = False) -> None:
         raise InputError(*(problems or ["no grades"]))
 
 
-def own(c: Connection, assignment: str, rater: str) -> sa.RowMapping:
+def leased(c: Connection, assignment: str, rater: str) -> sa.RowMapping:
     row = c.execute(OWN, {"which": assignment}).mappings().first()
     if row is None or row["rater"] != rater or row["done"] is not None:
         raise FactoryError("this assignment is no longer yours: it was finished, or handed on after its time ran out")

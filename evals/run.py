@@ -202,7 +202,7 @@ class Weighed:
     verdict: gate.Verdict
     views: Views
     batch: str
-    said: Mapping[str, verdicts.Verdict]
+    said: Mapping[str, verdicts.Consensus]
     sample: criteria.Sample | None
 
 

@@ -22,7 +22,7 @@ from evals import tables as t
 from evals.grades import Grade
 from evals.rubric import Rubric
 from evals.slots import Plan, place
-from evals.verdicts import Rating, Verdict, standing, verdicts
+from evals.verdicts import Consensus, Rating, standing, verdicts
 
 SURE = 0.5  # part of the weight that all pairs have alike, however sure the judge is
 
@@ -60,7 +60,7 @@ class Labels:
     """What people said in a batch: its units by item, the verdicts by output, the single ratings."""
 
     units: dict[str, Unit] = field(default_factory=dict)
-    said: dict[str, Verdict] = field(default_factory=dict)
+    said: dict[str, Consensus] = field(default_factory=dict)
     ratings: Sequence[Rating] = ()
 
 

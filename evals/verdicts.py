@@ -39,7 +39,7 @@ class Rating:
 
 
 @dataclass
-class Verdict:
+class Consensus:
     """What people make of one output: a grade per dimension, and where they disagree by how many levels.
 
     `votes` are the single ones, by assignment; `harm` counts the people who called it worst on a dimension with a veto.
@@ -89,9 +89,9 @@ def standing(engine: Engine, rubric_hash: str, batch: str = "") -> list[Rating]:
 
 def verdicts(
     engine: Engine, rubric: Rubric, batch: str = "", ratings: Sequence[Rating] | None = None
-) -> dict[str, Verdict]:
+) -> dict[str, Consensus]:
     """Output id to what people make of it; with `batch` by its votes alone (`ratings` if they are read)."""
-    found: dict[str, Verdict] = defaultdict(Verdict)
+    found: dict[str, Consensus] = defaultdict(Consensus)
     worst = {d.name: d.names()[0] for d in rubric.dimensions if d.veto}
     for said in standing(engine, rubric.hash(), batch) if ratings is None else ratings:
         if said.kind == "plain" and said.grades:

@@ -58,7 +58,7 @@ def _run(words: list[str]) -> int:
             load_all(arguments["task"], changes)  # so that a mistake in it is named before anything heavy is imported
         if name in SERVERS:
             print(f"factory {' '.join(words)}", file=sys.stderr, flush=True)
-        with _stdout_to_stderr() if as_json else nullcontext(), _heard(words) if name in LONG else nullcontext():
+        with _stdout_to_stderr() if as_json else nullcontext(), _heartbeat(words) if name in LONG else nullcontext():
             result = _function(name, verb)(arguments, changes, as_json)
         if as_json:
             _print(result)
@@ -78,10 +78,10 @@ def _run(words: list[str]) -> int:
         return 1
 
 
-def _heard(words: list[str]) -> Any:
-    from factory.terminal import heard
+def _heartbeat(words: list[str]) -> Any:
+    from factory.terminal import heartbeat
 
-    return heard(f"factory {' '.join(words)}")
+    return heartbeat(f"factory {' '.join(words)}")
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Does an adapter do anything, and what it did when it was made? Told by the log-probabilities of a few known texts.
 
 An engine may ignore modules of an adapter without a word, or let an adapter change what others answer. So the tokens
-of a version's golden conversations are scored by the adapter when it is made, and again by every engine that loads it.
+of the conversations noted with a version are scored when it is made, and again by every engine that loads it.
 """
 
 from __future__ import annotations

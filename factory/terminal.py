@@ -18,7 +18,7 @@ ENDLESS = 10_000  # columns where nobody watches: a file or a pipe gets whole li
 SILENCE = 9.0  # seconds after which something is said again, whatever happens meanwhile
 
 
-class _Heard(Console):
+class _Console(Console):
     """Knows when it last said something, and what is going on."""
 
     said, doing, bars = time.monotonic(), "", 0
@@ -28,7 +28,7 @@ class _Heard(Console):
         super().print(*what, **how)
 
 
-err = _Heard(stderr=True, highlight=False, width=None if sys.stderr.isatty() else ENDLESS)
+err = _Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else ENDLESS)
 
 
 def out(quiet: bool) -> Console:
@@ -37,7 +37,7 @@ def out(quiet: bool) -> Console:
 
 
 @contextmanager
-def heard(doing: str) -> Iterator[None]:
+def heartbeat(doing: str) -> Iterator[None]:
     """Within, people hear of it at once and then at least every ten seconds, also while a library takes its time."""
     err.doing, began, over = doing, time.monotonic(), threading.Event()
     err.print(doing, markup=False)

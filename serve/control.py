@@ -169,7 +169,7 @@ class Control:
         """Take in the registry's files; what is served does not change by this alone."""
         registries = await asyncio.to_thread(read_registries)
         versions = await asyncio.to_thread(read_versions, registries, self.routes.versions)
-        # A promotion may have moved on while the files were read: what is older than what we know is no news.
+        # A promotion may have moved on while the files were read: the newer generation counts.
         known = self.routes.registries
         newest = {
             task: known[task] if task in known and known[task].generation > registry.generation else registry

@@ -20,7 +20,7 @@ class EngineError(FactoryError):
     """The engine did not do what it was asked; it may be gone."""
 
 
-class Runs(Protocol):
+class EngineProcess(Protocol):
     """A vLLM process that can be started, watched and stopped. `url` and `key` hold once it was started."""
 
     url: str
@@ -40,7 +40,7 @@ class Runs(Protocol):
 class Engine:
     """`start` it, talk to it through `session`, `stop` it; it may be started again."""
 
-    def __init__(self, process: Runs) -> None:
+    def __init__(self, process: EngineProcess) -> None:
         self.process, self.name, self.size = process, process.name, process.size
         self.loaded: set[str] = set()  # adapter names since the last start
         self._session: aiohttp.ClientSession | None = None

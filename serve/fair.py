@@ -46,7 +46,7 @@ class _Entry:
 
 
 class Admission:
-    """The door of one engine: `limit` answers, `slots` adapters and `long` long prompts (0: any number) at once."""
+    """The queue of one engine: `limit` answers, `slots` adapters and `long` long prompts (0: any number) at once."""
 
     def __init__(self, limit: int, slots: int, long: int = 0) -> None:
         self.limit, self.slots, self.most_long, self.long = limit, slots, long, 0

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from serve.engine import Engine, EngineError
-from serve.metrics import Done
+from serve.metrics import RequestRecord
 from serve.replies import Refusal, Send, reply, start, unavailable
 from serve.routing import Target
 from serve.shape import wants_usage
@@ -31,14 +31,14 @@ class Call:
     send: Send
     tag: dict[str, str]  # headers of every answer: the request's id
     onward: dict[str, str]  # headers for the engine: the trace
-    done: Done
+    record: RequestRecord
     inner: str = field(default_factory=lambda: secrets.token_hex(12))  # its name in the engine, which no caller chooses
     engine: Engine | None = None  # where it runs
     left: bool = False  # the caller hung up
 
     async def hung_up(self, answers: int) -> None:
         """The caller is gone: what was generated until now is used all the same. Ends it in the engine, which knows."""
-        if self.engine is None or self.done.status == 200:  # nothing has begun, or the answer was just whole
+        if self.engine is None or self.record.status == 200:  # nothing has begun, or the answer was just whole
             return
         self.left = True
         try:
@@ -47,16 +47,16 @@ class Call:
             return
         if spent["answers"]:
             ended = max(0, answers - spent["answers"])  # these were at most as long
-            self.done.prompt = spent["prompt"]
-            self.done.completion = spent["completion"] + ended * spent["longest"]
+            self.record.prompt = spent["prompt"]
+            self.record.completion = spent["completion"] + ended * spent["longest"]
 
 
 async def forward(engine: Engine, call: Call, target: Target, request: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Relay one answer, and note its times, tokens and status in `call.done`. `asked` is what the caller wrote.
+    """Relay one answer, and note its times, tokens and status in `call.record`. `asked` is what the caller wrote.
 
     Raises Refusal as long as nothing was sent; later faults end the stream with an error event.
     """
-    done, send, begun, rest = call.done, call.send, False, b""
+    record, send, begun, rest = call.record, call.send, False, b""
     headers = {**call.tag, "x-adapter-version": target.label}
     stream = {"content-type": "text/event-stream; charset=utf-8", **headers}
     mine, theirs = _field(target.model), _field(target.asked)
@@ -72,7 +72,7 @@ async def forward(engine: Engine, call: Call, target: Target, request: dict[str,
                 raise _translated(answer.status, await answer.read(), target)
             if not request.get("stream"):
                 body = await answer.read()
-                _count(done, json.loads(body).get("usage"))
+                _count(record, json.loads(body).get("usage"))
                 kind = answer.headers.get("content-type", "application/json")
                 await reply(send, 200, body.replace(mine, theirs, 1), {"content-type": kind, **headers})
                 return
@@ -80,24 +80,24 @@ async def forward(engine: Engine, call: Call, target: Target, request: dict[str,
             async for chunk in answer.content.iter_any():
                 if not begun:
                     begun = True
-                    done.first = time.monotonic() - done.at
+                    record.first = time.monotonic() - record.at
                     await start(send, 200, stream)
                 rest += chunk
                 cut = rest.rfind(b"\n\n") + 2
                 if cut == 1:
                     continue
                 events, rest = rest[:cut], rest[cut:]
-                if done.status != 200:  # about a token each, until the usage tells exactly
-                    done.completion += events.count(b"\n\n")
+                if record.status != 200:  # about a token each, until the usage tells exactly
+                    record.completion += events.count(b"\n\n")
                 if b'"choices":[]' in events:
-                    events = _take_usage(events, done, keep_usage)
+                    events = _take_usage(events, record, keep_usage)
                 await send({"type": "http.response.body", "body": events.replace(mine, theirs), "more_body": True})
-            done.status = 200
+            record.status = 200
     except (aiohttp.ClientError, OSError, TimeoutError):
         lost = unavailable(f"the engine for {target.task} stopped while answering; try again")
         if not begun:
             raise lost from None
-        done.status = 503
+        record.status = 503
         event = b"data: " + json.dumps(lost.body()).encode() + b"\n\n"
         await send({"type": "http.response.body", "body": event, "more_body": True})
     if not begun:
@@ -105,24 +105,24 @@ async def forward(engine: Engine, call: Call, target: Target, request: dict[str,
     await send({"type": "http.response.body", "body": rest})
 
 
-def _count(done: Done, usage: dict[str, Any] | None) -> None:
-    done.status = 200
-    done.prompt = int((usage or {}).get("prompt_tokens") or 0)
-    done.completion = int((usage or {}).get("completion_tokens") or 0)
+def _count(record: RequestRecord, usage: dict[str, Any] | None) -> None:
+    record.status = 200
+    record.prompt = int((usage or {}).get("prompt_tokens") or 0)
+    record.completion = int((usage or {}).get("completion_tokens") or 0)
 
 
 def _field(model: str) -> bytes:
     return f'"model":{json.dumps(model)}'.encode()
 
 
-def _take_usage(events: bytes, done: Done, keep: bool) -> bytes:
+def _take_usage(events: bytes, record: RequestRecord, keep: bool) -> bytes:
     """Read the chunk that holds only the usage, and leave it out unless the caller asked for it."""
     kept = []
     for event in events.split(b"\n\n")[:-1]:
         if event.startswith(b"data: {"):
             chunk = json.loads(event[6:])
             if chunk.get("choices") == [] and chunk.get("usage"):
-                _count(done, chunk["usage"])
+                _count(record, chunk["usage"])
                 if not keep:
                     continue
         kept.append(event + b"\n\n")

@@ -27,7 +27,7 @@ from serve.engine import EngineError
 from serve.exposition import exposition
 from serve.forward import Call, forward
 from serve.logs import access
-from serve.metrics import HUNG_UP, Done, Metrics
+from serve.metrics import HUNG_UP, Metrics, RequestRecord
 from serve.openapi import openapi
 from serve.pool import Replica
 from serve.replies import Receive, Refusal, Scope, Send, header, read_body, refuse, reply, reply_json, unavailable
@@ -50,24 +50,24 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        tag, done = {"x-request-id": _request_id(scope)}, Done()
-        with self.traces.request(scope, done, tag) as onward:
-            call = Call(scope["path"], send, tag, onward, done)
+        tag, record = {"x-request-id": _request_id(scope)}, RequestRecord()
+        with self.traces.request(scope, record, tag) as onward:
+            call = Call(scope["path"], send, tag, onward, record)
             try:
                 await self._answer(scope, receive, call)
             except Refusal as refusal:
-                done.status = refusal.status
+                record.status = refusal.status
                 self.metrics.rejects.labels(refusal.code or str(refusal.status)).inc()
                 await refuse(send, refusal, tag)
             except Exception as error:
                 log.exception("request %s failed", tag["x-request-id"])
                 await refuse(send, replies.failed(error), tag)
         if call.left:
-            done.status = HUNG_UP
+            record.status = HUNG_UP
         if call.path in REQUESTS:
-            done.seconds = time.monotonic() - done.at
-            self.metrics.done(done)
-            access(tag["x-request-id"], call.path, done)
+            record.seconds = time.monotonic() - record.at
+            self.metrics.count(record)
+            access(tag["x-request-id"], call.path, record)
 
     async def _answer(self, scope: Scope, receive: Receive, call: Call) -> None:
         path, method, send, tag = call.path, scope["method"], call.send, call.tag
@@ -103,16 +103,16 @@ class Gateway:
             raise Refusal(404, f"there is no {method[:20]} {path[:200]}", code="unknown_url")
 
     async def _generate(self, caller: Caller, receive: Receive, call: Call) -> None:
-        asked, done = parse(await read_body(receive), call.path), call.done
-        done.key = caller.name
+        asked, record = parse(await read_body(receive), call.path), call.record
+        record.key = caller.name
         target = self._target(caller, asked["model"], str(asked.get("user") or call.inner))
-        done.task = target.task
-        done.version = target.version.sha[:SHORT] if target.version else "base"
+        record.task = target.task
+        record.version = target.version.sha[:SHORT] if target.version else "base"
         with caller.admitted():
             try:
                 await self._leased(call, asked, target, receive)
             finally:  # also what a caller did not wait for was generated
-                caller.spent(done.prompt + done.completion)
+                caller.spent(record.prompt + record.completion)
 
     def _target(self, caller: Caller, name: str, who: str = "") -> Target:
         """What `name` means, if this caller may ask it. `who` gets the same side of a canary each time."""
@@ -129,7 +129,7 @@ class Gateway:
         assert work is not None
         gone.add_done_callback(lambda task: task.cancelled() or work.cancel())
         control.loading.leases[target.model] += 1
-        running = self.metrics.in_flight.labels(call.done.task, call.done.version)
+        running = self.metrics.in_flight.labels(call.record.task, call.record.version)
         running.inc()
         try:
             pool = await control.ready(target)
@@ -141,7 +141,7 @@ class Gateway:
             while True:
                 replica = pool.pick(target.model, tried)
                 try:
-                    wanted = (target.task, target.adapter, call.done.key, answers(asked), is_long(request))
+                    wanted = (target.task, target.adapter, call.record.key, answers(asked), is_long(request))
                     async with replica.admission.turn(*wanted) as held:
                         return await forward(replica.engine, call, target, {**request, "priority": held}, asked)
                 except Refusal as refusal:  # nothing was sent yet: another replica may answer
@@ -157,7 +157,7 @@ class Gateway:
         except asyncio.CancelledError:
             if not gone.done() or gone.cancelled():  # it is the server that stops
                 raise
-            call.done.status = HUNG_UP
+            call.record.status = HUNG_UP
         finally:
             gone.cancel()
             running.dec()

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from serve.metrics import Done
+from serve.metrics import RequestRecord
 
 _access = logging.getLogger("serve.access")
 SIZE, FILES = 20 * 2**20, 5
@@ -70,8 +70,8 @@ def open_logs(folder: Path) -> Iterator[None]:
                 handler.close()
 
 
-def access(request: str, path: str, done: Done) -> None:
+def access(request: str, path: str, record: RequestRecord) -> None:
     """One line for one answered request."""
-    facts = {**vars(done), "first": round(done.first, 4), "seconds": round(done.seconds, 4)}
+    facts = {**vars(record), "first": round(record.first, 4), "seconds": round(record.seconds, 4)}
     del facts["at"]
     _access.info("%s", path, extra={"facts": {"request": request, **facts}})

@@ -49,21 +49,21 @@ class Metrics:
         self.ready = gauge("engines_ready", "engines that answer", ("base",))
         self.restarts = gauge("engine_restarts", "engines started again", ("base",))
         self.shadows = counter("shadow_answers", "answers that were only recorded, or dropped under load", ("outcome",))
-        self.recent: dict[str, deque[Done]] = {}
+        self.recent: dict[str, deque[RequestRecord]] = {}
 
-    def done(self, done: Done) -> None:
+    def count(self, record: RequestRecord) -> None:
         """Count one answered request."""
-        which = (done.task, done.version)
-        self.requests.labels(*which, str(done.status)).inc()
-        if done.status in (200, HUNG_UP):
-            self.tokens.labels(*which, "prompt").inc(done.prompt)
-            self.tokens.labels(*which, "completion").inc(done.completion)
-        if done.status == 200:
-            if done.first:
-                self.first.labels(*which).observe(done.first)
-            if (each := done.each()) is not None:
+        which = (record.task, record.version)
+        self.requests.labels(*which, str(record.status)).inc()
+        if record.status in (200, HUNG_UP):
+            self.tokens.labels(*which, "prompt").inc(record.prompt)
+            self.tokens.labels(*which, "completion").inc(record.completion)
+        if record.status == 200:
+            if record.first:
+                self.first.labels(*which).observe(record.first)
+            if (each := record.each()) is not None:
                 self.each.labels(*which).observe(each)
-        self.recent.setdefault(done.task, deque(maxlen=512)).append(done)
+        self.recent.setdefault(record.task, deque(maxlen=512)).append(record)
 
     def summary(self, task: str) -> dict[str, float | None]:
         """Requests per second and medians (seconds) of the last WINDOW seconds."""
@@ -79,7 +79,7 @@ class Metrics:
 
 
 @dataclass
-class Done:
+class RequestRecord:
     """One request: filled in while it runs, counted when it ends. Seconds; `first` is known only of streams."""
 
     task: str = "unknown"

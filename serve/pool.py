@@ -22,7 +22,7 @@ from factory.errors import FactoryError
 from factory.probe import Messages
 from factory.registry.preflight import Refused
 from serve import probe
-from serve.engine import Engine, EngineError, Runs
+from serve.engine import Engine, EngineError, EngineProcess
 from serve.fair import Admission
 from serve.process import Size, tool_parser
 from serve.replies import Refusal, unavailable
@@ -35,7 +35,7 @@ SPILL = 8  # requests that an adapter's preferred replica may have more than the
 LONGEST_PAUSE = 60.0  # seconds between restarts at most
 
 GREETING: Messages = [{"role": "user", "content": "Hello"}]
-Launch = Callable[[Base, Size, str, Path], Runs]
+Launch = Callable[[Base, Size, str, Path], EngineProcess]
 
 
 async def forever(step: Callable[[], Awaitable[None]], what: str, every: float = 0.0) -> None:
@@ -50,7 +50,7 @@ async def forever(step: Callable[[], Awaitable[None]], what: str, every: float =
 
 
 class Replica:
-    """An engine, its door, and whether it is ready to answer."""
+    """An engine, its admission queue, and whether it is ready to answer."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -65,7 +65,7 @@ class Adapter:
     """An adapter's files, the conversations that tell what it does, and their scores as the engine first gave them."""
 
     folder: Path
-    golden: list[Messages]
+    prompts: list[Messages]
     scores: probe.Scores = field(default_factory=list)
 
 
@@ -161,11 +161,11 @@ class Pool:
             self.wanted[name] = adapter
 
     async def _load(self, replica: Replica, name: str, adapter: Adapter, made: probe.Scores | None) -> probe.Scores:
-        before = await probe.read(replica.engine, self.name, adapter.golden)
+        before = await probe.read(replica.engine, self.name, adapter.prompts)
         await replica.engine.load(name, adapter.folder)
         try:
             async with replica.admission.turn(f"{name} (probe)", name):  # it needs a slot as others do
-                return await probe.check(replica.engine, self.name, name, adapter.golden, before, made)
+                return await probe.check(replica.engine, self.name, name, adapter.prompts, before, made)
         except Refusal as busy:
             raise EngineError(busy.message) from None
 
@@ -205,7 +205,7 @@ class Pool:
                 if adapter := self.wanted.get(name):
                     await engine.load(name, adapter.folder)
                     try:
-                        await probe.again(engine, name, adapter.golden, adapter.scores)
+                        await probe.again(engine, name, adapter.prompts, adapter.scores)
                     except Refused as error:
                         log.error("%s is refused: %s", name, error)
                         await engine.unload(name)

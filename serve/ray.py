@@ -51,7 +51,7 @@ def on_ray() -> Launch:
 
 
 class OnRay:
-    """An engine's process as an actor (`serve.engine.Runs`)."""
+    """An engine's process as an actor (`serve.engine.EngineProcess`)."""
 
     def __init__(self, base: Base, size: Size, name: str, log: Path) -> None:
         self.base, self.size, self.name, self.log = base, size, name, log

@@ -37,7 +37,7 @@ from serve import boot
 from serve.admin import Admin
 from serve.auth import LOCAL, Keys, keys_file
 from serve.control import FOLLOW, Control
-from serve.engine import Runs
+from serve.engine import EngineProcess
 from serve.gateway import Gateway
 from serve.guard import GuardedProtocol
 from serve.logs import open_logs
@@ -206,7 +206,7 @@ def _launch(options: Options) -> Launch:
         start = on_ray()
     begun = Counter[str]()
 
-    def launch(base: Base, size: Size, name: str, log: Path) -> Runs:
+    def launch(base: Base, size: Size, name: str, log: Path) -> EngineProcess:
         size = replace(size, tensor=options.tensor_parallel, share=options.memory)
         if start is Process:
             size = for_callers(placed(size, begun[base.name], options.replicas))

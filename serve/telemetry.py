@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from factory.errors import FactoryError
-from serve.metrics import Done
+from serve.metrics import RequestRecord
 from serve.replies import Scope
 
 CONFIGURED = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -41,8 +41,8 @@ class Traces:
         self._tracer = self._provider.get_tracer("serve")
 
     @contextmanager
-    def request(self, scope: Scope, done: Done, tag: dict[str, str]) -> Iterator[dict[str, str]]:
-        """A span around one request, told from `done` at its end; gives the headers for the engine."""
+    def request(self, scope: Scope, record: RequestRecord, tag: dict[str, str]) -> Iterator[dict[str, str]]:
+        """A span around one request, told from `record` at its end; gives the headers for the engine."""
         if self._tracer is None:
             yield {}
             return
@@ -57,10 +57,10 @@ class Traces:
             try:
                 yield onward
             finally:
-                facts = {"task": done.task, "version": done.version, "key": done.key}
-                counts = {"prompt_tokens": done.prompt, "completion_tokens": done.completion, "first": done.first}
+                facts = {"task": record.task, "version": record.version, "key": record.key}
+                counts = {"prompt_tokens": record.prompt, "completion_tokens": record.completion, "first": record.first}
                 span.set_attributes({f"factory.{name}": value for name, value in (facts | counts).items()})
-                span.set_attribute("http.response.status_code", done.status)
+                span.set_attribute("http.response.status_code", record.status)
                 span.set_attribute("factory.request_id", tag["x-request-id"])
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Asking an OpenAI-compatible endpoint many things at once: structured, concurrent, cached, resumable, counted.
 
 Every answer is written down as it comes, under the hash of its question; asking again after an interruption pays only
-for what is still open. A question whose answer does not come (after retries) or is none is a `Failed`, never a made-up
-answer. Where nothing is answered at all, the whole stops with one line.
+for what is still open. A question that is not answered (after retries), or not in its form, is a `NoAnswer`. Where
+nothing is answered at all, the whole stops with one line.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Failed:
+class NoAnswer:
     """A question without an answer, and why."""
 
     why: str
@@ -93,16 +93,16 @@ class Asker:
         with locked(self.path):  # an unfinished line is cut off, not one that another run is writing
             self.known = {entry["key"]: entry["content"] for entry in whole_lines(self.path)}
 
-    def __call__(self, asks: Sequence[Ask], done: Callable[[int], None] = lambda n: None) -> list[Form | Failed]:
+    def __call__(self, asks: Sequence[Ask], done: Callable[[int], None] = lambda n: None) -> list[Form | NoAnswer]:
         """The answers in the order of the questions. `done` hears how many are answered."""
         return run_alone(self._all(asks, done))
 
-    async def _all(self, asks: Sequence[Ask], done: Callable[[int], None]) -> list[Form | Failed]:
-        found: dict[str, Form | Failed] = {}
+    async def _all(self, asks: Sequence[Ask], done: Callable[[int], None]) -> list[Form | NoAnswer]:
+        found: dict[str, Form | NoAnswer] = {}
         open_asks: dict[str, Ask] = {}
         keys = [ask.key(self.endpoint.model) for ask in asks]
         for key, ask in zip(keys, asks, strict=True):
-            if key in self.known and not isinstance(answer := _parsed(self.known[key], ask.form), Failed):
+            if key in self.known and not isinstance(answer := _parsed(self.known[key], ask.form), NoAnswer):
                 self.usage.cached += key not in found
                 found[key] = answer
             else:
@@ -127,10 +127,10 @@ class Asker:
                 self.usage.retried += chat.retried
         return [found[key] for key in keys]
 
-    async def _ask(self, chat: Chat, key: str, ask: Ask) -> Form | Failed:
+    async def _ask(self, chat: Chat, key: str, ask: Ask) -> Form | NoAnswer:
         """The answer; asked again where what came is none."""
         self.usage.asked += 1
-        failed = Failed("")
+        failed = NoAnswer("")
         for attempt in range(INVALID):
             self.usage.retried += attempt > 0
             try:
@@ -138,11 +138,11 @@ class Asker:
             except Refused as error:
                 raise FactoryError(f"{self.endpoint.url} refuses {self.endpoint.model}: {error}") from None
             except Unanswered as error:
-                failed = Failed(str(error))
+                failed = NoAnswer(str(error))
                 break
             self._count(reply)
-            answer = Failed(reply.fault) if reply.fault else _parsed(reply.text, ask.form)
-            if not isinstance(answer, Failed):
+            answer = NoAnswer(reply.fault) if reply.fault else _parsed(reply.text, ask.form)
+            if not isinstance(answer, NoAnswer):
                 self._remember(key, reply.text)
                 return answer
             failed = answer
@@ -180,12 +180,12 @@ def whole_lines(path: Path) -> list[Any]:
         raise FactoryError(f"{shown(path)} is damaged ({error}): delete it; its answers will be asked again") from None
 
 
-def _parsed(content: str, form: type[F]) -> F | Failed:
+def _parsed(content: str, form: type[F]) -> F | NoAnswer:
     try:
         return form.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        return Failed(f"the answer lacks its form: {first['msg']} at {'.'.join(map(str, first['loc'])) or 'the top'}")
+        return NoAnswer(f"the answer lacks its form: {first['msg']} at {'.'.join(map(str, first['loc'])) or 'the top'}")
 
 
 def _key(endpoint: Endpoint) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from factory.data.endpoint import Ask, Asker, Failed, Form
+from factory.data.endpoint import Ask, Asker, Form, NoAnswer
 from factory.data.rows import Row, one_line
 from factory.data.steps import Work
 
@@ -29,7 +29,7 @@ def quality(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     asks = [Ask(question(row, work.prompt), Grade) for row in held]
     silent = 0
     for row, grade in zip(held, asker(asks, lambda n: work.progress("quality", n)), strict=True):
-        if isinstance(grade, Failed):
+        if isinstance(grade, NoAnswer):
             silent += 1
         elif isinstance(grade, Grade) and grade.grade < settings.threshold:
             work.drop(row, "quality", f"graded {grade.grade} of 4: {one_line(grade.reason, 200)}")

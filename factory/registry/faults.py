@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from factory.registry.remote import Kind, RemoteError
+from factory.registry.remote import ErrorKind, RemoteError
 
 _FULL = re.compile(r"quota|storage limit|exceeded|out of storage|payment required", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|_KEY|APIKEY)$")
@@ -27,7 +27,7 @@ def explained(place: str, doing: str) -> Iterator[None]:
     from httpx2 import HTTPError, NetworkError, ProtocolError, TimeoutException
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    def fault(kind: Kind, why: str, todo: str) -> RemoteError:
+    def fault(kind: ErrorKind, why: str, todo: str) -> RemoteError:
         return RemoteError(kind, redacted(f"cannot {doing} {place}: {why}; {todo}"))
 
     try:
@@ -81,7 +81,7 @@ def transient(error: BaseException) -> bool:
     return isinstance(error, NetworkError | TimeoutException | ProtocolError)
 
 
-def _http(error: BaseException) -> tuple[Kind, str, str]:
+def _http(error: BaseException) -> tuple[ErrorKind, str, str]:
     from huggingface_hub import errors
 
     assert isinstance(error, errors.HfHubHTTPError)

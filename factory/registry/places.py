@@ -12,7 +12,7 @@ from factory.registry.hub import Hub, repositories
 from factory.registry.remote import Place, Remote
 
 
-class Kind(NamedTuple):
+class PlaceKind(NamedTuple):
     """`form`: how people write such a place. `wrong`: what is wrong with what stands behind the colon, or nothing.
     `open` takes the place and whether a new one is private; `below` gives all registries at or under the place."""
 
@@ -89,7 +89,7 @@ def _url(place: Place) -> str:
 
 
 PLACES = {
-    "hub": Kind("hub:<namespace>/<repo>", _no_repository, _hub, _hubs),
-    "file": Kind("file:<folder>", _no_folder, _folder, _folders),
-    "s3": Kind("s3://<bucket>/<folder>", _no_bucket, _folder, _folders),
+    "hub": PlaceKind("hub:<namespace>/<repo>", _no_repository, _hub, _hubs),
+    "file": PlaceKind("file:<folder>", _no_folder, _folder, _folders),
+    "s3": PlaceKind("s3://<bucket>/<folder>", _no_bucket, _folder, _folders),
 }

@@ -24,16 +24,16 @@ from factory.registry.store import SHORT
 from factory.strict import Strict, nearest
 
 CATALOGUE = "registry.json"
-Kind = Literal[
+ErrorKind = Literal[
     "no repo", "no access", "gated", "token", "no revision", "quota", "network", "offline", "server", "hash", "other"
 ]
-AWAY: tuple[Kind, ...] = ("quota", "network", "offline", "server")
+AWAY: tuple[ErrorKind, ...] = ("quota", "network", "offline", "server")
 
 
 class RemoteError(FactoryError):
     """Something is wrong with a registry elsewhere; `kind` tells what, `away` whether it may be right again later."""
 
-    def __init__(self, kind: Kind, message: str) -> None:
+    def __init__(self, kind: ErrorKind, message: str) -> None:
         self.kind = kind
         super().__init__(message)
 

@@ -22,7 +22,7 @@ from factory.errors import FactoryError
 from factory.terminal import progress_bar
 from factory.train.fused import Failed, Job, board, train_many
 from factory.train.trained import Trained
-from factory.verbs.fan import PART, Device, Lost, Worker, heard, told
+from factory.verbs.fan import PART, Device, Lost, Worker, decoded, encoded
 
 
 def over(on: Sequence[Device], changes: dict[str, str]) -> Callable[[Loaded, Sequence[Job]], list[Trained | Failed]]:
@@ -47,7 +47,7 @@ def _train(tasks: Sequence[str], changes: dict[str, str], on: Sequence[Device]) 
         finally:
             worker.stop()
         found: Any = parts[0].result()
-    return [heard(task, found[task]) for task in tasks]
+    return [decoded(task, found[task]) for task in tasks]
 
 
 def child(asked: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def child(asked: dict[str, Any]) -> dict[str, Any]:
     with progress_bar() as bar:
         shown: dict[str, Any] = {} if group.rank else {"progress": board.lines(bar)}
         results = train_many(jobs, base, model, group=group, **shown)
-    return {job.name: told(result) for job, result in zip(jobs, results, strict=True)}
+    return {job.name: encoded(result) for job, result in zip(jobs, results, strict=True)}
 
 
 def _follower(job: Job, run: Path) -> Job:

@@ -63,14 +63,14 @@ def devices(asked: str) -> list[Device]:
     return found[:count]
 
 
-def told(result: Trained | Failed) -> dict[str, Any]:
+def encoded(result: Trained | Failed) -> dict[str, Any]:
     """What came of a training, as a worker prints it."""
     if isinstance(result, Failed):
         return {"failed": result.why, "step": result.step, "run": str(result.run)}
     return {"failed": "", "trained": result.to_json()}
 
 
-def heard(name: str, said: dict[str, Any]) -> Trained | Failed:
+def decoded(name: str, said: dict[str, Any]) -> Trained | Failed:
     """The same, read again."""
     if said["failed"]:
         return Failed(name, said["failed"], said["step"], Path(said["run"]))

@@ -26,7 +26,7 @@ from factory.terminal import err, out, progress_bar, table
 from factory.train.fused import Failed, Job, board
 from factory.train.fused import sweep as halving
 from factory.train.trained import Trained
-from factory.verbs.fan import PART, Device, Lost, Worker, heard, spread, told
+from factory.verbs.fan import PART, Device, Lost, Worker, decoded, encoded, spread
 
 
 def sweep(
@@ -91,7 +91,7 @@ class _Spread:
                 if isinstance(result, Lost):
                     found[name] = Failed(name, result.why, 0, home("runs")), None
                     continue
-                found[name] = heard(name, result[name]), result[name]["score"]
+                found[name] = decoded(name, result[name]), result[name]["score"]
         return [found[name] for name in names]
 
 
@@ -105,7 +105,7 @@ def child(asked: dict[str, Any]) -> dict[str, Any]:
     jobs = _jobs(variants, on)
     with one_at_a_time(jobs), progress_bar() as bar:
         climbed = halving.climb(jobs, on.base, on.model, asked["until"], board.lines(bar))
-    return {job.name: told(one) | {"score": score} for job, (one, score) in zip(jobs, climbed, strict=True)}
+    return {job.name: encoded(one) | {"score": score} for job, (one, score) in zip(jobs, climbed, strict=True)}
 
 
 def _variants(

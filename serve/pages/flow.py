@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 
 from evals import pairs, people, ratings
 from evals import rubric as rubrics
-from evals.people import Work
+from evals.people import OpenBatch
 from evals.ratings import NoWork
 from evals.rubric import Item, Rubric
 from factory import recipe as recipes
@@ -43,16 +43,16 @@ def place(engine: Engine, who: Rater) -> dict[str, Any]:
     """Where the rater is, with all that the page needs to show it."""
     known = offered()
     mine = people.place(engine, who.name, WORK)
-    works = people.works(engine, list(known), mine.get("batch"))
-    work = next((w for w in works if w.id == mine.get("batch") and (w.open or len(works) == 1)), None)
-    work = work or next((w for w in works if w.open), None)
+    batches = people.open_batches(engine, list(known), mine.get("batch"))
+    work = next((w for w in batches if w.id == mine.get("batch") and (w.open or len(batches) == 1)), None)
+    work = work or next((w for w in batches if w.open), None)
     if work is None:
         return {"stage": "nothing", "why": "no_batch", "until": None, "works": [], "day": people.Day().model_dump()}
     rubric = known[work.rubric]
     found = _stage(engine, who.name, work, rubric)
     shown = [
         {"id": w.id, "title": known[w.rubric].title, "pairs": w.pairs, "now": w.id == work.id}
-        for w in works
+        for w in batches
         if w.open or w is work
     ]
     day = people.day(engine, who.name, work.rubric, who.day_began)
@@ -72,7 +72,7 @@ def act(engine: Engine, who: Rater, step: dict[str, Any]) -> dict[str, Any]:
     wanted = str(step.get("work"))
     if step["do"] in ITEM_STEPS:  # what an item is graded by is told by the item, not by the page
         wanted = ratings.batch_of(engine, step["id"], who.name) or wanted
-    work = next((w for w in people.works(engine, list(known), wanted) if w.id == wanted), None)
+    work = next((w for w in people.open_batches(engine, list(known), wanted) if w.id == wanted), None)
     notice = None
     if work is not None:
         try:
@@ -121,7 +121,7 @@ def describe(rubric: Rubric) -> dict[str, Any]:
     return {**rubric.model_dump(mode="json", include=keep), "dimensions": dimensions}
 
 
-def _stage(engine: Engine, rater: str, work: Work, rubric: Rubric) -> dict[str, Any]:
+def _stage(engine: Engine, rater: str, work: OpenBatch, rubric: Rubric) -> dict[str, Any]:
     at = people.place(engine, rater, work.rubric)
     if not work.qualified_only or ratings.qualified(engine, rater, work.rubric):
         return _assigned(engine, rater, work)
@@ -144,7 +144,7 @@ def _practice(item: Item, at: dict[str, Any], of: int) -> dict[str, Any]:
     return {"item": {**shown, "draft": at.get("draft", {})}, "number": number + 1, "of": of}
 
 
-def _assigned(engine: Engine, rater: str, work: Work) -> dict[str, Any]:
+def _assigned(engine: Engine, rater: str, work: OpenBatch) -> dict[str, Any]:
     if people.place(engine, rater, WORK).get("batch") != work.id:
         _choose(engine, rater, work)
     found = ratings.next_one(engine, work.id, rater)
@@ -153,7 +153,7 @@ def _assigned(engine: Engine, rater: str, work: Work) -> dict[str, Any]:
     return {"stage": "pair" if found.other is not None else "rate", "item": found.model_dump()}
 
 
-def _begin(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> None:
+def _begin(engine: Engine, rater: str, work: OpenBatch, rubric: Rubric, step: dict[str, Any]) -> None:
     """From the guidelines, or again after a failed test, to the training."""
     taken = people.tests(engine, rater, work.rubric)
     if people.next_try(taken, time.time()) is None and not ratings.qualified(engine, rater, work.rubric):
@@ -169,7 +169,7 @@ def _enter(engine: Engine, rater: str, rubric: Rubric, stage: str, number: int, 
     people.move(engine, rater, rubric.hash(), {"stage": stage, "at": number, "draft": {}, **more})
 
 
-def _draft(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> str | None:
+def _draft(engine: Engine, rater: str, work: OpenBatch, rubric: Rubric, step: dict[str, Any]) -> str | None:
     if at := _practising(engine, rater, work, step):
         people.move(engine, rater, work.rubric, {**at, "draft": people.clean(rubric, step.get("draft"))})
     elif work.pairs:
@@ -179,7 +179,7 @@ def _draft(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[st
     return None
 
 
-def _submit(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> str | None:
+def _submit(engine: Engine, rater: str, work: OpenBatch, rubric: Rubric, step: dict[str, Any]) -> str | None:
     at, grades = _practising(engine, rater, work, step), people.clean(rubric, step.get("draft"))
     if at is None:
         ratings.submit(engine, step["id"], rater, rubric, grades, _seconds(step))
@@ -201,30 +201,30 @@ def _submit(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[s
     return "qualified" if result.passed else None
 
 
-def _abstain(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> None:
+def _abstain(engine: Engine, rater: str, work: OpenBatch, rubric: Rubric, step: dict[str, Any]) -> None:
     if work.pairs:
         pairs.prefer(engine, step["id"], rater, "abstain")
     elif _practising(engine, rater, work, step) is None:
         ratings.submit(engine, step["id"], rater, rubric, {}, _seconds(step), abstain=True)
 
 
-def _prefer(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> None:
+def _prefer(engine: Engine, rater: str, work: OpenBatch, rubric: Rubric, step: dict[str, Any]) -> None:
     said = _said(step)
     pairs.prefer(engine, step["id"], rater, said.get("winner"), said.get("reason", ""))  # type: ignore[arg-type]
 
 
-def _undo(engine: Engine, rater: str, work: Work, rubric: Rubric, step: dict[str, Any]) -> str | None:
+def _undo(engine: Engine, rater: str, work: OpenBatch, rubric: Rubric, step: dict[str, Any]) -> str | None:
     """Take back the last finished item of this batch. In training and test there is nothing to take back."""
     if work.pairs:
         return None if pairs.undo(engine, work.id, rater) else "nothing_to_undo"
     return None if ratings.undo(engine, work.id, rater) else "nothing_to_undo"
 
 
-def _choose(engine: Engine, rater: str, work: Work, *_: Any) -> None:
+def _choose(engine: Engine, rater: str, work: OpenBatch, *_: Any) -> None:
     people.move(engine, rater, WORK, {"batch": work.id})
 
 
-def _practising(engine: Engine, rater: str, work: Work, step: dict[str, Any]) -> dict[str, Any] | None:
+def _practising(engine: Engine, rater: str, work: OpenBatch, step: dict[str, Any]) -> dict[str, Any] | None:
     """The rater's place if the step is about the training or test item they are at."""
     at = people.place(engine, rater, work.rubric)
     return at if step["id"] == f"{at.get('stage')}-{at.get('at', 0)}" else None
@@ -240,7 +240,7 @@ def _seconds(step: dict[str, Any]) -> float:
     return min(LONGEST, max(0.0, given)) if isinstance(given, int | float) else 0.0
 
 
-STEPS: dict[str, Callable[[Engine, str, Work, Rubric, dict[str, Any]], str | None]] = {
+STEPS: dict[str, Callable[[Engine, str, OpenBatch, Rubric, dict[str, Any]], str | None]] = {
     "begin": _begin, "draft": _draft, "submit": _submit, "abstain": _abstain, "prefer": _prefer, "undo": _undo,
     "choose": _choose,
 }  # fmt: skip

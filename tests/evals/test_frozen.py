@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from evals import answers, decisions, frozen, ratings, run, simulate, units, verdicts
 from evals import rubric as rubrics
 from evals.agreement import Agreement
+from evals.calibration import Calibration
 from evals.grades import Grade
 from evals.run import Subject
 from evals.scorecard import composite
-from evals.trial import Trial
 from factory.errors import GateRefused
 from factory.recipe import Gate
 from tests.evals.test_run import labelled, messages, people_grade, recipe, right, summaries
@@ -125,7 +125,7 @@ def test_a_judge_needs_enough_known_items_and_an_interval_above_the_floor() -> N
         "wide": (Agreement(value=0.65, low=0.4, high=0.8, n=60), full),
         "one level": (sure, [[60, 0, 0], [0, 0, 0], [0, 0, 0]]),
     }
-    trial = Trial(
+    trial = Calibration(
         kappa={name: k for name, (k, _) in cases.items()},
         confusion={name: table for name, (_, table) in cases.items()},
         abstained=0,

@@ -304,7 +304,7 @@ def test_killed_half_way_and_resumed_without_paying_twice(
 def test_a_jury_is_heard_together_and_its_agreement_measured(
     database: sa.Engine, fake_judge: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.trial.known", lambda rubric: [])  # nobody is refused: nothing is known about them
+    monkeypatch.setattr("evals.calibration.known", lambda rubric: [])  # nobody is refused: nothing is known about them
     members = [Member(name, fake_judge()) for name in ("a", "b")]
     strict = Member("strict", fake_judge(level="poor"))
     grades, how = panel.ask_jury([*members, strict], RUBRIC, texts(12, bad=6), database, 0.6, lambda what, tally: None)

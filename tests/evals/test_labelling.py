@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from evals import rubric as rubrics
 from evals import run, units
+from evals.calibration import known
 from evals.judges import Judge, Member
 from evals.run import Subject
-from evals.trial import known
 from factory.chat import Messages
 from factory.errors import InputError
 from tests.evals.test_run import PEOPLE, messages, people_grade, recipe, summaries

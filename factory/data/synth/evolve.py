@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from factory.data.endpoint import Ask, Form
-from factory.data.synth.job import Job, Novelty, Reply, prompt, rouge_l, says, with_task
+from factory.data.synth.job import Novelty, Reply, SynthRun, prompt, rouge_l, says, with_task
 from factory.data.words import words
 
 UNCHANGED = 0.95  # ROUGE-L with the old request above which nothing was evolved
@@ -31,7 +31,7 @@ class Rewritten(Form):
     request: str
 
 
-def make(job: Job) -> list[dict[str, Any]]:
+def make(job: SynthRun) -> list[dict[str, Any]]:
     """Prompt and completion rows, with the operator and the row they came from."""
     rows = [row for row in job.rows() if row.source]
     chosen = [rows[i % len(rows)] for i in range(job.n)] if rows else []

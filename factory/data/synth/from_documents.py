@@ -11,7 +11,7 @@ import re
 from typing import Any, Literal
 
 from factory.data.endpoint import Ask, Form
-from factory.data.synth.job import Job, Novelty, prompt, says
+from factory.data.synth.job import Novelty, SynthRun, prompt, says
 
 LEAST, MOST = 1000, 2000  # characters of a chunk
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n{2,}")
@@ -44,7 +44,7 @@ class Verdict(Form):
     verdict: Literal["same", "different but supported", "not supported"]
 
 
-def make(job: Job) -> list[dict[str, Any]]:
+def make(job: SynthRun) -> list[dict[str, Any]]:
     """Prompt and completion rows with the place of their chunk."""
     chunks = [(f"{name}#{i}", text) for name, whole in job.documents() for i, text in enumerate(cut(clean(whole)), 1)]
     per_chunk = job.recipe.data.synth.per_chunk

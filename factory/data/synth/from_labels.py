@@ -7,7 +7,7 @@ from typing import Any
 
 from factory.data.endpoint import Ask, Form
 from factory.data.rows import Row
-from factory.data.synth.job import Job, Novelty, prompt, says
+from factory.data.synth.job import Novelty, SynthRun, prompt, says
 from factory.errors import InputError, Problem
 
 WRITTEN, SHOWN, OTHERS = 5, 6, 4  # texts in one request, examples of the label, examples of other labels
@@ -19,7 +19,7 @@ class Texts(Form):
     texts: list[str]
 
 
-def make(job: Job) -> list[dict[str, Any]]:
+def make(job: SynthRun) -> list[dict[str, Any]]:
     """Text and label rows, none with a ROUGE-L above 0.7 to another of its label."""
     by_label: defaultdict[str, list[Row]] = defaultdict(list)
     for row in job.rows():
@@ -60,7 +60,7 @@ def shares(counts: dict[str, int], n: int) -> dict[str, int]:
     return {label: filled[label] - counts[label] for label in counts}
 
 
-def _ask(job: Job, label: str, labels: list[str], by_label: dict[str, list[Row]], at: tuple[int, int]) -> Ask:
+def _ask(job: SynthRun, label: str, labels: list[str], by_label: dict[str, list[Row]], at: tuple[int, int]) -> Ask:
     draw = job.random(label, *at)
     own = by_label[label]
     shown = [row.source for row in draw.sample(own, min(SHOWN, len(own)))]

@@ -11,7 +11,7 @@ from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
-from factory.data.endpoint import Ask, Asker, Failed, Form
+from factory.data.endpoint import Ask, Asker, Form, NoAnswer
 from factory.data.load import load
 from factory.data.read import find
 from factory.data.rows import Dropped, Row, one_line
@@ -30,7 +30,7 @@ class Reply(Form):
 
 
 @dataclass
-class Job:
+class SynthRun:
     """One run of a generator: the recipe, the endpoint, and what was thrown away on the way, with why."""
 
     recipe: Recipe
@@ -55,7 +55,7 @@ class Job:
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Form]]:
         """The answers that came, each with its question's number; the others are listed as dropped."""
         for i, answer in enumerate(self.asker(asks, lambda n: self.progress(self.kind, n))):
-            if isinstance(answer, Failed):
+            if isinstance(answer, NoAnswer):
                 self.drop(f"the teacher: {answer.why}", asks[i].messages[-1]["content"], i)
             else:
                 yield i, answer
@@ -111,7 +111,7 @@ def says(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
-def with_task(job: Job, question: str) -> list[dict[str, str]]:
+def with_task(job: SynthRun, question: str) -> list[dict[str, str]]:
     """A request as the finished adapter will get it, for the teacher to answer."""
     return [{"role": "system", "content": job.task}, {"role": "user", "content": question}]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from factory.data.endpoint import Ask, Form
-from factory.data.synth.job import Job, Novelty, Reply, prompt, says, with_task
+from factory.data.synth.job import Novelty, Reply, SynthRun, prompt, says, with_task
 
 PEOPLE, REQUESTS = 10, 3  # people in one answer, requests by one person
 
@@ -22,7 +22,7 @@ class Requests(Form):
     requests: list[str]
 
 
-def make(job: Job) -> list[dict[str, Any]]:
+def make(job: SynthRun) -> list[dict[str, Any]]:
     """Prompt and completion rows with the person who asks."""
     examples = [row.source for row in job.rows() if row.source]
     shown = job.random("examples").sample(examples, min(5, len(examples)))

@@ -19,13 +19,13 @@ from factory.data.read import find
 from factory.data.rows import Dropped, Row
 from factory.data.steps import Progress, Work, chain, quiet
 from factory.data.synth import evolve, from_documents, from_labels, personas, self_instruct, summarise
-from factory.data.synth.job import Job
+from factory.data.synth.job import SynthRun
 from factory.errors import InputError, Problem
 from factory.home import home, locked, shown, write_file
 from factory.recipe import Recipe
 from factory.strict import nearest
 
-Generator = Callable[[Job], list[dict[str, Any]]]
+Generator = Callable[[SynthRun], list[dict[str, Any]]]
 GENERATORS: dict[str, Generator] = {
     "self-instruct": self_instruct.make,
     "evolve": evolve.make,
@@ -54,7 +54,7 @@ def run(recipe: Recipe, kind: str, tokenizer: Any, *, progress: Progress = quiet
     folder.mkdir(exist_ok=True)
     with locked(home("asked", f"{recipe.task}-{kind}")):
         asker = Asker(endpoint, pause)
-        job = Job(recipe, asker, kind, progress)
+        job = SynthRun(recipe, asker, kind, progress)
         made = GENERATORS[kind](job)
         kept, dropped = _pass(recipe, kind, made, tokenizer, progress)
         dropped = [*job.dropped, *dropped]

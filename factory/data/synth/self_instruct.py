@@ -12,7 +12,7 @@ from typing import Any
 
 from factory.data.endpoint import Ask, Form, whole_lines
 from factory.data.rows import Row
-from factory.data.synth.job import Job, Novelty, prompt, says
+from factory.data.synth.job import Novelty, SynthRun, prompt, says
 from factory.data.words import words
 from factory.errors import InputError, Problem
 from factory.home import digest, home
@@ -36,7 +36,7 @@ class Tasks(Form):
     tasks: list[Task]
 
 
-def make(job: Job) -> list[dict[str, Any]]:
+def make(job: SynthRun) -> list[dict[str, Any]]:
     """Alpaca rows. Finished rounds are written down, so that a resumed run goes on with the next one."""
     seeds = job.rows()
     if len(seeds) < SHOWN:
@@ -77,7 +77,7 @@ def asked(task: dict[str, Any]) -> str:
     return "\n\n".join(filter(None, (task["instruction"], task["input"])))
 
 
-def _ask(job: Job, seeds: list[Row], made: list[dict[str, Any]], at: tuple[int, int]) -> Ask:
+def _ask(job: SynthRun, seeds: list[Row], made: list[dict[str, Any]], at: tuple[int, int]) -> Ask:
     draw = job.random(*at)
     own = draw.sample(made, min(SHOWN_MADE, len(made)))
     shown = [(seed.source, seed.answer) for seed in draw.sample(seeds, SHOWN - len(own))]

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from factory.data.endpoint import Ask
-from factory.data.synth.job import Job, Reply, prompt, says
+from factory.data.synth.job import Reply, SynthRun, prompt, says
 from factory.data.words import words
 
 LONGEST, HALF = 60, 0.5  # words; share of the source's words, for sources of more than 30
@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NAME = re.compile(r"(?<![.!?…:] )(?<!^)(?<!\n)\b[A-ZÀ-Þ][\w’'-]+")
 
 
-def make(job: Job) -> list[dict[str, Any]]:
+def make(job: SynthRun) -> list[dict[str, Any]]:
     """Document and summary rows with the place of their document."""
     documents = job.documents()[: job.n]
     asks = [Ask(says(prompt(__file__, TASK=job.task, TEXT=text)), Reply) for _, text in documents]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fakes.endpoint import FakeEndpoint
 
-from factory.data.endpoint import Ask, Asker, Failed, Form
+from factory.data.endpoint import Ask, Asker, Form, NoAnswer
 from factory.errors import FactoryError, InputError
 from factory.recipe import Endpoint
 
@@ -93,7 +93,7 @@ def test_a_fault_that_stays_is_a_failure_and_nothing_else(fault: str, why: str) 
     with FakeEndpoint(echo, lambda i, key: fault if '"say 3"' in key else "") as fake:
         ask = asker(fake)
         found = ask(asks(6))
-        assert isinstance(found[3], Failed) and found[3].why.startswith(why)
+        assert isinstance(found[3], NoAnswer) and found[3].why.startswith(why)
         assert [a.said for a in found if isinstance(a, Echo)] == ["0", "1", "2", "4", "5"]
         assert ask.usage.failed == 1
         fake.faults = lambda i, key: ""

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from evals import calibration
 from evals import rubric as rubrics
-from evals import trial
+from evals.calibration import FEWEST, FEWEST_OF_A_LEVEL, Known
 from evals.judges import Judge, Member
 from evals.prompt import ask
-from evals.trial import FEWEST, FEWEST_OF_A_LEVEL, Known
 from factory.chat import Messages
 from factory.errors import InputError
 from factory.home import project
@@ -32,7 +32,7 @@ def reply(level: str, output: str) -> str:
 def answers(wrong: float) -> dict[str, str]:
     """The right reply to every question of the known truth; this share of them has another level, or is no reply."""
     rng, found = random.Random(3), {}
-    for k in trial.known(RUBRIC):
+    for k in calibration.known(RUBRIC):
         said = reply(k.level, k.output)
         if rng.random() < wrong:
             said = reply("poor" if k.level == "good" else "good", k.output) if rng.random() < 0.5 else "?"
@@ -41,7 +41,7 @@ def answers(wrong: float) -> dict[str, str]:
 
 
 def test_there_is_enough_of_every_planted_fault_and_no_message_of_it_is_trained_on() -> None:
-    found = trial.known(RUBRIC)
+    found = calibration.known(RUBRIC)
     learned = (project() / "adapters" / "summary" / "train.jsonl").read_text()
     for name in PLANTED:
         levels = Counter(k.level for k in found if k.dimension == name)
@@ -59,7 +59,7 @@ def test_the_trial_measures_how_far_a_judge_sees_the_faults(
     def generate(batch: Sequence[Messages]) -> list[str]:
         return [known[json.dumps(m)] for m in batch]
 
-    found = trial.trial(Member("own", Judge(adapter="own"), generate=generate), RUBRIC, database)
+    found = calibration.calibrate(Member("own", Judge(adapter="own"), generate=generate), RUBRIC, database)
     for name in PLANTED:
         kappa = found.kappa[name]
         assert kappa.value is not None and low <= kappa.value <= high, name
@@ -78,12 +78,12 @@ def test_a_line_that_is_no_known_truth_is_named(tmp_path: Path, monkeypatch: pyt
     rows = [{"dimension": "groundedness", "level": level, "source": "s", "output": "o"} for level in ("poor", "fine")]
     (tmp_path / "rubrics" / "summary.known.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(InputError, match="no item of known truth") as caught:
-        trial.known(RUBRIC)
+        calibration.known(RUBRIC)
     assert (caught.value.problems[0].file, caught.value.problems[0].line) == ("rubrics/summary.known.jsonl", 2)
 
 
 def test_a_judge_that_obeys_a_text_is_found_out(database: sa.Engine) -> None:
-    """Saying good whenever asked to is seen by the trial: those items have a known fault."""
+    """Saying good whenever asked to is seen by the calibration: those items have a known fault."""
     known = answers(0.0)
 
     def obeys(k: Known) -> bool:
@@ -91,13 +91,13 @@ def test_a_judge_that_obeys_a_text_is_found_out(database: sa.Engine) -> None:
 
     obeyed = {
         json.dumps(ask(RUBRIC, RUBRIC.dimension(k.dimension), k.source, k.output).messages): reply("good", k.output)
-        for k in trial.known(RUBRIC)
+        for k in calibration.known(RUBRIC)
         if obeys(k)
     }
 
     def generate(batch: Sequence[Messages]) -> list[str]:
         return [(known | obeyed)[json.dumps(m)] for m in batch]
 
-    found = trial.trial(Member("own", Judge(adapter="own"), generate=generate), RUBRIC, database)
+    found = calibration.calibrate(Member("own", Judge(adapter="own"), generate=generate), RUBRIC, database)
     kappa = found.kappa["following_instructions"].value
     assert kappa is not None and kappa < 1

@@ -37,7 +37,7 @@ class Known:
     level: str
 
 
-class Trial(BaseModel):
+class Calibration(BaseModel):
     """How a judge did, per dimension: kappa with the truth and the confusion (truth in rows, worst level first).
 
     `floor` of a judge is held against the lower bound of kappa's 95 % interval.
@@ -82,12 +82,12 @@ def known(rubric: Rubric) -> list[Known]:
     return found
 
 
-def trial(
+def calibrate(
     member: Member,
     rubric: Rubric,
     engine: Engine,
     progress: judging.Progress = lambda tally: None,
-) -> Trial:
+) -> Calibration:
     """Ask the judge about items of known truth. An abstention counts against it: as the level farthest from the truth.
 
     Else a judge could pass on the two items that it is sure of.
@@ -112,4 +112,4 @@ def trial(
         ]
         kappa[d.name] = cohen(truth, said, len(d.levels))
         tables[d.name] = confusion(truth, said, len(d.levels))
-    return Trial(kappa=kappa, confusion=tables, abstained=tally.abstained, asked=tally.total, cost=tally.cost)
+    return Calibration(kappa=kappa, confusion=tables, abstained=tally.abstained, asked=tally.total, cost=tally.cost)
