@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from factory.cli import parse
+from factory.cli import parse, usage
 from factory.recipe import Recipe
 from factory.verbs.table import VERBS
 
@@ -65,6 +67,16 @@ def test_commands_are_there_with_their_keys(page: Path) -> None:
             continue
         _, _, _, changes = parse(words)
         assert {key.split(".")[0] for key in changes} <= Recipe.model_fields.keys(), command
+
+
+def test_the_reference_of_the_commands_is_what_they_say_themselves() -> None:
+    spec = importlib.util.spec_from_file_location("docs_commands", ROOT / "docs" / "commands.py")
+    assert spec and spec.loader
+    spec.loader.exec_module(hook := importlib.util.module_from_spec(spec))
+    page, other = (SimpleNamespace(file=SimpleNamespace(src_uri=name)) for name in ("commands.md", "bases.md"))
+    made = hook.on_page_markdown("# Commands", page=page, config={}, files=[])
+    assert all(f"## {name}\n\n```\n{usage(name)}\n```" in made for name in VERBS)
+    assert hook.on_page_markdown("text", page=other, config={}, files=[]) == "text"
 
 
 def test_the_site_has_every_page() -> None:
