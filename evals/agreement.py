@@ -35,16 +35,16 @@ def alpha(ratings: Sequence[Sequence[float | None]], metric: Metric = "ordinal")
     return None if np.isnan(found) else float(found)
 
 
-def alpha_interval(ratings: Sequence[Sequence[float | None]], metric: Metric = "ordinal") -> Agreement:
-    """Alpha with its interval: units are drawn again with replacement, all their ratings together."""
+def alpha_interval(ratings: Sequence[Sequence[float | None]]) -> Agreement:
+    """Ordinal alpha with its interval: units are drawn again with replacement, all their ratings together."""
     values, counts = _counts(ratings)
     units = _coincidences(counts)
     paired = int((counts.sum(axis=1) >= 2).sum())
-    whole = _alpha(units.sum(axis=0)[None], values, metric)[0]
+    whole = _alpha(units.sum(axis=0)[None], values, "ordinal")[0]
     if np.isnan(whole):
         return Agreement(value=None, n=paired)
     weights = np.random.default_rng(SEED).multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES)
-    drawn = _alpha(np.einsum("bu,ucd->bcd", weights, units), values, metric)
+    drawn = _alpha(np.einsum("bu,ucd->bcd", weights, units), values, "ordinal")
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return Agreement(value=round(float(whole), 4), low=round(float(low), 4), high=round(float(high), 4), n=paired)
 

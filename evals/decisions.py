@@ -33,11 +33,9 @@ from factory.registry.store import Version
 FORCE_SECONDS = 24 * 3600.0  # how long an override lets the same step be taken
 
 
-def log(
-    engine: Engine, task: str, version: str, against: str, split: str, rubric: str, verdict: Verdict, forced: str = ""
-) -> None:
-    """Keep a gate run. `split` is the hash of its rows; `forced` the reason of an override."""
-    values = {"task": task, "version": version, "against": against, "split": split, "rubric": rubric, "forced": forced}
+def log(engine: Engine, task: str, version: str, against: str, split: str, rubric: str, verdict: Verdict) -> None:
+    """Keep a gate run. `split` is the hash of its rows."""
+    values = {"task": task, "version": version, "against": against, "split": split, "rubric": rubric, "forced": ""}
     result = verdict.model_dump(mode="json")
     _insert(engine, **values, plan=verdict.plan_hash, decision=verdict.decision, result=result)
 

@@ -8,12 +8,13 @@ left out: the matrix is made of checks, each version against the base.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import BaseModel
 
 from evals import estimate
+from evals.answers import Answer
 from evals.estimate import Estimate
 from evals.rubric import Rubric, load
 from evals.scorecard import Shares, by_checks, composite, shares
@@ -21,7 +22,6 @@ from factory.data.rows import Row
 from factory.errors import InputError, Problem
 from factory.home import project, shown
 
-Answer = Callable[[Sequence[Row]], Sequence[str]]
 GENERAL = "general"
 
 

@@ -65,9 +65,9 @@ class Dispute(BaseModel):
     said: list[dict[str, Any]]
 
 
-def batches(engine: Engine, now: float | None = None) -> list[Batch]:
+def batches(engine: Engine) -> list[Batch]:
     """All batches, newest first."""
-    now = time.time() if now is None else now
+    now = time.time()
     b, a, w = t.batches.c, t.assignments.c, t.answers.c
 
     def count(condition: Any) -> Any:

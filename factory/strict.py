@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import types
 import typing
@@ -106,7 +107,7 @@ def merge(*layers: Layer) -> Layer:
             if isinstance(value, dict) and isinstance(target.get(key), dict):
                 into(target[key], value)
             else:
-                target[key] = _copy(value)
+                target[key] = copy.deepcopy(value)
 
     for layer in layers:
         into(merged.values, layer.values)
@@ -133,10 +134,6 @@ def nearest(word: str, known: typing.Iterable[str]) -> str:
 
 def dotted(key: Key) -> str:
     return ".".join(map(str, key))
-
-
-def _copy(value: Any) -> Any:
-    return {k: _copy(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _problems(model: type[BaseModel], layer: Layer, error: ValidationError, file: str) -> list[Problem]:

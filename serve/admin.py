@@ -105,12 +105,12 @@ class Admin:
         scheme, _, secret = header(scope, b"authorization").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(secret.encode(), self.token.encode()):
             return OWNER
-        key = self.keys.find(header(scope, b"authorization"))
-        if key is None:
+        caller = self.keys.find(header(scope, b"authorization"))
+        if caller is None or caller.key is None:
             raise Refusal(401, "give a valid admin token: Authorization: Bearer …", code="invalid_api_key")
-        if wanted not in key.admin:
+        if wanted not in caller.key.admin:
             raise Refusal(403, f"this token does not allow {wanted}", code="scope_missing")
-        return key.name
+        return caller.name
 
 
 async def state(control: Control, metrics: Metrics) -> dict[str, Any]:

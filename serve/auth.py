@@ -220,17 +220,13 @@ class Keys:
         if not self.required:
             _only_local(scope)
             return self.everybody
-        caller = self._find(header(scope, b"authorization"))
+        caller = self.find(header(scope, b"authorization"))
         if caller is None:
             raise Refusal(401, "give a valid key: Authorization: Bearer fk-…", code="invalid_api_key")
         return caller
 
-    def find(self, authorization: str) -> Key | None:
-        """The key that an Authorization header names, if it is a valid one."""
-        caller = self._find(authorization)
-        return caller.key if caller else None
-
-    def _find(self, authorization: str) -> Caller | None:
+    def find(self, authorization: str) -> Caller | None:
+        """Whose key an Authorization header names, if it is a valid one."""
         scheme, _, secret = authorization.partition(" ")
         return self.callers.get(_hash(secret.strip())) if scheme.lower() == "bearer" else None
 

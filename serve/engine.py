@@ -98,12 +98,12 @@ class Engine:
             self._session = None
         await self.process.stop()
 
-    async def healthy(self, limit: float = 5.0) -> bool:
-        """True if the engine answers within `limit` seconds."""
+    async def healthy(self) -> bool:
+        """True if the engine answers within five seconds."""
         if not await self.process.alive():
             return False
         try:
-            async with self.session.get("/health", timeout=aiohttp.ClientTimeout(total=limit)) as reply:
+            async with self.session.get("/health", timeout=aiohttp.ClientTimeout(total=5)) as reply:
                 return reply.status == 200
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False

@@ -47,9 +47,9 @@ class Refusal(Exception):
         return {"retry-after": str(math.ceil(self.retry_after))} if self.retry_after else {}
 
 
-def unavailable(why: str, retry_after: float = 5) -> Refusal:
+def unavailable(why: str) -> Refusal:
     """503: it is our side that cannot answer now."""
-    return Refusal(503, why, code="engine_unavailable", retry_after=retry_after)
+    return Refusal(503, why, code="engine_unavailable", retry_after=5)
 
 
 def failed(error: Exception) -> Refusal:

@@ -123,7 +123,7 @@ def too_large(base: Base) -> bool:
     return there is not None and size + WORKING > ENGINE * there.total
 
 
-def load_model(base: Base, *, attention: str = "sdpa", device: str = "") -> Any:
+def load_model(base: Base, *, device: str = "") -> Any:
     """The 4-bit model, computing in this machine's precision, on `device`, else on the GPU if there is one; layer by
     layer on several if one is too small, which does for answers but not for training. Its own weights are frozen.
 
@@ -140,7 +140,7 @@ def load_model(base: Base, *, attention: str = "sdpa", device: str = "") -> Any:
         base.folder,
         dtype=dtype,
         device_map="auto" if not device and too_large(base) else {"": device or ("cuda:0" if _cuda() else "cpu")},
-        attn_implementation=attention,
+        attn_implementation="sdpa",
     )
     _plain(model, dtype)
     return model.requires_grad_(False)

@@ -50,11 +50,9 @@ def normal(text: str) -> str:
     return " ".join(words(text)) or "".join(text.split())
 
 
-def shingles(tokens: list[str], size: int = 5) -> set[str]:
-    """Every run of `size` words; a shorter text is one shingle."""
-    if len(tokens) <= size:
-        return {" ".join(tokens)}
-    return {" ".join(tokens[i : i + size]) for i in range(len(tokens) - size + 1)}
+def shingles(tokens: list[str]) -> set[str]:
+    """Every run of five words; a shorter text is one shingle."""
+    return {" ".join(tokens[i : i + 5]) for i in range(max(1, len(tokens) - 4))}
 
 
 def jaccard(a: set[str], b: set[str]) -> float:
