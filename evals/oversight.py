@@ -76,8 +76,9 @@ def batches(engine: Engine) -> list[Batch]:
     open_ = a.done.is_(None)
     query = (
         sa.select(
-            b.id, b.task, b.rubric, b.plan, b.created, sa.func.count(a.id), count(open_),
-            count(open_ & (a.leased_until > now)), count(a.done > now - DAY), sa.func.count(sa.distinct(a.output)),
+            b.id, b.task, b.rubric, b.plan, b.created, sa.func.count(a.id).label("planned"), count(open_).label("left"),
+            count(open_ & (a.leased_until > now)).label("leased"), count(a.done > now - DAY).label("today"),
+            sa.func.count(sa.distinct(a.output)).label("outputs"),
         )
         .join(t.assignments, (a.batch == b.id) & (a.kind == "plain"))
         .group_by(b.id)
@@ -86,16 +87,13 @@ def batches(engine: Engine) -> list[Batch]:
     who = sa.select(a.batch, w.version).distinct().join(t.answers, w.output == a.output).where(a.kind == "plain")
     versions: dict[str, list[str]] = defaultdict(list)
     with t.reading(engine) as c:
-        rows = c.execute(query).all()
+        rows = c.execute(query).mappings().all()
         for batch, version in c.execute(who):
             versions[batch].append(version)
     return [
-        Batch(
-            id=id_, task=task, rubric=rubric, pairs=Plan.model_validate(plan).mode == "pairs", created=created,
-            planned=planned, left=left, leased=leased, today=today, outputs=outputs, versions=sorted(versions[id_]),
-        )
-        for id_, task, rubric, plan, created, planned, left, leased, today, outputs in rows
-    ]  # fmt: skip
+        Batch(**row, pairs=Plan.model_validate(row["plan"]).mode == "pairs", versions=sorted(versions[row["id"]]))
+        for row in rows
+    ]
 
 
 def raters(engine: Engine, rubric: Rubric) -> list[RaterRow]:

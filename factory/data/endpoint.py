@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -35,11 +35,11 @@ F = TypeVar("F", bound=Form)
 
 
 @dataclass(frozen=True)
-class Ask:
+class Ask(Generic[F]):
     """One question: messages, and the form of the answer. `sample` tells equal questions apart."""
 
     messages: Sequence[dict[str, str]]
-    form: type[Form]
+    form: type[F]
     temperature: float = 0.0
     sample: int = 0
 
@@ -93,13 +93,13 @@ class Asker:
         with locked(self.path):  # an unfinished line is cut off, not one that another run is writing
             self.known = {entry["key"]: entry["content"] for entry in whole_lines(self.path)}
 
-    def __call__(self, asks: Sequence[Ask], done: Callable[[int], None] = lambda n: None) -> list[Form | NoAnswer]:
+    def __call__(self, asks: Sequence[Ask[F]], done: Callable[[int], None] = lambda n: None) -> list[F | NoAnswer]:
         """The answers in the order of the questions. `done` hears how many are answered."""
         return run_alone(self._all(asks, done))
 
-    async def _all(self, asks: Sequence[Ask], done: Callable[[int], None]) -> list[Form | NoAnswer]:
-        found: dict[str, Form | NoAnswer] = {}
-        open_asks: dict[str, Ask] = {}
+    async def _all(self, asks: Sequence[Ask[F]], done: Callable[[int], None]) -> list[F | NoAnswer]:
+        found: dict[str, F | NoAnswer] = {}
+        open_asks: dict[str, Ask[F]] = {}
         keys = [ask.key(self.endpoint.model) for ask in asks]
         for key, ask in zip(keys, asks, strict=True):
             if key in self.known and not isinstance(answer := _parsed(self.known[key], ask.form), NoAnswer):
@@ -127,7 +127,7 @@ class Asker:
                 self.usage.retried += chat.retried
         return [found[key] for key in keys]
 
-    async def _ask(self, chat: Chat, key: str, ask: Ask) -> Form | NoAnswer:
+    async def _ask(self, chat: Chat, key: str, ask: Ask[F]) -> F | NoAnswer:
         """The answer; asked again where what came is none."""
         self.usage.asked += 1
         failed = NoAnswer("")

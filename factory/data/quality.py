@@ -31,7 +31,7 @@ def quality(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     for row, grade in zip(held, asker(asks, lambda n: work.progress("quality", n)), strict=True):
         if isinstance(grade, NoAnswer):
             silent += 1
-        elif isinstance(grade, Grade) and grade.grade < settings.threshold:
+        elif grade.grade < settings.threshold:
             work.drop(row, "quality", f"graded {grade.grade} of 4: {one_line(grade.reason, 200)}")
             continue
         yield row

@@ -179,11 +179,7 @@ def _release(task: str, release: Any, remote: Remote) -> dict[str, Any]:
     return {
         "task": task,
         "version": f"{task}@{release.sha}",
-        "ordinal": release.ordinal,
-        "base": release.base,
-        "fingerprint": release.fingerprint,
-        "created": release.created,
-        "scorecard": release.scorecard,
+        **release.model_dump(include={"ordinal", "base", "fingerprint", "created", "scorecard"}),
         "place": remote.place,
     }
 

@@ -43,7 +43,6 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     new = Novelty()
     evolved: list[tuple[int, str]] = []
     for i, answer in job.ask(asks):
-        assert isinstance(answer, Rewritten)
         old, request = words(chosen[i].source), words(answer.request)
         if not request or rouge_l(old, request) > UNCHANGED:
             job.drop("nothing was changed", answer.request, i)
@@ -62,5 +61,4 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
             "from": f"{chosen[evolved[j][0]].file}:{chosen[evolved[j][0]].line}",
         }
         for j, reply in replies
-        if isinstance(reply, Reply)
     ]

@@ -52,33 +52,30 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     new = Novelty()
     pairs: list[tuple[str, str, Pair]] = []
     asks = [Ask(says(prompt(__file__, "pairs", N=per_chunk, TEXT=text)), Pairs, 0.7) for _, text in chunks]
-    for i, answer in job.ask(asks):
-        assert isinstance(answer, Pairs)
-        for pair in answer.pairs[:per_chunk]:
+    for i, written in job.ask(asks):
+        for pair in written.pairs[:per_chunk]:
             if new.add(pair.question):
                 pairs.append((*chunks[i], pair))
             else:
                 job.drop("too much like an earlier question (ROUGE-L above 0.7)", pair.question, i)
     alone: dict[int, Alone] = {}
     for i, answer in job.ask([Ask(says(prompt(__file__, "alone", Q=pair.question)), Alone) for _, _, pair in pairs]):
-        assert isinstance(answer, Alone)
         if answer.understandable:
             alone[i] = answer
         else:
             job.drop("the question makes no sense without the document", pairs[i][2].question, i)
     kept = sorted(alone)
     rows = []
-    for j, answer in job.ask([_verdict(*pairs[i][1:], alone[i].answer) for i in kept]):
-        assert isinstance(answer, Verdict)
+    for j, found in job.ask([_verdict(*pairs[i][1:], alone[i].answer) for i in kept]):
         name, _, pair = pairs[kept[j]]
-        if answer.verdict == "not supported":
-            job.drop(f"the document does not support the answer: {answer.reason}", f"{pair.question}\n{pair.answer}", j)
+        if found.verdict == "not supported":
+            job.drop(f"the document does not support the answer: {found.reason}", f"{pair.question}\n{pair.answer}", j)
         else:
-            rows.append({"prompt": pair.question, "completion": pair.answer, "from": name, "verified": answer.verdict})
+            rows.append({"prompt": pair.question, "completion": pair.answer, "from": name, "verified": found.verdict})
     return rows[: job.n]
 
 
-def _verdict(text: str, pair: Pair, own: str) -> Ask:
+def _verdict(text: str, pair: Pair, own: str) -> Ask[Verdict]:
     return Ask(says(prompt(__file__, "verdict", TEXT=text, Q=pair.question, A=pair.answer, B=own)), Verdict)
 
 

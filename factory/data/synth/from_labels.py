@@ -39,7 +39,6 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
             for i in range(-(-missing[label] // WRITTEN))
         ]
         for j, answer in job.ask([ask for _, ask in asks]):
-            assert isinstance(answer, Texts)
             label = asks[j][0]
             for text in answer.texts[:WRITTEN]:
                 if missing[label] <= 0:
@@ -60,11 +59,11 @@ def shares(counts: dict[str, int], n: int) -> dict[str, int]:
     return {label: filled[label] - counts[label] for label in counts}
 
 
-def _ask(job: SynthRun, label: str, labels: list[str], by_label: dict[str, list[Row]], at: tuple[int, int]) -> Ask:
+def _ask(job: SynthRun, label: str, labels: list[str], rows: dict[str, list[Row]], at: tuple[int, int]) -> Ask[Texts]:
     draw = job.random(label, *at)
-    own = by_label[label]
+    own = rows[label]
     shown = [row.source for row in draw.sample(own, min(SHOWN, len(own)))]
-    others = [row for other in labels if other != label for row in by_label[other]]
+    others = [row for other in labels if other != label for row in rows[other]]
     contrast = [f"{row.answer}: {row.source}" for row in draw.sample(others, min(OTHERS, len(others)))]
     text = prompt(
         __file__,

@@ -11,7 +11,7 @@ from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
-from factory.data.endpoint import Ask, Asker, Form, NoAnswer
+from factory.data.endpoint import Ask, Asker, F, Form, NoAnswer
 from factory.data.load import load
 from factory.data.read import find
 from factory.data.rows import Dropped, Row, one_line
@@ -52,7 +52,7 @@ class SynthRun:
         """A generator of random numbers of its own for each thing to be drawn, so that a resumed run draws the same."""
         return random.Random(repr((self.recipe.train.seed, self.kind, *what)))
 
-    def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Form]]:
+    def ask(self, asks: Sequence[Ask[F]]) -> Iterator[tuple[int, F]]:
         """The answers that came, each with its question's number; the others are listed as dropped."""
         for i, answer in enumerate(self.asker(asks, lambda n: self.progress(self.kind, n))):
             if isinstance(answer, NoAnswer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from factory.data.endpoint import Ask, Form
+from factory.data.endpoint import Ask, F, Form
 from factory.data.synth.job import Novelty, Reply, SynthRun, prompt, says, with_task
 
 PEOPLE, REQUESTS = 10, 3  # people in one answer, requests by one person
@@ -28,7 +28,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     shown = job.random("examples").sample(examples, min(5, len(examples)))
     wanted = -(-job.n // REQUESTS)
 
-    def ask(what: str, who: str, n: int, form: type[Form], sample: int) -> Ask:
+    def ask(what: str, who: str, n: int, form: type[F], sample: int) -> Ask[F]:
         listed = "\n".join(f"- {text}" for text in shown)
         text = prompt(__file__, what, TASK=job.task, EXAMPLES=listed, N=n, WHO=who)
         return Ask(says(text), form, temperature=1.0, sample=sample)
@@ -36,9 +36,8 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     people: list[str] = []
     met = Novelty()
     asks = [ask("people", "", PEOPLE, People, i) for i in range(-(-wanted // PEOPLE))]
-    for i, answer in job.ask(asks):
-        assert isinstance(answer, People)
-        for person in answer.people[:PEOPLE]:
+    for i, group in job.ask(asks):
+        for person in group.people[:PEOPLE]:
             if met.add(person):
                 people.append(person)
             else:
@@ -47,7 +46,6 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     requests: list[tuple[str, str]] = []
     new = Novelty(examples)
     for i, answer in job.ask([ask("requests", person, REQUESTS, Requests, i) for i, person in enumerate(people)]):
-        assert isinstance(answer, Requests)
         for request in answer.requests[:REQUESTS]:
             if new.add(request):
                 requests.append((people[i], request))
@@ -55,8 +53,4 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
                 job.drop("too much like an earlier request (ROUGE-L above 0.7)", request, i)
     requests = requests[: job.n]
     replies = job.ask([Ask(with_task(job, request), Reply) for _, request in requests])
-    return [
-        {"prompt": requests[i][1], "completion": reply.answer, "persona": requests[i][0]}
-        for i, reply in replies
-        if isinstance(reply, Reply)
-    ]
+    return [{"prompt": requests[i][1], "completion": reply.answer, "persona": requests[i][0]} for i, reply in replies]

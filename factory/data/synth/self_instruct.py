@@ -56,7 +56,6 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
         asks = [_ask(job, seeds, made, (number, i)) for i in range(width)]
         fresh: list[dict[str, Any]] = []
         for _, answer in job.ask(asks):
-            assert isinstance(answer, Tasks)
             for task in answer.tasks:
                 value = task.model_dump()
                 if not SHORTEST <= len(words(task.instruction)) <= LONGEST:
@@ -77,7 +76,7 @@ def asked(task: dict[str, Any]) -> str:
     return "\n\n".join(filter(None, (task["instruction"], task["input"])))
 
 
-def _ask(job: SynthRun, seeds: list[Row], made: list[dict[str, Any]], at: tuple[int, int]) -> Ask:
+def _ask(job: SynthRun, seeds: list[Row], made: list[dict[str, Any]], at: tuple[int, int]) -> Ask[Tasks]:
     draw = job.random(*at)
     own = draw.sample(made, min(SHOWN_MADE, len(made)))
     shown = [(seed.source, seed.answer) for seed in draw.sample(seeds, SHOWN - len(own))]

@@ -24,7 +24,6 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     asks = [Ask(says(prompt(__file__, TASK=job.task, TEXT=text)), Reply) for _, text in documents]
     rows = []
     for i, answer in job.ask(asks):
-        assert isinstance(answer, Reply)
         name, text = documents[i]
         if why := fault(answer.answer, text):
             job.drop(why, f"{answer.answer}\n--- of\n{text}", i)
