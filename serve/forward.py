@@ -18,7 +18,6 @@ from serve.engine import Engine, EngineError
 from serve.metrics import RequestRecord
 from serve.replies import Refusal, Send, reply, start, unavailable
 from serve.routing import Target
-from serve.shape import wants_usage
 
 STALL = 300.0  # seconds without a byte from the engine until it counts as gone
 
@@ -76,7 +75,7 @@ async def forward(engine: Engine, call: Call, target: Target, request: dict[str,
                 kind = answer.headers.get("content-type", "application/json")
                 await reply(send, 200, body.replace(mine, theirs, 1), {"content-type": kind, **headers})
                 return
-            keep_usage = wants_usage(asked)
+            keep_usage = bool((asked.get("stream_options") or {}).get("include_usage"))  # we always ask for it
             async for chunk in answer.content.iter_any():
                 if not begun:
                     begun = True

@@ -95,11 +95,6 @@ def refuse_tools(request: dict[str, Any], base: str) -> None:
         raise Refusal(400, why, param="tools", code="tools_unsupported")
 
 
-def wants_usage(request: dict[str, Any]) -> bool:
-    """Whether the caller asked for the usage chunk that we always ask the engine for."""
-    return bool((request.get("stream_options") or {}).get("include_usage"))
-
-
 def _another_form(request: dict[str, Any]) -> bool:
     """Whether the caller asks for something else than a label: JSON, choices of its own, or a tool's call."""
     form = (request.get("response_format") or {}).get("type", "text")

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from factory.base.build import Base, base_of, find
-from factory.base.catalog import CATALOG
+from factory.base.catalog import CATALOG, entry
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked, sha256
 from factory.registry import aliases, bundle, store
 from factory.registry.preflight import MAX_WEIGHTS, Refused, plain_file, preflight
 from factory.registry.remote import Catalogue, Lost, Place, Pointer, Release, Remote, RemoteError, State
 from factory.registry.store import CONFIG, FACTS, SHORT, WEIGHTS, Version
-from factory.registry.trust import may_fetch
 
 RACES = 60  # times that another push may come first before this one gives up
 CUTS = 3  # times that a write is begun again after the connection was lost
@@ -189,7 +188,9 @@ def _base(release: Release, task: str, revision: str) -> Base:
 
 
 def _refuse_base(release: Release, task: str, bases: tuple[str, ...]) -> None:
-    if find(release.fingerprint) is None and not may_fetch(release.base, bases):
+    """FactoryError for a base that is not here and, as its publisher names it, none of these names and Hub ids."""
+    listed = {*bases, *(entry(name).source for name in bases)}
+    if find(release.fingerprint) is None and release.base not in listed:
         raise FactoryError(
             f"{task}@{release.tag} needs the base {release.base}, which is not here and not on the list: if you want "
             f"it, factory base base={release.base}"

@@ -20,7 +20,6 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from factory.errors import FactoryError, InputError
-from factory.registry.store import SHORT
 from factory.strict import Strict, nearest
 
 CATALOGUE = "registry.json"
@@ -152,8 +151,3 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.scheme}:{self.path}"
-
-
-def short(release: Release, task: str) -> str:
-    """`summary@v2 (1a2b3c4d5e6f)`, as people see a version."""
-    return f"{task}@{release.tag} ({release.sha[:SHORT]})"

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from pydantic import Field
 
-from factory.base.catalog import CATALOG
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, locked, write_json
 from factory.registry.places import open_remote, parse, remotes
@@ -69,11 +68,6 @@ def trusted(registry: str) -> Trust | Named:
     for place in found.tasks.values():
         parse(place)
     return found
-
-
-def may_fetch(base: str, bases: tuple[str, ...]) -> bool:
-    """Whether `base`, as a publisher names it, is on a list of short names and Hub ids."""
-    return any(base in (name, CATALOG[name].source if name in CATALOG else name) for name in bases)
 
 
 def sign(task: str, alias: str, pointer: Pointer, key: str) -> Pointer:

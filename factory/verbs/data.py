@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
-
-from rich.progress import Progress as Bar
-from rich.progress import TaskID
 
 from factory import recipe as recipes
 from factory.base.build import load_tokenizer, prepare
@@ -29,7 +25,7 @@ def data(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
                     recipe,
                     arguments["synth"],
                     load_tokenizer(prepare(recipe.base)),
-                    progress=functools.partial(_show, bar, line),
+                    progress=lambda step, rows: bar.update(line, completed=rows, text=step),
                 )
             for text in synth.lines(made):
                 console.print(text, markup=False, soft_wrap=True)
@@ -55,7 +51,3 @@ def new(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
         f"{shown(folder)} is ready to change. Next:\n  factory data task={task}\n  factory train task={task}"
     )
     return {"task": task, "folder": str(folder)}
-
-
-def _show(bar: Bar, line: TaskID, step: str, rows: int) -> None:
-    bar.update(line, completed=rows, text=step)

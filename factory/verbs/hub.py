@@ -17,7 +17,7 @@ from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.follow import FOLLOWED
 from factory.registry.places import open_remote, parse, remotes
-from factory.registry.remote import Place, Pointer, Remote, short
+from factory.registry.remote import Place, Pointer, Remote
 from factory.registry.store import SHORT, Version
 from factory.registry.trust import sign
 from factory.terminal import err, out, percent, table
@@ -58,8 +58,9 @@ def pull_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     _take_over_decision(done.version, place)
     console = out(quiet)
     console.print(
-        f"{short(done.release, done.version.task)} of {place} is {aliases.label(done.version)} here"
-        f"{'' if done.new else ', it was here already'}. Next:\n  factory {_next(done.version)}"
+        f"{done.version.task}@{done.release.tag} ({done.release.sha[:SHORT]}) of {place} is "
+        f"{aliases.label(done.version)} here{'' if done.new else ', it was here already'}. Next:\n"
+        f"  factory {_next(done.version)}"
     )
     entry = aliases.read(done.version.task).entry(done.version.sha)
     there = _release(done.version.task, done.release, remote)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -75,7 +75,7 @@ def routes(web: FastAPI, engine: Engine, users: Users, leading: Callable[[Reques
             raise HTTPException(404, "there is no such export")
         name = f"{what}-{found.id[:8]}.jsonl"
         return StreamingResponse(
-            _jsonl(lines),
+            (json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
             media_type="application/jsonl",
             headers={"content-disposition": f'attachment; filename="{name}"'},
         )
@@ -192,8 +192,3 @@ def _batch(engine: Engine, id_: str) -> tuple[Batch, Rubric]:
         raise HTTPException(404, "there is no such batch, or its rubric has changed")
     voids.misfits(engine, rubric)
     return found, rubric
-
-
-def _jsonl(lines: Iterator[dict[str, Any]]) -> Iterator[str]:
-    for line in lines:
-        yield json.dumps(line, ensure_ascii=False) + "\n"
