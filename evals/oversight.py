@@ -20,6 +20,7 @@ from evals import tables as t
 from evals import verdicts
 from evals.rubric import Rubric
 from evals.slots import Plan
+from evals.verdicts import Consistency
 from evals.voids import TAKEN_BACK
 
 DAY = 86400.0
@@ -42,15 +43,9 @@ class Batch(BaseModel):
     versions: list[str]
 
 
-class RaterRow(BaseModel):
+class RaterRow(Consistency):
     """One rater. `drift`: by how much of the scale their grades went up from the first to the last third (95 %)."""
 
-    rater: str
-    done: int
-    abstained: int
-    gold: float | None = None
-    gold_n: int = 0
-    consistency: float | None = None
     seconds: float | None = None
     drift: float | None = None
     drift_interval: tuple[float, float] | None = None
@@ -114,13 +109,8 @@ def raters(engine: Engine, rubric: Rubric) -> list[RaterRow]:
     rows = []
     for found in verdicts.consistency(engine, rubric, gold):
         value, interval = drift(scores[found.rater])
-        rows.append(
-            RaterRow(
-                rater=found.rater, done=found.done, abstained=found.abstained, gold=found.gold, gold_n=found.gold_n,
-                consistency=found.self_agreement, drift=value, drift_interval=interval,
-                seconds=round(statistics.median(times[found.rater]), 1) if times[found.rater] else None,
-            )
-        )  # fmt: skip
+        seconds = round(statistics.median(times[found.rater]), 1) if times[found.rater] else None
+        rows.append(RaterRow(**found.model_dump(), drift=value, drift_interval=interval, seconds=seconds))
     return rows
 
 

@@ -65,7 +65,7 @@ class Consistency(BaseModel):
     abstained: int
     gold: float | None = None
     gold_n: int = 0
-    self_agreement: float | None = None
+    consistency: float | None = None
     repeats: int = 0
 
 
@@ -195,7 +195,7 @@ def consistency(engine: Engine, rubric: Rubric, gold: Mapping[str, Mapping[str, 
                 abstained=sum(not s.grades for s in mine),
                 gold=_share(right),
                 gold_n=len(right),
-                self_agreement=_share(same),
+                consistency=_share(same),
                 repeats=sum(s.kind == "repeat" for s in mine),
             )
         )

@@ -6,7 +6,8 @@ from typing import Any
 
 from factory import recipe as recipes
 from factory.base.build import load_tokenizer, prepare
-from factory.data import report, scaffold, synth
+from factory.data import report, scaffold
+from factory.data.synth import run as synth
 from factory.home import shown
 from factory.pipeline.data import dataset, every
 from factory.recipe import Recipe

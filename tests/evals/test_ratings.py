@@ -247,7 +247,7 @@ def test_gold_and_repeats_come_unseen_and_measure_the_rater(database: sa.Engine)
     twice = sum(n == 2 for n in Counter(sources).values())
     assert 4 <= golden <= 10 and 4 <= twice <= 18 and len(sources) == 60 + golden + twice
     [rater] = verdicts.consistency(database, RUBRIC, gold)
-    assert rater.self_agreement == 1 and rater.repeats == twice and rater.gold_n == golden
+    assert rater.consistency == 1 and rater.repeats == twice and rater.gold_n == golden
     assert rater.gold == pytest.approx(sum(s.startswith("gold") and int(s[5:]) % 2 for s in sources) / golden, abs=1e-4)
     assert len(verdicts.verdicts(database, RUBRIC)) == 60, "gold and repeats are no votes"
 

@@ -1,5 +1,1 @@
-"""Making rows with a teacher behind an OpenAI-compatible endpoint: `run` is the whole of it."""
-
-from factory.data.synth.run import GENERATORS, lines, run
-
-__all__ = ["GENERATORS", "lines", "run"]
+"""Making rows with a teacher behind an OpenAI-compatible endpoint: `run.run` is the whole of it."""

@@ -15,9 +15,9 @@ import pytest
 from fakes.endpoint import Answer, FakeEndpoint, Faults
 from fakes.tokenizer import FakeTokenizer
 
-from factory.data import synth
 from factory.data.read import records
 from factory.data.synth import from_documents, from_labels, summarise
+from factory.data.synth import run as synth
 from factory.data.synth.job import Novelty, prompt
 from factory.errors import InputError
 from factory.recipe import Recipe
@@ -254,7 +254,7 @@ def test_more_rows_go_on_from_where_it_stopped(job: Any) -> None:
 KILLED = """
 import sys
 from tests.fakes.tokenizer import FakeTokenizer
-from factory.data import synth
+from factory.data.synth import run as synth
 from factory.recipe import Recipe
 
 recipe = Recipe.model_validate_json(sys.argv[1])
