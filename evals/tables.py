@@ -2,8 +2,7 @@
 
 SQLite by default, in WAL mode unless it lies on a network disk; any SQLAlchemy URL, such as
 `postgresql+pg8000://...`, for a team (`FACTORY_RATINGS`). Ratings, adjudications, comparisons, frozen plans, gate runs
-and paid calls are append-only: what somebody said stays said, and every verdict is worked out from it. Triggers in the
-migrations enforce that.
+and paid calls are append-only, which triggers enforce: every verdict is worked out from them.
 
     items ─< outputs ─< answers (which version gave which output: never joined into anything a rater sees)
                 outputs ─< assignments >─ batches         raters ─< qualifications, places

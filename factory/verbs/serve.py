@@ -32,12 +32,9 @@ def serve(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     given: dict[str, Any] = {name: arguments[name] for name in ("host", "base", "engine") if name in arguments}
     if given.get("engine", "local") not in ("local", "ray"):
         raise InputError(f"engine={given['engine']}: must be local or ray")
-    given |= {name: whole(name, arguments[name], 0, 65535) for name in ("port", "admin_port") if name in arguments}
-    if "replicas" in arguments:
-        given["replicas"] = whole("replicas", arguments["replicas"], 1, 64)
-    if "tensor_parallel" in arguments:
-        most = len(gpus()) if cuda() and given.get("engine") != "ray" else 64
-        given["tensor_parallel"] = whole("tensor_parallel", arguments["tensor_parallel"], 1, max(1, most))
+    most = len(gpus()) if "tensor_parallel" in arguments and cuda() and given.get("engine") != "ray" else 64
+    bounds = {"port": (0, 65535), "admin_port": (0, 65535), "replicas": (1, 64), "tensor_parallel": (1, max(1, most))}
+    given |= {name: whole(name, arguments[name], *limits) for name, limits in bounds.items() if name in arguments}
     if "memory" in arguments:
         given["memory"] = _share(arguments["memory"])
     registry = arguments.get("registry")
