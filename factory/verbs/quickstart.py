@@ -14,7 +14,7 @@ from factory.errors import FactoryError
 from factory.pipeline.data import dataset
 from factory.recipe import load
 from factory.stopping import stoppable
-from factory.terminal import err, heard, out, silent
+from factory.terminal import err, heartbeat, out, silent
 from factory.verbs.registry import promote
 from serve.boot import PARENT, die_with_parent
 from serve.server import Options, running
@@ -84,7 +84,7 @@ def _begin(parent: int) -> None:
 def _train(changes: dict[str, str], quiet: bool) -> list[dict[str, Any]] | FactoryError:
     from factory.verbs.train import train
 
-    with stoppable(), heard(f"training {', '.join(TASKS)}"):
+    with stoppable(), heartbeat(f"training {', '.join(TASKS)}"):
         try:
             made: list[dict[str, Any]] = train({"task": ",".join(TASKS)}, changes, quiet)["versions"]
             return made
