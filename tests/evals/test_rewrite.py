@@ -95,7 +95,7 @@ def test_the_log_is_what_its_program_makes_and_wants_nothing_that_a_grading_row_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    made = runpy.run_path(str(FOLDER / "rows.py"))
+    made = runpy.run_path(str(FOLDER / "make.py"))
     sys.modules.pop("check")
     graded = [{*found["wants"]} for found in lines("eval.jsonl")]
     for name in ("log", "earlier"):

@@ -1,6 +1,6 @@
 """The training rows that a shop would have: queries with clicks, and what an earlier rewriter did that worked.
 
-    PYTHONPATH=. python adapters/rewrite/rows.py
+    PYTHONPATH=. python adapters/rewrite/make.py
 
 writes `log.jsonl` and `earlier.jsonl` anew, the same ones each time. People in the log are made up: one wants an item,
 names some of its values in words of their own, and clicks on items that have them.
