@@ -20,7 +20,7 @@ from evals.rubric import Dimension, Rubric
 from factory.data.rows import Row
 
 WORST_SHOWN = 10
-STRATA = ("kind", "unseen", "topic")
+STRATA = ("kind", "unseen", "topic", "tables", "language", "db", "about")
 
 
 @dataclass(frozen=True)
