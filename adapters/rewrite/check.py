@@ -24,6 +24,7 @@ STOP = set(
     it its like looking me my need of on one or our please show so some something that the them thing things this to
     want we what when which who will with without you your""".split()
 )
+DENIALS = {"not", "no", "non", "without", "except", "never", "isn't", "doesn't", "won't"}
 SHOP = yaml.safe_load(Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8"))
 SLOTS = {"type": {t: said for types in SHOP["types"].values() for t, said in types.items()}} | SHOP["slots"]
 SLOT_OF = {word: slot for slot, values in SLOTS.items() for word in values}
@@ -114,7 +115,7 @@ def recall(row, output, limits) -> Grade | None:
 
 
 def meaning(row, output, limits) -> Grade | None:
-    """All that the query names is still named, nothing stands against it (poor), and nothing is added (average).
+    """All that the query names is still named, nothing is against it or denies it (else poor), nothing added (average).
 
     What is kept may stay in the query's own words. Only the catalogue's words count as added: others narrow nothing.
     """
@@ -128,6 +129,8 @@ def meaning(row, output, limits) -> Grade | None:
         return Grade(
             "poor", f"lost: {', '.join(lost)}" + (f"; instead: {', '.join(against)}" if against else ""), against
         )
+    if denied := DENIALS & {*tokens(output)} - {*tokens(row.source)}:
+        return Grade("poor", f"denied: {', '.join(sorted(denied))}", sorted(denied))
     if added:
         return Grade("poor" if against else "average", f"{'against' if against else 'beside'} what was asked", added)
     return Grade("good")

@@ -46,6 +46,7 @@ def row(query: str, wants: dict[str, str]) -> Row:
         ("sofa charcoal", "poor", "lost: extendable"),
         ("sofa navy extendable", "poor", "lost: charcoal; instead: navy"),
         ("sofa charcoal navy extendable", "poor", "against what was asked"),
+        ("sofa charcoal not extendable", "poor", "denied: not"),
         ("armchair charcoal extendable", "poor", "lost: sofa; instead: armchair"),
         ("sofa charcoal oak extendable", "average", "beside what was asked"),
         ("cast iron sofa charcoal extendable", "average", "beside what was asked"),
