@@ -29,8 +29,12 @@ class Limits(Strict):
 
 @dataclass(frozen=True)
 class Grade:
-    """A verdict on one dimension: the level, why, and the words of the source or the output that show it."""
+    """A verdict on one dimension: the level, why, and the words of the source or the output that show it.
+
+    `figures`: shares (0 to 1) that a check measured beside it, by name; the scorecard has their means over the rows.
+    """
 
     level: str
     why: str = ""
     evidence: list[str] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from evals.rubric import Dimension, Rubric
 from factory.data.rows import Row
 
 WORST_SHOWN = 10
-STRATA = ("kind", "unseen", "topic")
+STRATA = ("kind", "unseen", "topic", "tables", "language", "db", "about")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Scorecard(Shares):
     not_measured: list[str] = []
     strata: dict[str, dict[str, Shares]] = {}
     labels: dict[str, Any] | None = None
+    figures: dict[str, float] | None = None
     worst: list[Worst] = []
 
     def to_json(self) -> dict[str, Any]:
@@ -108,6 +109,7 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
         not_measured=[d.name for d in rubric.dimensions if d.name not in measured],
         strata=_strata(graded, bands),
         labels=_labels(graded),
+        figures=_figures(graded),
         worst=_worst_items(rubric, graded, bands),
     )
 
@@ -139,7 +141,8 @@ def _worst_of(dimension: Dimension, grades: list[Grade]) -> Grade:
     same = [g for g in grades if g.level == band]
     why = "; ".join(dict.fromkeys(g.why for g in same if g.why))
     evidence = list(dict.fromkeys(e for g in same for e in g.evidence))
-    return Grade(dimension.level(band), why, evidence)  # type: ignore[arg-type]
+    figures = {name: share for g in grades for name, share in g.figures.items()}
+    return Grade(dimension.level(band), why, evidence, figures)  # type: ignore[arg-type]
 
 
 def _strata(graded: Sequence[Graded], bands: Sequence[Band | None]) -> dict[str, dict[str, Shares]]:
@@ -153,6 +156,15 @@ def _strata(graded: Sequence[Graded], bands: Sequence[Band | None]) -> dict[str,
                 for value in sorted({v for v in values if v is not None})
             }
     return found
+
+
+def _figures(graded: Sequence[Graded]) -> dict[str, float] | None:
+    """The mean of each figure over the rows for which a check gave it."""
+    found: dict[str, list[float]] = {}
+    for grade in (grade for g in graded for grade in g.grades.values()):
+        for name, share in grade.figures.items():
+            found.setdefault(name, []).append(share)
+    return {name: round(sum(of) / len(of), 4) for name, of in found.items()} or None
 
 
 def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:

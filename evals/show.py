@@ -48,6 +48,10 @@ def lines(r: Report) -> Iterator[str]:
             f"  {name.replace('_', ' '):<24} good {percent(card.good):>7} ({percent(low)} to {percent(high)})"
             f"  poor {percent(card.poor):>7}{before}"
         )
+    old_figures = (r.baseline and r.baseline.figures) or {}
+    for name, share in (r.scorecard.figures or {}).items():
+        was = f"  was {percent(old_figures[name])}" if name in old_figures else ""
+        yield f"  {_plain(name):<32} {percent(share):>7}{was}"
     if r.scorecard.not_measured:
         yield f"  [dim]not measured: {', '.join(r.scorecard.not_measured)}[/]"
     yield from _number_lines(r)

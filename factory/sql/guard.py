@@ -128,19 +128,7 @@ def _parsed(text: str) -> Any:
     return trees[0]
 
 
-STATEMENTS = (
-    "Alter",
-    "Set",
-    "Transaction",
-    "Commit",
-    "Rollback",
-    "Use",
-    "Analyze",
-    "TruncateTable",
-    "Describe",
-    "Copy",
-    "Kill",
-)
+STATEMENTS = "Alter Set Transaction Commit Rollback Use Analyze TruncateTable Describe Copy Kill".split()
 
 
 def _only_known_nodes(tree: Any) -> None:
@@ -187,26 +175,22 @@ def _dated(node: Any, today: datetime.date) -> Any:
     """A comparison of a date with special values as one with days."""
     from sqlglot import exp
 
-    if not isinstance(node, exp.EQ | exp.NEQ | exp.LT | exp.LTE | exp.GT | exp.GTE | exp.Between | exp.In):
+    if not isinstance(node, exp.EQ | exp.NEQ | exp.LT | exp.LTE | exp.GT | exp.GTE | exp.Between | exp.In | exp.Like):
         return node
+    if isinstance(node.this, exp.Literal) and not isinstance(node, exp.Like) and _of_dates(node.args.get("expression")):
+        node = _turned(node)
     column = node.this
-    if not isinstance(column, exp.Column | exp.Literal):
-        for one in node.find_all(exp.Literal):
-            if one.is_string and special.span(one.this, today):
-                raise Refused("refused", f"the special value '{one.this}' stands beside no column of dates")
-    if not isinstance(column, exp.Column) or not column.type or not column.type.is_type("date"):
-        if isinstance(node.args.get("expression"), exp.Column) and isinstance(column, exp.Literal):
-            return (
-                _dated(_turned(node), today) if node.expression.type and node.expression.type.is_type("date") else node
-            )
-        return node
     low, high = node.args.get("low"), node.args.get("high")
     texts = [low, high] if low else node.expressions or [node.args.get("expression")]
-    spans = [special.span(t.this, today) if isinstance(t, exp.Literal) and t.is_string else None for t in texts]
+    texts = [t if isinstance(t, exp.Literal) and t.is_string else None for t in texts]
+    spans = [special.span(t.this, today) if t else None for t in texts]
+    of_dates, plain = _of_dates(column), isinstance(column, exp.Column | exp.Literal)
     for one, found in zip(texts, spans, strict=True):
-        if isinstance(one, exp.Literal) and one.is_string and not found and not special.is_date(one.this):
+        if one and not found and of_dates and not special.is_date(one.this.rstrip("%")):
             raise Refused("refused", f"unknown special value '{one.this}'")
-    if not any(spans):
+        if one and found and (not plain or (of_dates and isinstance(node, exp.Like))):
+            raise Refused("refused", f"the special value '{one.this}' stands beside no column of dates")
+    if not any(spans) or not of_dates:
         return node
 
     def day(date: datetime.date) -> Any:
@@ -222,7 +206,7 @@ def _dated(node: Any, today: datetime.date) -> Any:
         return exp.paren(within(first, day(spans[1][1])), copy=False)
     if isinstance(node, exp.In):
         parts = [within(day(s[0]), day(s[1])) if s else exp.EQ(this=column.copy(), expression=t)
-                 for s, t in zip(spans, texts, strict=True)]  # fmt: skip
+                 for s, t in zip(spans, node.expressions, strict=True)]  # fmt: skip
         return exp.paren(exp.or_(*parts), copy=False)
     assert spans[0]
     first, after = map(day, spans[0])
@@ -233,6 +217,15 @@ def _dated(node: Any, today: datetime.date) -> Any:
     bound = {exp.LT: (exp.LT, first), exp.LTE: (exp.LT, after), exp.GT: (exp.GTE, after), exp.GTE: (exp.GTE, first)}
     kind, value = bound[type(node)]
     return kind(this=column.copy(), expression=value)
+
+
+def _of_dates(value: Any) -> bool:
+    """Whether a value is a column of dates or a function of one; a CASE or a SELECT may be anything."""
+    from sqlglot import exp
+
+    if not isinstance(value, exp.Column | exp.Func) or value.find(exp.Select, exp.Case, exp.If):
+        return False
+    return any(column.type and column.type.is_type("date") for column in value.find_all(exp.Column))
 
 
 def _turned(node: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evals import rubric as rubrics
-from evals.checks import CHECKS
+from evals.checks import named
 from evals.grades import Grade
 from evals.scorecard import Graded, composite, grade_answers, scorecard, shares
 from factory.data.rows import Row
@@ -25,7 +25,7 @@ def test_every_shipped_rubric_loads_and_its_own_checks_agree_with_its_examples(n
     for dimension in rubric.dimensions:
         best = dimension.levels[-1].example
         row = Row(({"role": "user", "content": best.source or rubric.sample_source},))
-        found = [g for c in dimension.checks if (g := CHECKS[c](row, best.output, rubric.limits))]
+        found = [g for c in dimension.checks if (g := named(c)(row, best.output, rubric.limits))]
         assert all(g.level == "good" for g in found), (dimension.name, found)
 
 

@@ -77,6 +77,14 @@ def test_the_scorecard_counts_them(home: Path) -> None:
     assert (card.good, card.poor) == (pytest.approx(0.4), pytest.approx(0.6))
 
 
+def test_the_scorecard_tells_single_tables_languages_databases_and_kinds_apart(home: Path) -> None:
+    sql = recipe("sql")
+    graded = [*load("eval.jsonl", sql.data, sql.folder, "data.eval", [], [])]
+    strata = grade_answers(rubrics.load("sql"), graded, ["SELECT 1"] * len(graded)).strata
+    assert {"1", "2"} <= strata["tables"].keys() and {*strata["language"]} == {"en", "zh"}
+    assert len(strata["db"]) == 10 and {"omitted", "special"} <= strata["about"].keys()
+
+
 def test_every_right_query_of_the_grading_questions_grades_itself_right_and_says_something(home: Path) -> None:
     """And none is right for want of rows: in some database the answer is neither empty nor 0."""
     from evals.sql import _gold

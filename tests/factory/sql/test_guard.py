@@ -120,6 +120,9 @@ def test_what_questions_need_is_allowed(shop: Source) -> None:
         "SELECT name FROM products WHERE price > (SELECT avg(price) FROM products) AND name LIKE '%lamp%'",
         "SELECT DISTINCT city FROM customers WHERE id NOT IN (SELECT customer_id FROM orders) EXCEPT SELECT 'Oslo'",
         'SELECT count(*) FROM customers WHERE city = "Oslo"',
+        "SELECT count(*) FROM orders WHERE strftime('%Y-%m', ordered) = '2026-10' AND ordered LIKE '2026-%'",
+        "SELECT count(*) FROM orders WHERE CASE WHEN ordered > '2026-01-01' THEN 'new' ELSE 'old' END = 'new'",
+        "SELECT count(*) FROM customers WHERE name LIKE 'today'",
     ):
         found = shop.run(query)
         assert found.result is not None, (query, found.refused)
