@@ -19,7 +19,7 @@ from transformers import AttentionInterface
 from factory.shares import shares, trim
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import hidden
-from factory.train.fused.rows import pack
+from factory.train.fused.packing import pack
 from factory.train.tokens import IGNORE, Example
 
 NAME = "greedy"
@@ -138,10 +138,10 @@ def _prefill(model: Any, which: range, prompts: Sequence[Sequence[int]], cache: 
     prefill = _Prefill()
     with packed_attention(model):
         states = hidden(_causal(model), row, prefill)
-    shared = set(row.leads)
+    shared = set(row.prefixes)
     spans = [
-        (span, lead)
-        for span, lead in zip(pairwise(row.bounds.tolist()), row.leads, strict=True)
+        (span, prefix)
+        for span, prefix in zip(pairwise(row.bounds.tolist()), row.prefixes, strict=True)
         if span not in shared or span[0] == span[1]
     ]
     for i, ((start, end), (begun, ended)) in zip(which, spans, strict=True):

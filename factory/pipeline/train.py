@@ -28,7 +28,7 @@ from factory.registry import aliases, store
 from factory.registry.store import Version
 from factory.terminal import err, progress_bar
 from factory.train import curves
-from factory.train.fused import Failed, Job, board, train_many
+from factory.train.fused import Failed, Job, progress, train_many
 from factory.train.tokens import encode_all
 from factory.train.trained import Trained
 from serve.answers import of_base
@@ -90,7 +90,7 @@ class Made:
 def fit(on: Loaded, jobs: Sequence[Job]) -> list[Trained | Failed]:
     """What comes of jobs over one base, trained in this process."""
     with progress_bar() as bar:
-        return train_many(jobs, on.base, on.model, progress=board.lines(bar))
+        return train_many(jobs, on.base, on.model, progress=progress.lines(bar))
 
 
 def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed]] = fit) -> Iterator[Made | Failed]:

@@ -13,8 +13,8 @@ from factory.strict import nearest
 def config(lora: Lora, model: Any) -> Any:
     """PEFT's LoraConfig for the recipe's `lora` section over a base.
 
-    With `layers` below 1 the lower layers stay as they are: the way back ends above them, which saves their share of
-    it in time and memory. PEFT wants layers and names then, so all-linear is spelt out.
+    With `layers` below 1 the lower layers stay as they are: the backward pass ends above them, which saves their share
+    of it in time and memory. PEFT wants layers and names then, so all-linear is spelt out.
     """
     from peft import LoraConfig
 

@@ -21,7 +21,7 @@ from factory import recipe as recipes
 from factory.base.loaded import Loaded, forget, loaded
 from factory.errors import FactoryError
 from factory.terminal import progress_bar
-from factory.train.fused import Failed, Job, board, train_many
+from factory.train.fused import Failed, Job, progress, train_many
 from factory.train.trained import Trained
 from factory.verbs.fan import PROCESS, Device, Lost, Worker, heard, told
 
@@ -73,7 +73,7 @@ def child(spec: str) -> int:
         base = loaded(wanted[0].base).base
         model = divide(load_model(base, device="cpu"), group, device)
         with progress_bar() as bar:
-            shown: dict[str, Any] = {} if group.rank else {"progress": board.lines(bar)}
+            shown: dict[str, Any] = {} if group.rank else {"progress": progress.lines(bar)}
             results = train_many(jobs, base, model, group=group, **shown)
     except FactoryError as error:
         print(f"factory: {error}", file=sys.stderr)

@@ -14,10 +14,10 @@ from factory.base.build import Base
 from factory.errors import InputError
 from factory.precision import precision
 from factory.shares import free, trim
-from factory.train.fused.carrier import Carrier
 from factory.train.fused.group import ALONE, Group
+from factory.train.fused.packing import size, supervised
+from factory.train.fused.passes import Passes
 from factory.train.fused.precision import computing_in
-from factory.train.fused.rows import learned, size
 from factory.train.fused.run import Failed, Job, Run, finished
 from factory.train.fused.saving import SECONDS, Saver
 from factory.train.kernels import check_kernels, use_liger
@@ -66,8 +66,8 @@ def train_many(
         results |= {job.name: known for job in same if (known := finished(job, base)) is not None}
         if left := [job for job in same if job.name not in results]:
             with computing_in(model, dtype), _prepared(model):
-                carrier = Carrier(model, base, left, group)
-                results |= Engine(carrier, left, budget, until, checkpoint_seconds, progress).train()
+                passes = Passes(model, base, left, group)
+                results |= Engine(passes, left, budget, until, checkpoint_seconds, progress).train()
     return [results[job.name] for job in jobs]
 
 
@@ -78,7 +78,7 @@ def _check(jobs: Sequence[Job], model: Any) -> None:
         f"{job.name}: no row has a trainable token left (are the answers empty, or is train.max_length="
         f"{job.recipe.train.max_length} shorter than the prompts?)"
         for job in jobs
-        if not learned(job.train)
+        if not supervised(job.train)
     ]
     problems += [f"{job.name}: {fault}" for job in jobs for fault in untrainable(model, job.recipe.lora)]
     problems += [
@@ -111,14 +111,14 @@ class Engine:
 
     def __init__(
         self,
-        carrier: Carrier,
+        passes: Passes,
         jobs: Sequence[Job],
         budget: int | None,
         until: float,
         checkpoint_seconds: float,
         progress: Progress,
     ) -> None:
-        self.carrier, self.model, self.base, self.until = carrier, carrier.model, carrier.base, until
+        self.passes, self.model, self.base, self.until = passes, passes.model, passes.base, until
         self.progress = progress
         self.saver = Saver(checkpoint_seconds)
         self.waiting = sorted(jobs, key=lambda job: size(job.train) * job.recipe.train.epochs)  # the longest runs first
@@ -128,9 +128,9 @@ class Engine:
         self.started = self.counted = time.monotonic()
         first = Run(self.waiting.pop(), self.base, self.model)
         ranks = sum(job.recipe.lora.r for job in self.waiting) / first.job.recipe.lora.r
-        carrier.plan = carrier.measure(first, first.adapter.weights.numel() * ADAPTER * ranks)
-        carrier.budget = budget or carrier.plan.tokens
-        progress(ALL, {"plan": carrier.plan.says()})
+        passes.plan = passes.measure(first, first.adapter.weights.numel() * ADAPTER * ranks)
+        passes.budget = budget or passes.plan.tokens
+        progress(ALL, {"plan": passes.plan.says()})
         self._join(first)
 
     def train(self) -> dict[str, Trained | Failed]:
@@ -143,13 +143,13 @@ class Engine:
                 self._admit()
                 if not self.running:
                     continue
-                parts = self._next_row()
-                if not self.carrier.learn(parts):
-                    for run, _ in parts:
+                segments = self._next_row()
+                if not self.passes.forward_backward(segments):
+                    for run, _ in segments:
                         run.begin_step()
                     continue
-                self._account(parts)
-                self._step([run for run, _ in parts if not run.waiting])
+                self._account(segments)
+                self._step([run for run, _ in segments if not run.waiting])
                 self.saver.offer(self.running)
             return self.results
         finally:
@@ -159,8 +159,8 @@ class Engine:
 
     def _admit(self) -> None:
         """Let waiting jobs join while the row has room for their batches and the memory for their states."""
-        group, share = self.carrier.group, self.carrier.share
-        room = self.carrier.budget * group.size
+        group, share = self.passes.group, self.passes.share
+        room = self.passes.budget * group.size
         while self.waiting and (
             not self.running
             or (
@@ -197,12 +197,12 @@ class Engine:
     def _next_row(self) -> list[tuple[Run, list[Example]]]:
         """Parts (run, sequences) of the next row; whoever has most left to do goes first, so that all end together."""
         runs = sorted(self.running, key=lambda run: -run.tokens_left)
-        chosen = self.carrier.next(runs, [run.waiting for run in runs])
+        chosen = self.passes.next(runs, [run.waiting for run in runs])
         return [(run, examples) for run, examples in zip(runs, chosen, strict=True) if examples]
 
     def _step(self, complete: Sequence[Run]) -> None:
         """Optimizer steps of the runs whose whole batch has been carried; one look at the device for all of them."""
-        total = self.carrier.group.sum
+        total = self.passes.group.sum
         figures = [torch.stack([total(run.loss), total(run.adapter.grads).norm()]) for run in complete]
         for run, (loss, norm) in zip(complete, torch.stack(figures).tolist() if figures else [], strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -210,7 +210,7 @@ class Engine:
                 continue
             self.progress(run.job.name, run.finish_step(loss, norm))
             if run.job.eval and run.schedule.evaluates_after(run.step):
-                eval_loss = self.carrier.eval_loss(run)
+                eval_loss = self.passes.eval_loss(run)
                 if not math.isfinite(eval_loss):
                     self._fail(run, "eval loss")
                     continue
@@ -226,15 +226,15 @@ class Engine:
         run.checkpoint.unlink(missing_ok=True)
         self.results[run.job.name] = Failed(run.job.name, why, run.step, run.job.run)
 
-    def _account(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
+    def _account(self, segments: Sequence[tuple[Run, list[Example]]]) -> None:
         """Give every run of the row its share of the time since the last row, and tell how it goes on the whole."""
         now = time.monotonic()
         seconds, self.counted = now - self.counted, now
-        tokens = sum(size(examples) for _, examples in parts)
-        for run, examples in parts:
+        tokens = sum(size(examples) for _, examples in segments)
+        for run, examples in segments:
             run.seconds += seconds * size(examples) / tokens
         self.tokens += tokens
         rate = self.tokens / (time.monotonic() - self.started)
-        state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.carrier.budget}
-        state["packing"] = self.carrier.packing  # type: ignore[assignment]
-        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": self.carrier.row, **state})
+        state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.passes.budget}
+        state["packing"] = self.passes.packing  # type: ignore[assignment]
+        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": self.passes.row, **state})

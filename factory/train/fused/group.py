@@ -1,7 +1,7 @@
 """One base over several devices: every process holds its part of each 4-bit layer and carries its part of each row.
 
 What FSDP and ZeRO-3 do for a base that is trained, cut down to one that is frozen: its codes are gathered when a layer
-is used, on the way there and back, and let go of; of gradients only the adapters' exist, and they are summed once an
+is used, forward and backward, and let go of; of gradients only the adapters' exist, and they are summed once an
 optimizer step. Embeddings, head, norms and the scales of the codes (3 % of them) stay whole on every device.
 
 FSDP itself was tried with two processes over gloo: `fully_shard` runs the 4-bit layers forward to the bit, but leaves

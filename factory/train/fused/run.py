@@ -22,7 +22,7 @@ from factory.recipe import Recipe
 from factory.train import curves
 from factory.train.fused.dropout import Dropout
 from factory.train.fused.lora import Adapter
-from factory.train.fused.rows import learned, own_size, size, usual_beginning
+from factory.train.fused.packing import own_size, size, supervised, usual_beginning
 from factory.train.schedule import Schedule
 from factory.train.tokens import Example
 from factory.train.trackers import Reporter
@@ -116,7 +116,7 @@ class Run:
         if not self.done:
             self.batch = self.waiting = [self.job.train[i] for i in self.schedule.batch(self.step)]
             self.batch_tokens = size(self.waiting)
-            self.weight = 1 / max(1, learned(self.waiting))
+            self.weight = 1 / max(1, supervised(self.waiting))
 
     def dropout(self, examples: Sequence[Example]) -> Dropout | None:
         """What the adapter drops of these sequences of the current batch; None where its recipe has no dropout."""

@@ -17,7 +17,7 @@ from factory.errors import FactoryError
 from factory.train.fused import attention, head, layers, memory
 from factory.train.fused.layers import Grouped, Masked, OneByOne
 from factory.train.fused.lora import Slot
-from factory.train.fused.rows import learned, pack, share_out, size
+from factory.train.fused.packing import pack, share_out, size, supervised
 from factory.train.tokens import IGNORE, Example
 from tests.factory.train.fused_support import example
 
@@ -31,7 +31,7 @@ def test_a_row_says_where_everything_is() -> None:
     assert row.labels.tolist() == [13, 14, 11, 12, 51, 52, 53]
     assert row.owners.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert row.weights.tolist() == [0.25] * 4 + [0.5] * 3
-    assert learned([example(5), example(3)]) == 4 and learned([Example([7, 8], [7, 8])]) == 1
+    assert supervised([example(5), example(3)]) == 4 and supervised([Example([7, 8], [7, 8])]) == 1
 
 
 begun = st.tuples(st.sampled_from([0, 9, 20]), st.lists(st.integers(1, 3), min_size=2, max_size=9), st.integers(1, 8))
@@ -40,14 +40,14 @@ begun = st.tuples(st.sampled_from([0, 9, 20]), st.lists(st.integers(1, 3), min_s
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.lists(begun, min_size=1, max_size=8), min_size=1, max_size=3))
 def test_shared_beginnings_stand_in_a_row_once_and_nothing_else_changes(drawn: list[list[Any]]) -> None:
-    """Every sequence is found whole behind its lead, at its positions; as many tokens are learned, for as much."""
+    """Every sequence is found whole behind its prefix, at its positions; as many tokens are learned, for as much."""
     parts = [
-        ([_begun([7] * lead + own, learns) for lead, own, learns in part], 1.0 + number)
+        ([_begun([7] * prefix + own, learns) for prefix, own, learns in part], 1.0 + number)
         for number, part in enumerate(drawn)
     ]
     plain, shared = (pack(parts, torch.device("cpu"), share) for share in (False, True))
     ids, positions = shared.ids[0].tolist(), shared.positions[0].tolist()
-    spans = [(*lead, a, b) for lead, (a, b) in zip(shared.leads, pairwise(shared.bounds.tolist()), strict=True)]
+    spans = [(*prefix, a, b) for prefix, (a, b) in zip(shared.prefixes, pairwise(shared.bounds.tolist()), strict=True)]
     found = [ids[p:q] + ids[a:b] for p, q, a, b in spans]
     beginnings = {(p, q) for p, q, _, _ in spans if q}
     wanted = sorted([e.input_ids for examples, _ in parts for e in examples] + [ids[p:q] for p, q in beginnings])
@@ -70,7 +70,7 @@ def test_a_system_prompt_is_carried_once_and_rows_without_it_are_left_alone() ->
     prompt = list(range(100, 120))
     examples = [_begun([*prompt, n, n + 1, n + 2, n + 3], 2) for n in range(5)] + [_begun([1, 2, 3, 4, 5], 2)]
     row = pack([(examples, 1.0)], torch.device("cpu"), share=True)
-    assert row.tokens == 5 + 20 + 5 * 4 and row.leads.count((5, 25)) == 5
+    assert row.tokens == 5 + 20 + 5 * 4 and row.prefixes.count((5, 25)) == 5
 
 
 @settings(deadline=None, max_examples=100)
@@ -99,15 +99,15 @@ def _same_attention(out: torch.Tensor, wanted: torch.Tensor, inputs: tuple[torch
 
 
 def test_attention_behind_a_shared_beginning_is_that_of_the_whole_sequence() -> None:
-    """Two leads of 4 and 3 tokens; sequences of unlike length after each, and one without: values and gradients."""
+    """Two prefixes of 4 and 3 tokens; sequences of unlike length after each, and one without: values and gradients."""
     torch.manual_seed(0)
-    bounds, leads = [0, 4, 9, 15, 16, 19, 24, 31], [(0, 0), (0, 4), (0, 4), (0, 4), (0, 0), (16, 19), (0, 0)]
+    bounds, prefixes = [0, 4, 9, 15, 16, 19, 24, 31], [(0, 0), (0, 4), (0, 4), (0, 4), (0, 0), (16, 19), (0, 0)]
     q, k, v = (torch.randn(1, heads, 31, 8, requires_grad=True) for heads in (4, 2, 2))
     out, _ = attention.attend(
-        torch.nn.Identity(), q, k, v, None, cu_seq_lens_q=torch.tensor(bounds), max_length_q=10, leads=leads
+        torch.nn.Identity(), q, k, v, None, cu_seq_lens_q=torch.tensor(bounds), max_length_q=10, prefixes=prefixes
     )
     expected = []
-    for (p, e), (a, b) in zip(leads, pairwise(bounds), strict=True):
+    for (p, e), (a, b) in zip(prefixes, pairwise(bounds), strict=True):
         whole = [*range(p, e), *range(a, b)]
         parts = (t[:, :, whole] for t in (q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)))
         expected.append(F.scaled_dot_product_attention(*parts, is_causal=True)[:, :, e - p :])
@@ -256,7 +256,7 @@ def test_a_base_whose_sequences_leak_is_refused() -> None:
 
     def leaking(**inputs: Any) -> Any:
         lengths = torch.tensor([0, inputs["input_ids"].shape[1]])
-        whole = {"cu_seq_lens_q": lengths, "leads": None, "max_length_q": int(lengths[1])}
+        whole = {"cu_seq_lens_q": lengths, "prefixes": None, "max_length_q": int(lengths[1])}
         return through(**{**inputs, **whole})
 
     model.model.forward = leaking  # type: ignore[method-assign]

@@ -13,8 +13,8 @@ from factory.train.fused.attention import packed_attention
 from factory.train.fused.forward import losses
 from factory.train.fused.layers import Layers
 from factory.train.fused.lora import Adapter
+from factory.train.fused.packing import pack
 from factory.train.fused.precision import computing_in
-from factory.train.fused.rows import pack
 from factory.train.memory import Shape, on_gpu
 from tests.factory.train.fused_support import make_job
 
@@ -31,7 +31,7 @@ def test_a_token_keeps_what_its_shape_says(model: Any, base: Base, tmp_path: Any
     row = pack([(examples, 1.0)], model.device)
     with computing_in(model, dtype):
         adapter = Adapter(model, job.recipe.lora, 0)
-        with Layers(model).carrying([adapter], row.slices), packed_attention(model):
+        with Layers(model).adapted([adapter], row.slices), packed_attention(model):
             measured = memory.kept_bytes(model, lambda: losses(model, row)) / row.tokens
     longest = sum(len(e.input_ids) ** 2 for e in examples) / row.tokens
     computed = Shape.of(model.config.to_dict()).kept(dtype.itemsize, scores=round(longest))
@@ -45,7 +45,7 @@ def test_layers_without_an_adapter_keep_nothing(model: Any, tmp_path: Any, monke
     for targets in ("all-linear", ["q_proj"]):
         job = make_job(tmp_path, targets=targets)
         row = pack([([min(job.train, key=lambda e: len(e.input_ids))], 1.0)], model.device)
-        with Layers(model).carrying([Adapter(model, job.recipe.lora, 0)], row.slices), packed_attention(model):
+        with Layers(model).adapted([Adapter(model, job.recipe.lora, 0)], row.slices), packed_attention(model):
             kept.append(memory.kept_bytes(model, lambda: losses(model, row)))  # noqa: B023
     assert kept[1] < kept[0]
 

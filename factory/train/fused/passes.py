@@ -1,4 +1,4 @@
-"""Rows through the model, there and back: how long they may be, and what to do where one does not fit in memory."""
+"""Forward and backward passes of packed batches: how long these may be, and what to do where one does not fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from factory.train.fused.dropout import Dropout
 from factory.train.fused.forward import losses
 from factory.train.fused.group import Group
 from factory.train.fused.layers import Layers
-from factory.train.fused.rows import Row, learned, pack, probe, share_out, size
+from factory.train.fused.packing import PackedBatch, pack, probe, share_out, size, supervised
 from factory.train.fused.run import Job, Run
 from factory.train.tokens import Example
 
@@ -28,7 +28,7 @@ LEAST = 16  # and of the shortest that is tried where memory is short
 T = TypeVar("T")
 
 
-class Carrier:
+class Passes:
     """Carries rows of these jobs. `share` says whether beginnings stand in a row once, `plan` how rows are made,
     `budget` is the most tokens of one; `row` and `packing` are the tokens of the last and the seconds spent on packing.
     """
@@ -67,56 +67,58 @@ class Carrier:
         beginnings = [run.beginning for run in runs] if self.share else []
         return share_out(batches, self.budget * self.group.size, beginnings)
 
-    def learn(self, parts: Sequence[tuple[Run, list[Example]]]) -> bool:
+    def forward_backward(self, segments: Sequence[tuple[Run, list[Example]]]) -> bool:
         """Forward and backward of one row: adds to the gradients and losses of its runs. False if there was no memory
         for it: rows are half as long from here on, and what the runs have of this step is to be done again."""
-        mine = [(run, examples, run.weight) for run, part in parts if (examples := self.group.part(part))]
-        mine = mine or [(run, part[:1], 0.0) for run, part in parts[:1]]  # all must go through the layers together
+        mine = [(run, examples, run.weight) for run, segment in segments if (examples := self.group.part(segment))]
+        mine = mine or [
+            (run, segment[:1], 0.0) for run, segment in segments[:1]
+        ]  # all must go through the layers together
         began = time.monotonic()
         row = pack([(examples, weight) for _, examples, weight in mine], self.model.device, self.share)
-        self.row = sum(size(part) for _, part in parts) if self.group.size > 1 else row.tokens
+        self.row = sum(size(segment) for _, segment in segments) if self.group.size > 1 else row.tokens
         self.packing += time.monotonic() - began
         self._recompute(self.group.most(row.tokens) > self.plan.recompute_from)
         dropouts = [run.dropout(examples) for run, examples, _ in mine]
 
-        def there_and_back() -> torch.Tensor:
+        def forward_backward() -> torch.Tensor:
             total, each = losses(self.model, row)
             total.backward()
             return each
 
         runs = [run for run, *_ in mine]
-        if (each := self._tried(runs, row, there_and_back, dropouts)) is None:
-            self._shrink([example for _, part in parts for example in part])
+        if (each := self._tried(runs, row, forward_backward, dropouts)) is None:
+            self._shrink([example for _, segment in segments for example in segment])
             return False
         sums = torch.zeros(len(mine), device=each.device).index_add_(0, row.owners, each * row.weights)
         for run, loss in zip(runs, sums, strict=True):
             run.loss = run.loss + loss
-        for run, part in parts:
-            run.waiting = _without(run.waiting, part)
+        for run, segment in segments:
+            run.waiting = _without(run.waiting, segment)
         return True
 
     @torch.no_grad()
     def eval_loss(self, run: Run) -> float:
         """The mean loss over all learned tokens of the held-out rows."""
         rest, total = list(run.job.eval), 0.0
-        weight = 1 / max(1, learned(rest))
+        weight = 1 / max(1, supervised(rest))
         while rest:
-            (part,) = self.next([run], [rest])
-            row = pack([(self.group.part(part) or part[:1], weight)], self.model.device, self.share)
+            (segment,) = self.next([run], [rest])
+            row = pack([(self.group.part(segment) or segment[:1], weight)], self.model.device, self.share)
             loss = self._tried([run], row, lambda: losses(self.model, row)[0].item())  # noqa: B023
             if loss is None:
-                self._shrink(part)
+                self._shrink(segment)
                 continue
-            total += loss if self.group.part(part) else 0.0
-            rest = _without(rest, part)
+            total += loss if self.group.part(segment) else 0.0
+            rest = _without(rest, segment)
         return self.group.sum(torch.tensor(total, device=self.model.device)).item() if self.group.size > 1 else total
 
     def _tried(
-        self, runs: Sequence[Run], row: Row, do: Callable[[], T], dropouts: Sequence[Dropout | None] = ()
+        self, runs: Sequence[Run], row: PackedBatch, do: Callable[[], T], dropouts: Sequence[Dropout | None] = ()
     ) -> T | None:
         """What `do` makes of a row with the runs' adapters on it; None if there was no memory for it."""
         adapters = [run.adapter for run in runs]
-        with self.layers.carrying(adapters, row.slices, dropouts), packed_attention(self.model):
+        with self.layers.adapted(adapters, row.slices, dropouts), packed_attention(self.model):
             try:
                 return do()
             except Exception as error:
