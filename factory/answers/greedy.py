@@ -134,7 +134,7 @@ def _rows(model: Any, prompts: Sequence[Sequence[int]]) -> Iterator[range]:
 def _prefill(model: Any, which: range, prompts: Sequence[Sequence[int]], cache: _Cache) -> torch.Tensor:
     """The hidden state at the end of each prompt, [prompts, H]; keys and values go into `cache`."""
     examples = [Example(list(prompts[i]), [IGNORE] * len(prompts[i])) for i in which]
-    row = pack([(examples, 1.0)], model.device, can_share(model, max(len(e.input_ids) for e in examples)))
+    row = pack([examples], model.device, can_share(model, max(len(e.input_ids) for e in examples)))
     prefill = _Prefill()
     with packed_attention(model):
         states = hidden(_causal(model), row, prefill)

@@ -9,8 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from factory.data.filters import repeats
+from factory.data.words import words
+
 SPIKE = 3.0  # three steps, each with this many times the median loss of the steps before: one alone is a hard batch
 LEARNED = 0.98  # the last losses must be below this share of the first ones
+
+NOTHING = 1e-4  # a loss of so much is 0
+FELL = -0.1  # change of a chosen token's log-probability, in nats, that is told
+LONGER = 1.1  # times as many words as before, and a word more
 
 
 def read(run: Path) -> list[dict[str, Any]]:
@@ -53,6 +60,39 @@ def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
         if now > max(SPIKE * usual, usual + 0.5):
             said.append(f"the loss spikes at step {losses[i][0]} ({usual:.3f} to {now:.3f}): lower train.lr")
             break
+    return said + _stalled(records)
+
+
+def _stalled(records: Sequence[dict[str, Any]]) -> list[str]:
+    """What only shows in figures that a loss does not tell of."""
+    steps = [record for record in records if "loss" in record]
+    last = steps[-max(1, len(steps) // 10) :]
+    said = []
+    if steps and not any(record["grad_norm"] for record in steps):
+        said.append("the adapter does not move: every gradient is 0 (are all pairs alike, or lora.alpha tiny?)")
+    if len(steps) >= 10 and statistics.mean(abs(record["loss"]) for record in last) < NOTHING:
+        said.append("the loss is 0, nothing is left to learn: fewer epochs, a lower lr, or harder rows")
+    if last and "chosen" in last[0] and (fell := statistics.mean(record["chosen"] for record in last)) < FELL:
+        said.append(
+            f"chosen answers became less likely than before, too ({fell:.2f} a token): a larger sft or beta of the "
+            "stage, or a lower lr, keeps them"
+        )
+    return said
+
+
+def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """What became of the answers to the same questions: longer, or going round in circles."""
+    was, now = ([words(answer) for answer in answers] for answers in (before, after))
+    long, longer = (statistics.mean(map(len, said)) if said else 0.0 for said in (was, now))
+    loops, more = (sum(map(repeats, said)) for said in (was, now))
+    said = []
+    if longer > long * LONGER + 1:
+        said.append(
+            f"answers grew longer: {longer:.0f} words, {long:.0f} before (dpo_norm does not pay for length; a higher "
+            "beta or fewer epochs would help)"
+        )
+    if more > loops:
+        said.append(f"{more} of {len(now)} answers repeat themselves, {loops} before: a lower lr or a larger sft")
     return said
 
 

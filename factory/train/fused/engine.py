@@ -21,8 +21,9 @@ from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Failed, Job, Run, finished
 from factory.train.fused.saving import SECONDS, Saver
 from factory.train.kernels import check_kernels, use_liger
-from factory.train.lora import untrainable
+from factory.train.lora import unlike, untrainable
 from factory.train.memory import ADAPTER
+from factory.train.methods import Totals
 from factory.train.tokens import Example
 from factory.train.trackers import missing
 from factory.train.trained import Trained
@@ -81,6 +82,9 @@ def _check(jobs: Sequence[Job], model: Any) -> None:
         if not supervised(job.train)
     ]
     problems += [f"{job.name}: {fault}" for job in jobs for fault in untrainable(model, job.recipe.lora)]
+    problems += [
+        f"{job.name}: {fault}" for job in jobs if job.parent for fault in unlike(job.parent, job.recipe.lora, model)
+    ]
     problems += [
         f"train.report_to={job.recipe.train.report_to} needs a package that is not here: pip install {package}"
         for job in jobs
@@ -144,6 +148,8 @@ class Engine:
                 if not self.running:
                     continue
                 segments = self._next_row()
+                for run, _ in segments:
+                    run.totals = run.totals or Totals.of(run.batch, self.passes.baseline(run, run.batch))
                 if not self.passes.forward_backward(segments):
                     for run, _ in segments:
                         run.begin_step()
@@ -171,6 +177,8 @@ class Engine:
             self._join(Run(self.waiting.pop(), self.base, self.model))
 
     def _join(self, run: Run) -> None:
+        if run.job.method.refers and run.references is None:  # before its first step it is what it is compared with
+            run.references = self.passes.log_probs(run, [*run.job.train, *run.job.eval])
         self.running.append(run)
         self._leave(run)
 
@@ -201,14 +209,17 @@ class Engine:
         return [(run, examples) for run, examples in zip(runs, chosen, strict=True) if examples]
 
     def _step(self, complete: Sequence[Run]) -> None:
-        """Optimizer steps of the runs whose whole batch has been carried; one look at the device for all of them."""
+        """Optimizer steps of the runs whose whole batch has gone through; one look at the device for all of them."""
         total = self.passes.group.sum
-        figures = [torch.stack([total(run.loss), total(run.adapter.grads).norm()]) for run in complete]
-        for run, (loss, norm) in zip(complete, torch.stack(figures).tolist() if figures else [], strict=True):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                self._fail(run, "loss" if not math.isfinite(loss) else "gradient")
+        found = [torch.cat([total(run.told), total(run.adapter.grads).norm()[None]]) for run in complete]
+        figures = torch.cat(found).tolist() if found else []
+        for run in complete:
+            told = [figures.pop(0) for _ in range(len(run.told))]
+            norm = figures.pop(0)
+            if not (math.isfinite(told[0]) and math.isfinite(norm)):
+                self._fail(run, "loss" if not math.isfinite(told[0]) else "gradient")
                 continue
-            self.progress(run.job.name, run.finish_step(loss, norm))
+            self.progress(run.job.name, run.finish_step(told, norm))
             if run.job.eval and run.schedule.evaluates_after(run.step):
                 eval_loss = self.passes.eval_loss(run)
                 if not math.isfinite(eval_loss):

@@ -1,4 +1,4 @@
-"""A row through the base to its losses, and the check that a base can carry several sequences in one row at all."""
+"""A row through the base to its log-probabilities, and the check that a base takes several sequences in one row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from factory.errors import FactoryError
 from factory.recipe import Lora
 from factory.train.fused.attention import packed_attention
-from factory.train.fused.head import token_losses
+from factory.train.fused.head import log_probs
 from factory.train.fused.layers import Layers
 from factory.train.fused.lora import Adapter
 from factory.train.fused.packing import PackedBatch, pack
@@ -20,12 +20,9 @@ from factory.train.tokens import Example
 TOLERANCE = 0.05  # how far packed logits may be from those of unpacked sequences, relative; bf16 rounding gives 0.01
 
 
-def losses(model: Any, row: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(Σ weight · loss, each learned token's loss [M] without gradient); within `packed_attention`."""
-    loss: tuple[torch.Tensor, torch.Tensor] = token_losses(
-        hidden(model, row)[row.keep], Head(model), row.labels, row.weights
-    )
-    return loss
+def supervised_log_probs(model: Any, row: PackedBatch) -> torch.Tensor:
+    """The log-probability of each supervised token [M]; within `packed_attention`."""
+    return log_probs(hidden(model, row)[row.keep], Head(model), row.labels)
 
 
 class Head:
@@ -75,7 +72,7 @@ def check_packing(model: Any, examples: Sequence[Example]) -> None:
 
     `factory base` asks this of every base, once. FactoryError with the reason: they do not, or cannot be tried.
     """
-    row = pack([(examples, 1.0)], model.device)
+    row = pack([examples], model.device)
     adapter = Adapter(model, Lora(r=1, alpha=1), 0)
     try:
         with Layers(model).adapted([adapter], row.slices), packed_attention(model):

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from factory.train.tokens import Example
+from factory.train.tokens import Example, grouped
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,17 @@ class Group:
     size: int = 1
 
     def part(self, examples: Sequence[Example]) -> list[Example]:
-        """Which of them this process carries: the longest first, each to whoever has the fewest tokens yet."""
+        """Which of them this process passes: the longest group first, each to whoever has the fewest tokens yet."""
         if self.size == 1:
             return [*examples]
         mine: list[Example] = []
         tokens = [0] * self.size
-        for example in sorted(examples, key=lambda e: -len(e.input_ids)):
+        sizes = [(sum(len(e.input_ids) for e in group), group) for group in grouped(examples)]
+        for size, group in sorted(sizes, key=lambda sized: -sized[0]):
             lightest = tokens.index(min(tokens))
-            tokens[lightest] += len(example.input_ids)
+            tokens[lightest] += size
             if lightest == self.rank:
-                mine.append(example)
+                mine += group
         return mine
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:

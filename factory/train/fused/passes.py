@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -15,12 +16,13 @@ from factory.shares import give_back
 from factory.train.fused import memory
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.dropout import Dropout
-from factory.train.fused.forward import losses
+from factory.train.fused.forward import supervised_log_probs
 from factory.train.fused.group import Group
 from factory.train.fused.layers import Layers
-from factory.train.fused.packing import PackedBatch, pack, probe, share_out, size, supervised
+from factory.train.fused.packing import PackedBatch, pack, probe, share_out, size
 from factory.train.fused.run import Job, Run
-from factory.train.tokens import Example
+from factory.train.methods import Totals
+from factory.train.tokens import Example, grouped
 
 PROBE = 256  # tokens of the row whose kept memory is measured
 LEAST = 16  # and of the shortest that is tried where memory is short
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 
 class Passes:
-    """Carries rows of these jobs. `share` says whether beginnings stand in a row once, `plan` how rows are made,
+    """Passes of these jobs' rows. `share` says whether beginnings stand in a row once, `plan` how rows are made,
     `budget` is the most tokens of one; `row` and `packing` are the tokens of the last and the seconds spent on packing.
     """
 
@@ -49,8 +51,9 @@ class Passes:
         the bytes of the adapters that are yet to join. FactoryError if there is no memory at all."""
         length = PROBE
         while length >= LEAST:
-            row = pack([(probe(run.job.train, length), 1.0)], self.model.device)
-            kept = self._tried([run], row, lambda: memory.kept_bytes(self.model, lambda: losses(self.model, row)))  # noqa: B023
+            row = pack([probe(run.job.train, length)], self.model.device)
+            forward = partial(supervised_log_probs, self.model, row)
+            kept = self._tried([run], row, partial(memory.kept_bytes, self.model, forward))
             if kept is not None:
                 plan = memory.plan(self.model, kept / row.tokens, self.longest, self.recomputing, states)
                 tokens, recompute_from = (-self.group.most(-value) for value in (plan.tokens, plan.recompute_from))
@@ -70,48 +73,78 @@ class Passes:
     def forward_backward(self, segments: Sequence[tuple[Run, list[Example]]]) -> bool:
         """Forward and backward of one row: adds to the gradients and losses of its runs. False if there was no memory
         for it: rows are half as long from here on, and what the runs have of this step is to be done again."""
-        mine = [(run, examples, run.weight) for run, segment in segments if (examples := self.group.part(segment))]
-        mine = mine or [
-            (run, segment[:1], 0.0) for run, segment in segments[:1]
-        ]  # all must go through the layers together
+        mine = [(run, examples) for run, segment in segments if (examples := self.group.part(segment))]
+        idle = not mine  # then only to go through the layers together with the other processes
+        mine = mine or [(run, segment[:1]) for run, segment in segments[:1]]
         began = time.monotonic()
-        row = pack([(examples, weight) for _, examples, weight in mine], self.model.device, self.share)
+        row = pack([examples for _, examples in mine], self.model.device, self.share)
         self.row = sum(size(segment) for _, segment in segments) if self.group.size > 1 else row.tokens
         self.packing += time.monotonic() - began
         self._recompute(self.group.most(row.tokens) > self.plan.recompute_from)
-        dropouts = [run.dropout(examples) for run, examples, _ in mine]
 
-        def forward_backward() -> torch.Tensor:
-            total, each = losses(self.model, row)
-            total.backward()
-            return each
+        def forward_backward() -> list[torch.Tensor]:
+            logps = supervised_log_probs(self.model, row)
+            if idle:
+                (logps.sum() * 0).backward()
+                return []
+            each = zip(mine, logps.split(row.counts), row.of.split(row.counts), strict=True)
+            found = [run.losses(examples, logps, of) for (run, examples), logps, of in each]
+            torch.stack([loss for loss, *_ in found]).sum().backward()
+            return [torch.stack(told).detach() for told in found]
 
-        runs = [run for run, *_ in mine]
-        if (each := self._tried(runs, row, forward_backward, dropouts)) is None:
+        dropouts = [run.dropout(examples) for run, examples in mine]
+        found = self._tried([run for run, _ in mine], row, forward_backward, dropouts)
+        if found is None:
             self._shrink([example for _, segment in segments for example in segment])
             return False
-        sums = torch.zeros(len(mine), device=each.device).index_add_(0, row.owners, each * row.weights)
-        for run, loss in zip(runs, sums, strict=True):
-            run.loss = run.loss + loss
+        for (run, _), told in zip(mine, found, strict=False):
+            run.told = run.told + told
         for run, segment in segments:
             run.waiting = _without(run.waiting, segment)
         return True
 
-    @torch.no_grad()
     def eval_loss(self, run: Run) -> float:
-        """The mean loss over all learned tokens of the held-out rows."""
-        rest, total = list(run.job.eval), 0.0
-        weight = 1 / max(1, supervised(rest))
+        """The loss of the held-out rows as one step."""
+        examples = run.job.eval
+        totals = Totals.of(examples, self.baseline(run, examples))
+        total = torch.zeros((), device=self.model.device)
+        for mine, logps, of in self._forward(run, [example for example in examples if example.reward]):
+            total += run.losses(mine, logps, of, totals)[0]
+        return self.group.sum(total).item()
+
+    def log_probs(self, run: Run, examples: Sequence[Example]) -> torch.Tensor:
+        """The log-probability of each example's answer as the adapter is now, [n] on the CPU."""
+        found = torch.zeros(len(examples), device=self.model.device)
+        places = {id(example): place for place, example in enumerate(examples)}
+        for mine, logps, of in self._forward(run, examples):
+            at = torch.tensor([places[id(example)] for example in mine], device=found.device)
+            found.index_add_(0, at[of], logps)
+        return self.group.sum(found).cpu()
+
+    def baseline(self, run: Run, examples: Sequence[Example]) -> float:
+        """How far the adapter moved from where it began, by the examples that are only measured; 0 without any."""
+        measured = [example for example in examples if not example.reward]
+        if not measured:
+            return 0.0
+        return max(0.0, (self.log_probs(run, measured) - run.references_of(measured)).mean().item())
+
+    @torch.no_grad()
+    def _forward(
+        self, run: Run, examples: Sequence[Example]
+    ) -> Iterator[tuple[list[Example], torch.Tensor, torch.Tensor]]:
+        """What this process has of each row in turn: examples, and `logps` and `of` as `Seen` has them."""
+        rest = list(examples)
         while rest:
             (segment,) = self.next([run], [rest])
-            row = pack([(self.group.part(segment) or segment[:1], weight)], self.model.device, self.share)
-            loss = self._tried([run], row, lambda: losses(self.model, row)[0].item())  # noqa: B023
-            if loss is None:
+            mine = self.group.part(segment)
+            row = pack([mine or segment[:1]], self.model.device, self.share)
+            logps = self._tried([run], row, partial(supervised_log_probs, self.model, row))
+            if logps is None:
                 self._shrink(segment)
                 continue
-            total += loss if self.group.part(segment) else 0.0
             rest = _without(rest, segment)
-        return self.group.sum(torch.tensor(total, device=self.model.device)).item() if self.group.size > 1 else total
+            if mine:
+                yield mine, logps, row.of
 
     def _tried(
         self, runs: Sequence[Run], row: PackedBatch, do: Callable[[], T], dropouts: Sequence[Dropout | None] = ()
@@ -134,10 +167,10 @@ class Passes:
 
     def _shrink(self, examples: Sequence[Example]) -> None:
         """After a row of these sequences did not fit in memory: rows of half its length from here on."""
-        if len(examples) == 1:
+        if len(grouped(examples)) == 1:
             raise FactoryError(
-                f"one sequence of {size(examples)} tokens does not fit in memory: set "
-                "train.gradient_checkpointing=true, or a smaller train.max_length"
+                f"one {'sequence' if len(examples) == 1 else 'pair'} of {size(examples)} tokens does not fit in "
+                "memory: set train.gradient_checkpointing=true, or a smaller train.max_length"
             )
         give_back()
         self.budget = min(self.budget, size(examples)) // 2

@@ -174,7 +174,7 @@ def test_too_little_memory_halves_the_rows_and_loses_nothing(
     model: Any, base: Base, together: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, weights = together
-    carried, rows = passes.losses, []
+    carried, rows = passes.supervised_log_probs, []
 
     def short_of_memory(model: Any, row: Any) -> Any:
         if row.tokens > 200 and torch.is_grad_enabled() and len(rows) > 3:
@@ -182,7 +182,7 @@ def test_too_little_memory_halves_the_rows_and_loses_nothing(
         rows.append(row.tokens)
         return carried(model, row)
 
-    monkeypatch.setattr(passes, "losses", short_of_memory)
+    monkeypatch.setattr(passes, "supervised_log_probs", short_of_memory)
     trained = final_weights(model, base, four(tmp_path))
     assert max(largest(weights[name], trained[name]) for name in weights) < WEIGHT
     assert max(rows[:4]) > 200 >= max(rows[4:])
@@ -195,7 +195,7 @@ def test_one_sequence_too_long_for_the_memory_says_what_to_do(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes")
 
     monkeypatch.setattr(Passes, "measure", lambda *_: memory.Plan(4096, 1.0, float("inf")))
-    monkeypatch.setattr(passes, "losses", none_left)
+    monkeypatch.setattr(passes, "supervised_log_probs", none_left)
     with pytest.raises(FactoryError, match="gradient_checkpointing=true"):
         train_many([make_job(tmp_path)], base, model)
 
