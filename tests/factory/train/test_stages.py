@@ -13,10 +13,17 @@ import pytest
 import torch
 import yaml
 
+from evals import feedback, tables
+from evals.feedback import Feedback
+from factory import recipe as recipes
+from factory.base import loaded as bases
 from factory.cli import main
+from factory.errors import InputError
+from factory.pipeline import stages
 from factory.registry import store
 from factory.train import curves
 from tests.fakes.project import write
+from tests.tiny_base import world
 
 SMALL = ["train.evals=1", "train.patience=0", "data.tune_share=0.2", "--json"]
 
@@ -115,10 +122,28 @@ def test_what_cannot_be_trained_in_stages_says_why(tmp_path: Path, words: list[s
     assert not (tmp_path / "store").exists() and not [*tmp_path.glob("runs/*/metrics.jsonl")]
 
 
-def test_a_recipe_lists_its_stages_with_their_settings(project: Path) -> None:
-    from factory import recipe as recipes
-    from factory.errors import InputError
+def test_what_people_rated_becomes_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    """What users would have written instead, accepted by a lead; eval rows are never among it."""
+    monkeypatch.setenv("FACTORY_HOME", str(tmp_path))
+    engine = tables.open_database(f"sqlite:///{tmp_path / 'ratings.db'}")
+    rows = world.rows("summary", 14, seed=3)
+    for number, row in enumerate(rows):
+        said = Feedback(vote="down", wrote=row["summary"], consent=True, eval=number < 2)
+        feedback.give(engine, "summary", "v1", row["document"], "Nothing happened.", said)
+    for line in feedback.waiting(engine):
+        feedback.settle(engine, line["id"], "lead", True)
+    recipe = recipes.load("summary", {"stages": "dpo", "data.pairs": "ratings"})
+    on = bases.loaded(recipe.base)
+    staged, built, said = stages.rows_of(recipe, recipe.stages[0], on.base)
+    assert said == ["12 pairs from ratings: 12 edited"] and built.eval and len(built.train) == 12
+    made = stages.examples_of(recipe.stages[0], on, built.train, staged.train.max_length)
+    texts = [on.tokenizer.decode(e.input_ids) for e in made]
+    assert [e.reward for e in made] == [1, -1] * 12 and [e.group for e in made] == [n // 2 for n in range(24)]
+    assert all(any(row["document"] in text and row["summary"] in text for text in texts) for row in rows[2:])
+    assert sum("Nothing happened." in text for text in texts) == 12
 
+
+def test_a_recipe_lists_its_stages_with_their_settings(project: Path) -> None:
     path = project / "adapters" / "summary" / "recipe.yaml"
     before, values = path.read_text(), yaml.safe_load(path.read_text())
     try:
