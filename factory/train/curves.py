@@ -68,7 +68,7 @@ def _stalled(records: Sequence[dict[str, Any]]) -> list[str]:
     steps = [record for record in records if "loss" in record]
     last = steps[-max(1, len(steps) // 10) :]
     said = []
-    if steps and not any(record["grad_norm"] for record in steps):
+    if steps and not any(record.get("grad_norm", 1) for record in steps):
         said.append("the adapter does not move: every gradient is 0 (are all pairs alike, or lora.alpha tiny?)")
     if len(steps) >= 10 and statistics.mean(abs(record["loss"]) for record in last) < NOTHING:
         said.append("the loss is 0, nothing is left to learn: fewer epochs, a lower lr, or harder rows")
