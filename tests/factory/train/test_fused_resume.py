@@ -50,7 +50,7 @@ def records(job: Job) -> list[dict[str, Any]]:
 
 
 def test_killed_twice(tmp_path: Path) -> None:
-    killed(tmp_path, __name__, times=2)
+    killed(tmp_path, "tests.factory.train.test_fused_resume", times=2)
 
 
 def killed(tmp_path: Path, module: str, times: int) -> None:
