@@ -35,6 +35,7 @@ def staged(recipe: Recipe, method: Method, base: Base) -> Recipe:
     if method.rows != "train":
         data |= {"train": method.data or getattr(recipe.data, method.rows), "format": "", "columns": {}, "weights": {}}
         data["undesirable"] = method.rows == "thumbs"
+    if method.rows != "train" or method.draws:
         data["replay"] = recipe.data.replay.model_copy(update={"share": 0})
     sections = {"train": recipe.train.model_copy(update=train), "data": recipe.data.model_copy(update=data)}
     return recipe.model_copy(update={**sections, "stages": []})

@@ -22,6 +22,7 @@ from factory.errors import FactoryError
 from factory.home import digest, home, locked, shown
 from factory.pipeline.data import every, labelled
 from factory.pipeline.grade import gate_of, grade
+from factory.pipeline.rewards import Rollouts
 from factory.pipeline.stages import examples_of, parent_of, rows_of
 from factory.precision import precision
 from factory.recipe import Recipe
@@ -30,7 +31,7 @@ from factory.registry.store import Version
 from factory.terminal import err, progress_bar
 from factory.train import curves
 from factory.train.fused import Failed, Job, progress, train_many
-from factory.train.methods import Method, Sft
+from factory.train.methods import Grpo, Method, Sft
 from factory.train.trained import Trained
 from serve.answers import of_base, of_version
 
@@ -163,16 +164,22 @@ def prepare(recipe: Recipe, on: Loaded, method: Method | None = None) -> Prepare
     def prompted(row: Row) -> Row:
         return row if row.meta.get("replay") else row.with_system(prompt)
 
+    rollouts = Rollouts(recipe, method, on) if isinstance(method, Grpo) else None
     learn, held_out = (
-        examples_of(method, on, [prompted(row) for row in rows], recipe.train.max_length)
+        rollouts.prompts([prompted(row) for row in rows])
+        if rollouts
+        else examples_of(method, on, [prompted(row) for row in rows], recipe.train.max_length)
         for rows in (built.train, built.tune)
     )
-    decides = [recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]]
-    inputs = digest([*decides, method.model_dump(exclude={"parent", "data"})] if method.rows != "train" else decides)
+    decides: list[Any] = [recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]]
+    if method.rows != "train" or rollouts:
+        decides.append([method.model_dump(exclude={"parent", "data"}), rollouts.rubric.hash() if rollouts else ""])
+    inputs = digest(decides)
     notes = "".join(f"\n  note: {note}" for note in (*said, *built.manifest["notes"]))
     why = f" (factory data task={recipe.task} tells why)" if method.rows == "train" else f" for {method.name}"
     err.print(f"{data_lines(built)[0]}{why}{notes}", markup=False, soft_wrap=True)
-    job = Job(recipe.task, recipe, learn, held_out, home("runs", f"{recipe.task}-{inputs[:12]}"), method=method)
+    run = home("runs", f"{recipe.task}-{inputs[:12]}")
+    job = Job(recipe.task, recipe, learn, held_out, run, method=method, rollouts=rollouts)
     return Prepared(recipe, built, on, job, inputs, stage)
 
 
@@ -194,24 +201,32 @@ def finish(one: Prepared, trained: Trained) -> Made:
         f"{recipe.task}: trained in {trained.seconds:.0f} s, {trained.rate:,.0f} tokens/s"
         f"{', stopped early' if trained.stopped else ''}; curves: {shown(trained.run / 'curves.png')}"
     )
-    remarks = curves.warnings(curves.read(trained.run))
     version = store.add(trained.adapter, store.facts_of(recipe, on.base))
-    if one.parent:
+    remarks = curves.warnings(curves.read(trained.run))
+    if one.parent and version.sha == one.parent.sha:
+        remarks.append("nothing that it learned is kept: this is the version that it started from")
+    elif one.parent:
         asked = [row.with_system(recipe.system_prompt()) for row in rows]
         remarks += curves.drift(*(of_version(which)(asked) for which in (one.parent, version)))
     for remark in remarks:
         err.print(f"[yellow]{recipe.task}: {remark}[/]")
-    store.note(version, "recipe", recipe.model_dump(mode="json"))
-    store.note(version, "data", one.built.manifest)
-    run: dict[str, Any] = {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped}
-    run["precision"] = precision(recipe.train.precision).name
-    if one.stage:
-        parent = one.parent.sha if one.parent else ""
-        run |= {"stage": one.stage, "method": one.job.method.model_dump(), "parent": parent}
-    store.note(version, "run", run)
+    if not one.parent or version.sha != one.parent.sha:
+        _note(one, version, trained, remarks)
     probe.remember(version, on.model, on.tokenizer)
     ordinal = aliases.register(version).ordinal
     before = grade_answers(rubrics.load(recipe.rubric), rows, of_base(recipe, on.base)(rows))
     store.note(version, "base_scorecard", before.to_json())
     report = grade(recipe, version, rows)
     return Made(recipe, on.base, trained, remarks, version, ordinal, before, report, one.stage, one.parent)
+
+
+def _note(one: Prepared, version: Version, trained: Trained, remarks: list[str]) -> None:
+    """Write beside a version what it was made of."""
+    store.note(version, "recipe", one.recipe.model_dump(mode="json"))
+    store.note(version, "data", one.built.manifest)
+    run: dict[str, Any] = {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped}
+    run["precision"] = precision(one.recipe.train.precision).name
+    if one.stage:
+        parent = one.parent.sha if one.parent else ""
+        run |= {"stage": one.stage, "method": one.job.method.model_dump(), "parent": parent}
+    store.note(version, "run", run)

@@ -19,6 +19,9 @@ NOTHING = 1e-4  # a loss of so much is 0
 FELL = -0.1  # change of a chosen token's log-probability, in nats, that is told
 LONGER = 1.1  # times as many words as before, and a word more
 
+FORGOTTEN = 0.02  # of the gold reward
+EVEN, CUT = 0.7, 0.2  # shares of answers that teach nothing, and that do not end
+
 
 def read(run: Path) -> list[dict[str, Any]]:
     """The records of a run: `{"step", "loss", "grad_norm", "lr"}` and `{"step", "eval_loss"}`, one a line."""
@@ -37,6 +40,8 @@ def last_step(run: Path) -> int:
 
 def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
     """What a person would say who looks at the curves; empty if they look as they should."""
+    if any("reward" in record for record in records):
+        return _rewarded(records)
     said = []
     losses = [(r["step"], r["loss"]) for r in records if "loss" in r]
     evals = [(r["step"], r["eval_loss"]) for r in records if "eval_loss" in r]
@@ -77,6 +82,36 @@ def _stalled(records: Sequence[dict[str, Any]]) -> list[str]:
             f"chosen answers became less likely than before, too ({fell:.2f} a token): a larger sft or beta of the "
             "stage, or a lower lr, keeps them"
         )
+    return said
+
+
+def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Of a run that draws its answers: whether the reward means anything, and still pays for what is wanted."""
+    steps = [record for record in records if "reward" in record]
+    golds = [(record["step"], record["gold"]) for record in records if "gold" in record]
+    tenth = max(1, len(steps) // 10)
+    first, last = steps[:tenth], steps[-tenth:]
+
+    def mean(records: Sequence[dict[str, Any]], key: str) -> float:
+        return float(statistics.mean(record[key] for record in records))
+
+    said = []
+    if golds and (now := golds[-1][1]) < max(gold for _, gold in golds) - FORGOTTEN:
+        step, best = max(golds, key=lambda gold: gold[1])
+        said.append(
+            f"the gold reward fell from {best:.2f} to {now:.2f} while the reward went from {mean(first, 'reward'):.2f} "
+            f"to {mean(last, 'reward'):.2f}: what pays is not what is wanted. The weights of step {step} are kept; "
+            "pay for more of the rubric, or lower lr"
+        )
+    if (even := mean(steps, "even")) > EVEN:
+        said.append(
+            f"{even:.0%} of the answers were no better or worse than their group: the reward has no variance (the "
+            "questions are too easy or too hard, or temperature and group too small)"
+        )
+    if (cut := mean(last, "cut")) > CUT:
+        said.append(f"{cut:.0%} of the answers were cut off: a larger decoding.max_tokens, or sft before, ends them")
+    if mean(last, "length") > mean(first, "length") * LONGER + 1:
+        said.append(f"answers grew from {mean(first, 'length'):.0f} to {mean(last, 'length'):.0f} tokens")
     return said
 
 

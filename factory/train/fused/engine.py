@@ -147,6 +147,8 @@ class Engine:
                 self._admit()
                 if not self.running:
                     continue
+                if any(self._roll(run) for run in [*self.running]):
+                    continue
                 segments = self._next_row()
                 for run, _ in segments:
                     run.totals = run.totals or Totals.of(run.batch, self.passes.baseline(run, run.batch))
@@ -201,6 +203,19 @@ class Engine:
         run.reporter.end()
         if run.reporter.said:
             self.progress(run.job.name, {"step": run.step, "remark": run.reporter.said})
+
+    def _roll(self, run: Run) -> bool:
+        """Draw the answers that a run's step is to learn from, where its method draws and has not. True if there was
+        nothing to learn from them: the step is over."""
+        if not run.job.rollouts or run.rolled:
+            return False
+        if run.step == 0 and run.job.eval:  # where it starts may be the best
+            self.progress(run.job.name, run.judge(self.passes.eval_loss(run)))
+        self.passes.roll(run)
+        if run.waiting:
+            return False
+        self._step([run])
+        return True
 
     def _next_row(self) -> list[tuple[Run, list[Example]]]:
         """Parts (run, sequences) of the next row; whoever has most left to do goes first, so that all end together."""

@@ -101,10 +101,28 @@ class Layers:
         try:
             yield
         finally:
-            for module, before in changed:
-                vars(module)["forward"] = before
-                if before is None:
-                    del vars(module)["forward"]
+            _put_back(changed)
+
+    @contextmanager
+    def answering(self, adapter: Adapter) -> Iterator[None]:
+        """Within, whatever goes through the model goes through the adapter, without gradients. Nothing is merged: the
+        base stays in 4 bits, and the numbers are those that the adapter trains with."""
+
+        def forward(name: str, slot: Slot | None, bias: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+            def through(x: torch.Tensor) -> torch.Tensor:
+                y = F.linear(x, self.weight(name), bias)
+                return y if slot is None else y + (x @ slot.a.t()) @ slot.b.t() * slot.scale
+
+            return through
+
+        changed = [(name, module, vars(module).get("forward")) for name, module in self.modules.items()]
+        changed = [one for one in changed if one[0] in adapter.slots or hasattr(one[1].weight, "quant_state")]
+        for name, module, _ in changed:
+            vars(module)["forward"] = forward(name, adapter.slots.get(name), module.bias)
+        try:
+            yield
+        finally:
+            _put_back([(module, before) for _, module, before in changed])
 
     def _frozen(self, name: str, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
@@ -131,6 +149,14 @@ class Layers:
             return out
 
         return forward
+
+
+def _put_back(changed: Sequence[tuple[Any, Any]]) -> None:
+    """Give modules the forward passes that they had; None is their class's."""
+    for module, before in changed:
+        vars(module)["forward"] = before
+        if before is None:
+            del vars(module)["forward"]
 
 
 class _Frozen(torch.autograd.Function):

@@ -38,7 +38,11 @@ class Passes:
     def __init__(self, model: Any, base: Base, jobs: Sequence[Job], group: Group) -> None:
         self.model, self.base, self.group = model, base, group
         self.layers = Layers(model)
-        self.longest = max(len(e.input_ids) for job in jobs for e in (*job.train, *job.eval))
+        self.longest = max(
+            len(e.input_ids) + (job.rollouts.most if job.rollouts else 0)
+            for job in jobs
+            for e in (*job.train, *job.eval)
+        )
         # What stands in a row once for many sequences would be dropped alike for all of them.
         self.share = can_share(model, self.longest) and not any(job.recipe.lora.dropout for job in jobs)
         self.recomputing: set[bool | str] = {job.recipe.train.gradient_checkpointing for job in jobs}
@@ -103,9 +107,22 @@ class Passes:
             run.waiting = _without(run.waiting, segment)
         return True
 
+    def roll(self, run: Run) -> None:
+        """Have the run answer its step's questions; the answers are its batch."""
+        self._recompute(False)  # a layer that recomputes keeps no cache
+        with self.layers.answering(run.adapter):
+            run.batch, run.rolled = run.job.rollouts(self.model, run.batch, run.step)
+        run.waiting = [example for example in run.batch if example.reward]
+        run.batch_tokens = size(run.batch)
+        run.totals = Totals.of(run.batch, longest=run.job.rollouts.most)
+
     def eval_loss(self, run: Run) -> float:
-        """The loss of the held-out rows as one step."""
+        """The loss of the held-out rows as one step; of a method that draws, what their gold reward lacks of 1."""
         examples = run.job.eval
+        if run.job.rollouts:
+            self._recompute(False)
+            with self.layers.answering(run.adapter):
+                return float(1 - run.job.rollouts.gold(self.model, examples))
         totals = Totals.of(examples, self.baseline(run, examples))
         total = torch.zeros((), device=self.model.device)
         for mine, logps, of in self._forward(run, [example for example in examples if example.reward]):

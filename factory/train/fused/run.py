@@ -34,7 +34,9 @@ from factory.train.trained import Trained
 class Job:
     """One adapter to train: its rows as tokens and its run's folder. `score` grades an adapter's folder (sweeps). Where
     it only `follows` what another process reports of the same job, no tracker hears of it. It starts as the adapter in
-    the folder `parent`, which it is compared with by a `method` that compares; without one it starts as PEFT has it."""
+    the folder `parent`, which it is compared with by a `method` that compares; without one it starts as PEFT has it.
+    Of a method that draws, `train` are questions, and `rollouts` makes answers of them with the adapter on its base:
+    see `factory.pipeline.rewards`."""
 
     name: str
     recipe: Recipe
@@ -45,6 +47,7 @@ class Job:
     follows: bool = False
     method: Method = field(default_factory=Sft)
     parent: Path | None = None
+    rollouts: Any = None
 
     def identity(self, base: Base) -> str:
         """What decides the result: a checkpoint of another identity is not resumed."""
@@ -128,6 +131,7 @@ class Run:
         self.adapter.grads.zero_()
         self.told = torch.zeros(1 + len(self.job.method.figures), device=self.adapter.weights.device)
         self.totals: Totals | None = None
+        self.rolled: dict[str, float] = {}
         if not self.done:
             self.batch = [example for i in self.schedule.batch(self.step) for example in self.groups[i]]
             self.waiting = [example for example in self.batch if example.reward]
@@ -166,10 +170,11 @@ class Run:
             self.adapter.grads.mul_(clip)
         self.optimizer.step()
         self.adapter.refresh()
+        rolled = self.rolled
         self.step += 1
         self.tokens += self.batch_tokens
         self.begin_step()
-        figures = dict(zip(("loss", *self.job.method.figures), told, strict=True))
+        figures = dict(zip(("loss", *self.job.method.figures), told, strict=True)) | rolled
         return self.note({"step": self.step, **figures, "grad_norm": norm, "lr": rate})
 
     def judge(self, eval_loss: float) -> dict[str, Any]:
@@ -179,7 +184,8 @@ class Run:
             self.best_weights = self.adapter.weights.detach().clone()
         else:
             self.since_best += 1
-        return self.note({"step": self.step, "eval_loss": eval_loss})
+        gold = {"gold": 1 - eval_loss} if self.job.rollouts else {}
+        return self.note({"step": self.step, "eval_loss": eval_loss, **gold})
 
     def note(self, record: dict[str, Any]) -> dict[str, Any]:
         """Append a record to metrics.jsonl; returned as progress shows it."""

@@ -22,20 +22,22 @@ FAR = 10  # times beyond the usual range and a learning rate is refused
 @dataclass(frozen=True)
 class Totals:
     """Of a whole optimizer step, however many packed batches it is spread over: its groups, its supervised tokens,
-    those of them in liked examples, and the baseline (KTO)."""
+    those of them in liked examples, how many its answers could have (GRPO), and the baseline (KTO)."""
 
     groups: int
     tokens: int
     liked: int
     baseline: float = 0.0
+    longest: int = 0
 
     @classmethod
-    def of(cls, examples: Sequence[Example], baseline: float = 0.0) -> Totals:
-        """Examples without a reward are no part of it. A sequence's first token follows nothing and is no answer's."""
-        counted = [(example, sum(label >= 0 for label in example.labels[1:])) for example in examples if example.reward]
+    def of(cls, examples: Sequence[Example], baseline: float = 0.0, longest: int = 0) -> Totals:
+        """Those of a group that are only measured are no part of it. A sequence's first token follows nothing."""
+        part = [example for example in examples if example.reward or example.group is None]
+        counted = [(example, sum(label >= 0 for label in example.labels[1:])) for example in part]
         liked = sum(count for example, count in counted if example.reward > 0)
         groups = len({n if example.group is None else -1 - example.group for n, (example, _) in enumerate(counted)})
-        return cls(groups, max(1, sum(count for _, count in counted)), max(1, liked), baseline)
+        return cls(groups, max(1, sum(count for _, count in counted)), max(1, liked), baseline, longest)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Method(Strict):
     share: ClassVar[float] = 1.0  # of the base's own learning rate, where lr is auto
     rows: ClassVar[str] = "train"  # the key of `data` that names its files
     refers: ClassVar[bool] = False  # whether it compares with what the adapter said before training
+    draws: ClassVar[bool] = False  # whether it learns from answers of its own
     figures: ClassVar[tuple[str, ...]] = ()  # what `loss` tells beside the loss
 
     @property
