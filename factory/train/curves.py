@@ -132,17 +132,20 @@ def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:
 
 
 def plot(run: Path, title: str) -> Path:
-    """`curves.png`: train and eval loss above, gradient norm below."""
+    """`curves.png`: train and eval loss above, gradient norm below; of a run with rewards these and the gold reward,
+    and how long answers are."""
     from matplotlib.figure import Figure
 
     records = read(run)
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    for axis, key, style in ((above, "loss", "-"), (above, "eval_loss", "o-"), (below, "grad_norm", "-")):
+    paid = any("reward" in record for record in records)
+    keys = ("reward", "gold", "length") if paid else ("loss", "eval_loss", "grad_norm")
+    for axis, key, style in zip((above, above, below), keys, ("-", "o-", "-"), strict=True):
         points = [(r["step"], r[key]) for r in records if key in r]
         if points:
             axis.plot(*zip(*points, strict=True), style, label=key.replace("_", " "), linewidth=1.2, markersize=4)
-    above.set_yscale("log")
+    above.set_yscale("linear" if paid else "log")
     above.set_title(title)
     above.legend()
     below.legend()
