@@ -15,7 +15,7 @@ from factory.base.loaded import Loaded
 from factory.data.rows import Row
 from factory.errors import InputError
 from factory.recipe import Recipe
-from factory.train.methods import Grpo
+from factory.train.methods import Draws
 from factory.train.tokens import IGNORE, Example, prompt_ids
 
 PAYS = {"good": 1.0, "average": 0.5, "poor": 0.0}
@@ -25,17 +25,19 @@ TRIES = 3  # times that a group without spread is drawn anew
 class Rollouts:
     """For `Job.rollouts`: `prompts` are the questions of `rows`, as examples that stand for them."""
 
-    def __init__(self, recipe: Recipe, method: Grpo, on: Loaded) -> None:
+    def __init__(self, recipe: Recipe, method: Draws, on: Loaded) -> None:
         self.method, self.tokenizer, self.seed = method, on.tokenizer, recipe.train.seed
         self.most, self.rubric = recipe.decoding.max_tokens, rubrics.load(recipe.rubric)
         self.rows: dict[tuple[int, ...], Row] = {}
         checked = {dimension.name for dimension in self.rubric.dimensions if dimension.checks}
         if unknown := [name for name in method.gold if name not in checked]:
-            raise InputError(f"stages: grpo.gold: no check decides {unknown[0]!r} in rubrics/{recipe.rubric}.yaml")
+            raise InputError(
+                f"stages: {method.name}.gold: no check decides {unknown[0]!r} in rubrics/{recipe.rubric}.yaml"
+            )
         self.paid = checked - set(method.gold)
         self.watched = set(method.gold) or checked
         if not self.paid:
-            raise InputError(f"stages: grpo needs a check that pays in rubrics/{recipe.rubric}.yaml")
+            raise InputError(f"stages: {method.name} needs a check that pays in rubrics/{recipe.rubric}.yaml")
 
     def prompts(self, rows: Sequence[Row]) -> list[Example]:
         made = []

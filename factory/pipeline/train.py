@@ -31,7 +31,7 @@ from factory.registry.store import Version
 from factory.terminal import err, progress_bar
 from factory.train import curves
 from factory.train.fused import Failed, Job, progress, train_many
-from factory.train.methods import Grpo, Method, Sft
+from factory.train.methods import Draws, Method, Sft
 from factory.train.trained import Trained
 from serve.answers import of_base, of_version
 
@@ -164,7 +164,7 @@ def prepare(recipe: Recipe, on: Loaded, method: Method | None = None) -> Prepare
     def prompted(row: Row) -> Row:
         return row if row.meta.get("replay") else row.with_system(prompt)
 
-    rollouts = Rollouts(recipe, method, on) if isinstance(method, Grpo) else None
+    rollouts = Rollouts(recipe, method, on) if isinstance(method, Draws) else None
     learn, held_out = (
         rollouts.prompts([prompted(row) for row in rows])
         if rollouts

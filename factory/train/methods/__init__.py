@@ -8,12 +8,12 @@ from pydantic import BeforeValidator, Field
 
 from factory.strict import nearest
 from factory.train.methods.dpo import Dpo, DpoNorm
-from factory.train.methods.grpo import Grpo
+from factory.train.methods.draws import Draws, Grpo, Raft
 from factory.train.methods.kto import Kto
 from factory.train.methods.method import Method, Seen, Totals
 from factory.train.methods.sft import Sft
 
-METHODS: dict[str, type[Method]] = {"sft": Sft, "dpo": Dpo, "dpo_norm": DpoNorm, "kto": Kto, "grpo": Grpo}
+METHODS: dict[str, type[Method]] = {"sft": Sft, "dpo": Dpo, "dpo_norm": DpoNorm, "kto": Kto, "grpo": Grpo, "raft": Raft}
 
 
 def _named(value: Any) -> Any:
@@ -33,7 +33,9 @@ def _listed(value: Any) -> Any:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-Stage = Annotated[Annotated[Sft | Dpo | DpoNorm | Kto | Grpo, Field(discriminator="method")], BeforeValidator(_named)]
+Stage = Annotated[
+    Annotated[Sft | Dpo | DpoNorm | Kto | Grpo | Raft, Field(discriminator="method")], BeforeValidator(_named)
+]
 Stages = Annotated[list[Stage], BeforeValidator(_listed)]
 
-__all__ = ["METHODS", "Dpo", "DpoNorm", "Grpo", "Kto", "Method", "Seen", "Sft", "Stages", "Totals"]
+__all__ = ["METHODS", "Dpo", "DpoNorm", "Draws", "Grpo", "Kto", "Method", "Raft", "Seen", "Sft", "Stages", "Totals"]

@@ -17,7 +17,7 @@ import torch
 from factory.cli import main
 from factory.registry import store
 from factory.train import curves
-from factory.train.methods import Grpo, Seen, Totals
+from factory.train.methods import Grpo, Raft, Seen, Totals
 from factory.train.tokens import IGNORE, Example
 from tests.fakes.project import write
 
@@ -107,6 +107,23 @@ def test_the_loss_and_its_gradient_are_those_of_trl(over: str) -> None:
     assert torch.allclose(ours, theirs, atol=1e-6)
     grads = [torch.autograd.grad(loss, logps, retain_graph=True)[0] for loss in (ours, theirs)]
     assert torch.allclose(*grads, atol=1e-7) and grads[0].abs().max() > 1e-3
+
+
+def test_rejection_sampling_learns_from_the_best_answers_alone() -> None:
+    assert Raft().advantages([0, 0.5, 1, 1]) == [0, 0, 1, 0] and not any(Raft().advantages([0, 0]))
+    made = [Example([1] + [2] * n, [IGNORE] + [2] * n, reward=reward) for n, reward in ((3, 1.0), (2, 0.0), (4, 1.0))]
+    totals, logps = Totals.of(made), -torch.rand(7)
+    of = torch.tensor([0] * 3 + [1] * 4)
+    (loss,) = Raft().loss(Seen([made[0], made[2]], logps, of, None, totals))
+    assert loss.item() == pytest.approx(-logps.mean().item())
+
+
+def test_the_best_of_several_answers_are_learned() -> None:
+    """Slower than by GRPO: what is bad is not unlearned."""
+    code, made, said = factory("stages=[sft, {raft: {lr: 5e-3, group: 6, batch: 6}}]", "train.evals=1")
+    assert code == 0, said
+    rewards = [record["reward"] for record in curves.read(Path(made[1]["run"])) if "reward" in record]
+    assert len(rewards) == 9 and sum(rewards[-3:]) > 1.5 * sum(rewards[:3])
 
 
 def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:
