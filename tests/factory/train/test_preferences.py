@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from factory.answers import adapted
+from factory.answers.greedy import greedy
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.train.fused import Job, train_many
 from factory.train.fused.group import Group
+from factory.train.fused.layers import Layers
 from factory.train.fused.packing import pack, share_out
 from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
@@ -193,6 +196,21 @@ def test_what_a_step_tells_and_a_parent_of_another_form(model: Any, base: Base, 
     assert steps[-1]["accuracy"] == 1 and steps[-1]["chosen"] > steps[-1]["rejected"]
     with pytest.raises(InputError, match=r"lora.r is 4, in the version to start from 8: set lora.r to that"):
         train_many([of(Dpo(), tmp_path, "other", parent, r=4)], base, model)
+
+
+def test_answers_while_it_trains_are_those_of_the_saved_adapter(
+    model: Any, base: Base, parent: Path, tmp_path: Path
+) -> None:
+    """Drawn through the engine's own layers, and by PEFT: token by token the same, and not the base's."""
+    job = of(Dpo(), tmp_path, parent=parent)
+    prompts = [e.input_ids[: e.labels.count(IGNORE)] for e in job.train[::2]]
+    with computing_in(model, torch.float32):
+        run = Run(job, base, model)
+        with Layers(model).answering(run.adapter):
+            ours = greedy(model, prompts, [2], 8)
+        with adapted(model, parent) as peft:
+            assert ours == greedy(peft, prompts, [2], 8)
+        assert ours != greedy(model, prompts, [2], 8)
 
 
 def test_killed_and_resumed_is_undisturbed(tmp_path: Path) -> None:
