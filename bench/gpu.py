@@ -25,7 +25,7 @@ from factory.recipe import Recipe
 from factory.shares import give_back
 from factory.train.fused import ALL, Job, train_many
 from factory.train.fused.lora import Adapter
-from factory.train.fused.rows import learned, size
+from factory.train.fused.packing import size, supervised
 from factory.train.kernels import liger_runs, use_liger
 from factory.train.lora import config
 from factory.train.tokens import IGNORE, Example
@@ -229,7 +229,7 @@ def flops(config: Any, rows: Sequence[Example], lora_parameters: int) -> float:
     frozen = config.num_hidden_layers * config.hidden_size * (width + 3 * config.intermediate_size)
     attention = sum(len(e.input_ids) ** 2 for e in rows) * config.num_hidden_layers
     attention *= config.num_attention_heads * config.head_dim
-    head = learned(rows) * config.hidden_size * config.vocab_size
+    head = supervised(rows) * config.hidden_size * config.vocab_size
     return float(4 * frozen * size(rows) + 6 * lora_parameters * size(rows) + 6 * attention + 4 * head)
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from factory.data.label import alike, visible
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
 from factory.kinds import Kind
+from factory.sections import Card as Card  # noqa: PLC0414 (others take them from here)
+from factory.sections import Gate as Gate  # noqa: PLC0414
 from factory.strict import Layer, Strict, check, leaves, merge, nearest, overrides, read_yaml
+from factory.train.methods import Sft, Stages
 
 
 class Endpoint(Strict):
@@ -64,6 +67,8 @@ class Data(Strict):
     """
 
     train: str | list[str] = "train.jsonl"
+    pairs: str | list[str] = Field("pairs.jsonl", description="chosen and rejected answers; ratings: what people rated")
+    thumbs: str | list[str] = Field("thumbs.jsonl", description="answers with a yes or no (stage kto)")
     eval: str | list[str] = []
     fill: dict[str, str] = {}
     format: str = ""
@@ -76,6 +81,7 @@ class Data(Strict):
     labels_fold: bool = Field(False, description="labels that look alike (case, width, invisible characters) are one")
     answer_tokens: tuple[int, int] = Field((1, 100_000), description="fewest and most tokens of an answer")
     refusals: bool = Field(False, description="keep answers that refuse")
+    undesirable: bool = Field(False, description="keep answers labelled as undesirable: the stage kto does")
     exclude: list[str] = []
     require: str = ""
     near: float = Field(0.7, ge=0, le=1)
@@ -145,43 +151,6 @@ class Decoding(Strict):
     top_p: float = Field(1.0, gt=0, le=1)
 
 
-class Gate(Strict):
-    """When a version may go to production: a plan, hashed and logged with every gate run. Shares are 0 to 1.
-
-    `evidence`: with `checks` the rubric's deterministic checks on every row decide; with `people` people's grades do,
-    made tighter by the judge's. The candidate must be worse than production by less than the margins, and keep the
-    floors by itself. `share` is the part of the eval rows that the gate uses, chosen by their hash; the rest is free
-    for tuning prompts and judges. In no stratum (a key of the rows) may it be worse beyond the margin for sure.
-    """
-
-    evidence: Literal["checks", "people"] = "checks"
-    share: float = Field(1.0, gt=0, le=1)
-    margin_good: float = Field(0.10, gt=0, lt=1)
-    margin_poor: float = Field(0.05, gt=0, lt=1)
-    min_good: float = Field(0.5, ge=0, le=1)
-    max_poor: float = Field(0.25, ge=0, le=1)
-    strata: list[str] = []
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    min_labels: int = Field(40, ge=40, description="below 40 the bounds cannot be trusted")
-    judge: str = Field("", description="a name in the table of judges; empty: no judge")
-    min_judge: float = Field(0.6, ge=0, le=1, description="the judge's kappa with known truth, per dimension")
-    max_abstentions: float = Field(0.02, ge=0, le=1)
-    min_alpha: float = Field(0.4, ge=-1, le=1, description="agreement of people on the composite")
-    min_overlap: int = Field(10, ge=0, description="outputs graded by two people before agreement is known")
-    max_missing: float = Field(0.05, ge=0, le=0.5, description="pairs that people could not judge; counted at worst")
-    labels: int = Field(0, ge=0, description="pairs at most that people label; 0: all that differ")
-
-
-class Card(Strict):
-    """What the card on the Hub says beyond the numbers. `datasets` are ids on the Hub; no licence means the base's."""
-
-    license: str = Field("", description="SPDX name in lower case, as the Hub spells it")
-    language: list[str] = ["en"]
-    datasets: list[str] = []
-    data_license: str = ""
-    not_for: str = Field("", description="what it must not be used for, beyond what holds for every adapter")
-
-
 class Recipe(Strict):
     """One adapter's recipe, complete. `folder` is where its files lie, `system` the text of its prompt file."""
 
@@ -195,6 +164,7 @@ class Recipe(Strict):
     data: Data = Data()
     lora: Lora = Lora()
     train: Train = Train()
+    stages: Stages = []
     decoding: Decoding = Decoding()
     gate: Gate = Gate()
     card: Card = Card()
@@ -212,12 +182,21 @@ class Recipe(Strict):
             raise ValueError(f"space around the label {visible(bad[0])}")
         return labels
 
+    @model_validator(mode="after")
+    def _usual_rate(self) -> Recipe:
+        if any(isinstance(stage, Sft) and stage.lr == "auto" for stage in self.stages):
+            Sft.usual_rate(self.train.lr)
+        return self
+
     def system_prompt(self) -> str:
         """The text that travels with every version and is put in where a caller sends no system message."""
         return self.system
 
     def hash(self) -> str:
-        return digest([self.model_dump(mode="json"), self.system])
+        """Of all that decides one training. Stages, and the rows that only stages have, are no part of it: a stage is
+        the recipe with what the stage changes."""
+        stages: Any = {"stages": True, "data": {"pairs", "thumbs", "undesirable"}}
+        return digest([self.model_dump(mode="json", exclude=stages), self.system])
 
 
 def tasks() -> list[str]:

@@ -30,7 +30,7 @@ class Shares:
     total: int
 
     def training(self, states: float = 0) -> int:
-        """Bytes for what rows keep on their way back, beside the `states` of adapters that are yet to join: at most
+        """Bytes for what backward passes need kept, beside the `states` of adapters that are yet to join: at most
         half of what is free is kept for those, and who finds no room then waits."""
         return int(TRAINING[self.kind] * (self.free - min(states, self.free / 2)))
 

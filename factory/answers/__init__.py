@@ -93,7 +93,7 @@ def complete(
         said = greedy(
             model,
             [prompt_ids(tokenizer, row.turns) for row in rows],
-            _ends(model, tokenizer),
+            ends(model, tokenizer),
             most,
             _only(labels, tokenizer) if labels else None,
             progress,
@@ -101,7 +101,7 @@ def complete(
     return [(tokenizer.decode(one.ids, skip_special_tokens=True).strip(), one.ended) for one in said]
 
 
-def _ends(model: Any, tokenizer: Any) -> list[int]:
+def ends(model: Any, tokenizer: Any) -> list[int]:
     configured = model.generation_config.eos_token_id
     ends = configured if isinstance(configured, list) else [configured]
     return sorted({tokenizer.eos_token_id, *(end for end in ends if end is not None)})

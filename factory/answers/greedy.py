@@ -18,8 +18,8 @@ from transformers import AttentionInterface
 
 from factory.shares import shares, trim
 from factory.train.fused.attention import can_share, packed_attention
-from factory.train.fused.forward import hidden
-from factory.train.fused.rows import pack
+from factory.train.fused.forward import Head, hidden
+from factory.train.fused.packing import pack
 from factory.train.tokens import IGNORE, Example
 
 NAME = "greedy"
@@ -27,6 +27,7 @@ PREFILL = {"cpu": 2048, "cuda": 16_384}  # prompt tokens that are read as one ro
 ROWS = {"cpu": 64, "cuda": 256}  # sequences that are answered side by side
 
 Allowed = Callable[[Sequence[int]], Sequence[int]]
+Sample = Callable[[torch.Tensor], list[int]]
 
 
 @dataclass
@@ -44,14 +45,16 @@ def greedy(
     most: int,
     allowed: Allowed | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    sample: Sample | None = None,
 ) -> list[Answer]:
     """One answer for each prompt, of at most `most` tokens, always the likeliest token (of those that `allowed` lets
-    follow the answer so far). `model` is a causal language model, with PEFT's layers in it or without."""
+    follow the answer so far), or the one that `sample` draws from logits [answers, vocabulary]. `model` is a causal
+    language model, with PEFT's layers in it or without."""
     answers = [Answer() for _ in prompts]
     done = 0
     with torch.inference_mode():
         for batch in _batches(model, [len(p) for p in prompts], most):
-            _answer(model, [prompts[i] for i in batch], [answers[i] for i in batch], set(ends), most, allowed)
+            _answer(model, [prompts[i] for i in batch], [answers[i] for i in batch], set(ends), most, allowed, sample)
             trim()
             done += len(batch)
             progress(done)
@@ -81,6 +84,7 @@ def _answer(
     ends: set[int],
     most: int,
     allowed: Allowed | None,
+    sample: Sample | None,
 ) -> None:
     order = sorted(range(len(prompts)), key=lambda i: list(prompts[i]))  # as `pack` lays them
     prompts, answers = [prompts[i] for i in order], [answers[i] for i in order]
@@ -91,7 +95,10 @@ def _answer(
     model.set_attn_implementation(NAME)
     try:
         for _ in range(most):
-            said = _likeliest(model.get_output_embeddings()(last).float(), answers, allowed)
+            if sample:  # by the logits as the model makes them; the likeliest is the same without their scale
+                said = sample(Head(_causal(model))(last).float())
+            else:
+                said = _likeliest(model.get_output_embeddings()(last).float(), answers, allowed)
             open_ = []
             for i, (answer, token) in enumerate(zip(answers, said, strict=True)):
                 answer.ended = token in ends
@@ -134,14 +141,14 @@ def _rows(model: Any, prompts: Sequence[Sequence[int]]) -> Iterator[range]:
 def _prefill(model: Any, which: range, prompts: Sequence[Sequence[int]], cache: _Cache) -> torch.Tensor:
     """The hidden state at the end of each prompt, [prompts, H]; keys and values go into `cache`."""
     examples = [Example(list(prompts[i]), [IGNORE] * len(prompts[i])) for i in which]
-    row = pack([(examples, 1.0)], model.device, can_share(model, max(len(e.input_ids) for e in examples)))
+    row = pack([examples], model.device, can_share(model, max(len(e.input_ids) for e in examples)))
     prefill = _Prefill()
     with packed_attention(model):
         states = hidden(_causal(model), row, prefill)
-    shared = set(row.leads)
+    shared = set(row.prefixes)
     spans = [
-        (span, lead)
-        for span, lead in zip(pairwise(row.bounds.tolist()), row.leads, strict=True)
+        (span, prefix)
+        for span, prefix in zip(pairwise(row.bounds.tolist()), row.prefixes, strict=True)
         if span not in shared or span[0] == span[1]
     ]
     for i, ((start, end), (begun, ended)) in zip(which, spans, strict=True):

@@ -230,6 +230,9 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
         ]
         for key, spec in (("train", data.train), ("eval", eval_files(recipe)), ("replay.files", data.replay.files))
     }
+    kept_out = {"synth", "pairs", "thumbs"} | (
+        set() if data.undesirable else {"undesirable"}
+    )  # as before there were any
     fast = getattr(tokenizer, "backend_tokenizer", None)
     schemas = {path.name: fingerprint(str(path)) for path in sorted(recipe.folder.glob("schemas/*.yaml"))}
     spelling = [fast.to_str() if fast else tokenizer.get_vocab(), getattr(tokenizer, "chat_template", None)]
@@ -237,7 +240,7 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
         {
             "version": VERSION,
             "task": [recipe.task, recipe.kind, recipe.labels, recipe.system_prompt()],
-            "data": data.model_dump(mode="json", exclude={"synth"}),
+            "data": data.model_dump(mode="json", exclude=kept_out),
             "limits": [recipe.train.max_length, recipe.train.seed],
             "files": files,
             "tokenizer": digest(spelling),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -51,7 +51,7 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
         )
     if any(m["role"] == "user" and not m["content"].strip() for m in row.messages):
         return "a question is empty"
-    if row.meta.get("desirable") is False:
+    if row.meta.get("desirable") is False and not data.undesirable:
         return "labelled as undesirable"
     if excluded:
         whole = "\n".join(m["content"] for m in row.messages).casefold()
@@ -83,11 +83,13 @@ def _form(row: Row, answer: str) -> str:
     said = words(answer)
     if len(said) >= 4 and row.turns and _last_words(answer) == _last_words(row.turns[-1]["content"]):
         return "the answer echoes the question"
-    if len(said) >= 30:
-        runs = [tuple(said[i : i + 5]) for i in range(len(said) - 4)]
-        if len(set(runs)) < 0.4 * len(runs):
-            return "the answer repeats itself"
-    return ""
+    return "the answer repeats itself" if repeats(said) else ""
+
+
+def repeats(said: Sequence[str]) -> bool:
+    """Whether words go round in circles: of 30 or more, most runs of five stand there several times."""
+    runs = [tuple(said[i : i + 5]) for i in range(len(said) - 4)]
+    return len(said) >= 30 and len(set(runs)) < 0.4 * len(runs)
 
 
 def _last_words(text: str) -> str:

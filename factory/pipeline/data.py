@@ -8,7 +8,7 @@ from typing import TypeVar
 from factory import answers
 from factory.base.build import load_tokenizer, prepare
 from factory.base.loaded import loaded
-from factory.data.build import Built, build
+from factory.data.build import Built, build, evals_of_others
 from factory.data.rows import Row
 from factory.data.steps import Replier
 from factory.errors import FactoryError, InputError
@@ -37,8 +37,9 @@ def every(recipes: Sequence[Recipe], do: Callable[[Recipe], T]) -> tuple[list[T]
     return found, InputError(*told) if wrong else FactoryError("\n".join(told))
 
 
-def dataset(recipe: Recipe) -> Built:
-    """The task's data set over its base, with the base's own replies among the general rows."""
+def dataset(recipe: Recipe, evals: list[Row] | None = None) -> Built:
+    """The task's data set over its base, with the base's own replies among the general rows. `evals` are the task's
+    eval rows where no file names them and none are to be split off."""
     base = prepare(recipe.base)
 
     with progress_bar() as bar:
@@ -55,6 +56,7 @@ def dataset(recipe: Recipe) -> Built:
         return build(
             recipe,
             load_tokenizer(base),
+            other_evals=None if evals is None else {**evals_of_others(recipe, []), recipe.task: evals},
             base=Replier(base.fingerprint, reply),
             progress=lambda step, rows: bar.update(line, completed=rows, text=step),
         )

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evals import rubric as rubrics
@@ -20,18 +20,20 @@ from factory.data.report import lines as data_lines
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, shown
-from factory.pipeline.data import dataset, every, labelled
+from factory.pipeline.data import every, labelled
 from factory.pipeline.grade import gate_of, grade
+from factory.pipeline.rewards import Rollouts
+from factory.pipeline.stages import examples_of, parent_of, rows_of
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.registry import aliases, store
 from factory.registry.store import Version
 from factory.terminal import err, progress_bar
 from factory.train import curves
-from factory.train.fused import Failed, Job, board, train_many
-from factory.train.tokens import encode_all
+from factory.train.fused import Failed, Job, progress, train_many
+from factory.train.methods import Draws, Method, Sft
 from factory.train.trained import Trained
-from serve.answers import of_base
+from serve.answers import of_base, of_version
 
 
 class SomeFailed(FactoryError):
@@ -47,12 +49,23 @@ class SomeFailed(FactoryError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe (its labels may come from its data) with its data set, its base in memory, and what is to be trained."""
+    """A recipe (its labels may come from its data) with its data set, its base in memory, and what is to be trained.
+    `inputs` is the hash of all that decides the result, but for the version that a stage starts from."""
 
     recipe: Recipe
     built: Built
     on: Loaded
     job: Job
+    inputs: str
+    stage: str = ""
+    parent: Version | None = None
+
+    def after(self, parent: Version | None) -> Prepared:
+        """The same, started from a version; a run of its own."""
+        if parent is None:
+            return self
+        run = home("runs", f"{self.recipe.task}-{digest([self.inputs, parent.sha])[:12]}")
+        return replace(self, job=replace(self.job, parent=parent.folder, run=run), parent=parent)
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,8 @@ class Made:
     ordinal: int
     before: Scorecard
     report: Report
+    stage: str = ""
+    parent: Version | None = None
 
     def to_json(self) -> dict[str, Any]:
         loss = self.trained.eval_loss
@@ -82,6 +97,7 @@ class Made:
             "eval_loss": None if math.isnan(loss) else round(loss, 5),
             "run": str(self.trained.run),
             "remarks": self.remarks,
+            **({"stage": self.stage, "parent": self.parent.name if self.parent else ""} if self.stage else {}),
             "scorecard": self.report.scorecard.brief(),
             "gate": gate_of(self.report),
         }
@@ -90,20 +106,43 @@ class Made:
 def fit(on: Loaded, jobs: Sequence[Job]) -> list[Trained | Failed]:
     """What comes of jobs over one base, trained in this process."""
     with progress_bar() as bar:
-        return train_many(jobs, on.base, on.model, progress=board.lines(bar))
+        return train_many(jobs, on.base, on.model, progress=progress.lines(bar))
 
 
 def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed]] = fit) -> Iterator[Made | Failed]:
-    """Train every recipe, all that share a base at once, as `fitted` does it. Errors: before anything is trained, all
-    of all recipes."""
+    """Train every recipe, all that share a base at once, as `fitted` does it; of several stages first the first of all,
+    each a version that the next starts from. Errors: before anything is trained, all of all recipes."""
 
-    def ready_to(recipe: Recipe) -> Prepared:
+    def ready_to(recipe: Recipe) -> list[Prepared]:
         rubrics.load(recipe.rubric)  # before the base, which takes its time
-        return prepare(recipe, loaded(recipe.base))
+        on = loaded(recipe.base)
+        if not recipe.stages:
+            return [prepare(recipe, on)]
+        parents = [
+            parent_of(recipe, method, on.base) if number == 0 or method.parent else None
+            for number, method in enumerate(recipe.stages)
+        ]
+        return [
+            prepare(recipe, on, method).after(parent) for method, parent in zip(recipe.stages, parents, strict=True)
+        ]
 
     ready, error = every(recipes, ready_to)
     if error:
         raise error
+    last: dict[str, Version] = {}
+    lost: set[str] = set()
+    for depth in range(max(map(len, ready))):
+        stages = [of[depth] for of in ready if depth < len(of) and of[0].recipe.task not in lost]
+        due = [one if one.parent else one.after(last.get(one.recipe.task)) for one in stages]
+        for result in _together(due, fitted):
+            if isinstance(result, Failed):
+                lost.add(result.name)
+            else:
+                last[result.recipe.task] = result.version
+            yield result
+
+
+def _together(ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Failed]]) -> Iterator[Made | Failed]:
     for name in dict.fromkeys(one.on.base.name for one in ready):  # a base may be written in many ways
         group = [one for one in ready if one.on.base.name == name]
         jobs = [one.job for one in group]
@@ -113,25 +152,35 @@ def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed
             yield result if isinstance(result, Failed) else finish(one, result)
 
 
-def prepare(recipe: Recipe, on: Loaded) -> Prepared:
-    """A task's rows as tokens, and a run folder named after everything that decides the result."""
-    built = dataset(recipe)
+def prepare(recipe: Recipe, on: Loaded, method: Method | None = None) -> Prepared:
+    """A task's rows as tokens, for a stage where one is named, and a run folder named after everything that decides
+    the result."""
+    stage = method.name if method else ""
+    method = method or Sft()
+    recipe, built, said = rows_of(recipe, method, on.base)
     recipe = labelled(recipe, built)
     prompt = recipe.system_prompt()
 
     def prompted(row: Row) -> Row:
         return row if row.meta.get("replay") else row.with_system(prompt)
 
+    rollouts = Rollouts(recipe, method, on) if isinstance(method, Draws) else None
     learn, held_out = (
-        encode_all(on.tokenizer, [prompted(row) for row in rows], recipe.train.max_length, on.base.fingerprint)
+        rollouts.prompts([prompted(row) for row in rows])
+        if rollouts
+        else examples_of(method, on, [prompted(row) for row in rows], recipe.train.max_length)
         for rows in (built.train, built.tune)
     )
-    inputs = digest([recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]])
-    notes = "".join(f"\n  note: {note}" for note in built.manifest["notes"])
-    said = f"{data_lines(built)[0]} (factory data task={recipe.task} tells why){notes}"
-    err.print(said, markup=False, soft_wrap=True)
-    job = Job(recipe.task, recipe, learn, held_out, home("runs", f"{recipe.task}-{inputs[:12]}"))
-    return Prepared(recipe, built, on, job)
+    decides: list[Any] = [recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]]
+    if method.rows != "train" or rollouts:
+        decides.append([method.model_dump(exclude={"parent", "data"}), rollouts.rubric.hash() if rollouts else ""])
+    inputs = digest(decides)
+    notes = "".join(f"\n  note: {note}" for note in (*said, *built.manifest["notes"]))
+    why = f" (factory data task={recipe.task} tells why)" if method.rows == "train" else f" for {method.name}"
+    err.print(f"{data_lines(built)[0]}{why}{notes}", markup=False, soft_wrap=True)
+    run = home("runs", f"{recipe.task}-{inputs[:12]}")
+    job = Job(recipe.task, recipe, learn, held_out, run, method=method, rollouts=rollouts)
+    return Prepared(recipe, built, on, job, inputs, stage)
 
 
 @contextmanager
@@ -152,18 +201,32 @@ def finish(one: Prepared, trained: Trained) -> Made:
         f"{recipe.task}: trained in {trained.seconds:.0f} s, {trained.rate:,.0f} tokens/s"
         f"{', stopped early' if trained.stopped else ''}; curves: {shown(trained.run / 'curves.png')}"
     )
+    version = store.add(trained.adapter, store.facts_of(recipe, on.base))
     remarks = curves.warnings(curves.read(trained.run))
+    if one.parent and version.sha == one.parent.sha:
+        remarks.append("nothing that it learned is kept: this is the version that it started from")
+    elif one.parent:
+        asked = [row.with_system(recipe.system_prompt()) for row in rows]
+        remarks += curves.drift(*(of_version(which)(asked) for which in (one.parent, version)))
     for remark in remarks:
         err.print(f"[yellow]{recipe.task}: {remark}[/]")
-    version = store.add(trained.adapter, store.facts_of(recipe, on.base))
-    store.note(version, "recipe", recipe.model_dump(mode="json"))
-    store.note(version, "data", one.built.manifest)
-    computed = precision(recipe.train.precision)
-    run = {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped, "precision": computed.name}
-    store.note(version, "run", run)
+    if not one.parent or version.sha != one.parent.sha:
+        _note(one, version, trained, remarks)
     probe.remember(version, on.model, on.tokenizer)
     ordinal = aliases.register(version).ordinal
     before = grade_answers(rubrics.load(recipe.rubric), rows, of_base(recipe, on.base)(rows))
     store.note(version, "base_scorecard", before.to_json())
     report = grade(recipe, version, rows)
-    return Made(recipe, on.base, trained, remarks, version, ordinal, before, report)
+    return Made(recipe, on.base, trained, remarks, version, ordinal, before, report, one.stage, one.parent)
+
+
+def _note(one: Prepared, version: Version, trained: Trained, remarks: list[str]) -> None:
+    """Write beside a version what it was made of."""
+    store.note(version, "recipe", one.recipe.model_dump(mode="json"))
+    store.note(version, "data", one.built.manifest)
+    run: dict[str, Any] = {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped}
+    run["precision"] = precision(one.recipe.train.precision).name
+    if one.stage:
+        parent = one.parent.sha if one.parent else ""
+        run |= {"stage": one.stage, "method": one.job.method.model_dump(), "parent": parent}
+    store.note(version, "run", run)

@@ -9,8 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from factory.data.filters import repeats
+from factory.data.words import words
+
 SPIKE = 3.0  # three steps, each with this many times the median loss of the steps before: one alone is a hard batch
 LEARNED = 0.98  # the last losses must be below this share of the first ones
+
+NOTHING = 1e-4  # a loss of so much is 0
+FELL = -0.1  # change of a chosen token's log-probability, in nats, that is told
+LONGER = 1.1  # times as many words as before, and a word more
+
+FORGOTTEN = 0.02  # of the gold reward
+EVEN, CUT = 0.7, 0.2  # shares of answers that teach nothing, and that do not end
 
 
 def read(run: Path) -> list[dict[str, Any]]:
@@ -30,6 +40,8 @@ def last_step(run: Path) -> int:
 
 def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
     """What a person would say who looks at the curves; empty if they look as they should."""
+    if any("reward" in record for record in records):
+        return _rewarded(records)
     said = []
     losses = [(r["step"], r["loss"]) for r in records if "loss" in r]
     evals = [(r["step"], r["eval_loss"]) for r in records if "eval_loss" in r]
@@ -53,21 +65,87 @@ def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
         if now > max(SPIKE * usual, usual + 0.5):
             said.append(f"the loss spikes at step {losses[i][0]} ({usual:.3f} to {now:.3f}): lower train.lr")
             break
+    return said + _stalled(records)
+
+
+def _stalled(records: Sequence[dict[str, Any]]) -> list[str]:
+    """What only shows in figures that a loss does not tell of."""
+    steps = [record for record in records if "loss" in record]
+    last = steps[-max(1, len(steps) // 10) :]
+    said = []
+    if steps and not any(record.get("grad_norm", 1) for record in steps):
+        said.append("the adapter does not move: every gradient is 0 (are all pairs alike, or lora.alpha tiny?)")
+    if len(steps) >= 10 and statistics.mean(abs(record["loss"]) for record in last) < NOTHING:
+        said.append("the loss is 0, nothing is left to learn: fewer epochs, a lower lr, or harder rows")
+    if last and "chosen" in last[0] and (fell := statistics.mean(record["chosen"] for record in last)) < FELL:
+        said.append(
+            f"chosen answers became less likely than before, too ({fell:.2f} a token): a larger sft or beta of the "
+            "stage, or a lower lr, keeps them"
+        )
+    return said
+
+
+def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Of a run that draws its answers: whether the reward means anything, and still pays for what is wanted."""
+    steps = [record for record in records if "reward" in record]
+    golds = [(record["step"], record["gold"]) for record in records if "gold" in record]
+    tenth = max(1, len(steps) // 10)
+    first, last = steps[:tenth], steps[-tenth:]
+
+    def mean(records: Sequence[dict[str, Any]], key: str) -> float:
+        return float(statistics.mean(record[key] for record in records))
+
+    said = []
+    if golds and (now := golds[-1][1]) < max(gold for _, gold in golds) - FORGOTTEN:
+        step, best = max(golds, key=lambda gold: gold[1])
+        said.append(
+            f"the gold reward fell from {best:.2f} to {now:.2f} while the reward went from {mean(first, 'reward'):.2f} "
+            f"to {mean(last, 'reward'):.2f}: what pays is not what is wanted. The weights of step {step} are kept; "
+            "pay for more of the rubric, or lower lr"
+        )
+    if (even := mean(steps, "even")) > EVEN:
+        said.append(
+            f"{even:.0%} of the answers were no better or worse than their group: the reward has no variance (the "
+            "questions are too easy or too hard, or temperature and group too small)"
+        )
+    if (cut := mean(last, "cut")) > CUT:
+        said.append(f"{cut:.0%} of the answers were cut off: a larger decoding.max_tokens, or sft before, ends them")
+    if mean(last, "length") > mean(first, "length") * LONGER + 1:
+        said.append(f"answers grew from {mean(first, 'length'):.0f} to {mean(last, 'length'):.0f} tokens")
+    return said
+
+
+def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """What became of the answers to the same questions: longer, or going round in circles."""
+    was, now = ([words(answer) for answer in answers] for answers in (before, after))
+    long, longer = (statistics.mean(map(len, said)) if said else 0.0 for said in (was, now))
+    loops, more = (sum(map(repeats, said)) for said in (was, now))
+    said = []
+    if longer > long * LONGER + 1:
+        said.append(
+            f"answers grew longer: {longer:.0f} words, {long:.0f} before (dpo_norm does not pay for length; a higher "
+            "beta or fewer epochs would help)"
+        )
+    if more > loops:
+        said.append(f"{more} of {len(now)} answers repeat themselves, {loops} before: a lower lr or a larger sft")
     return said
 
 
 def plot(run: Path, title: str) -> Path:
-    """`curves.png`: train and eval loss above, gradient norm below."""
+    """`curves.png`: train and eval loss above, gradient norm below; of a run with rewards these and the gold reward,
+    and how long answers are."""
     from matplotlib.figure import Figure
 
     records = read(run)
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    for axis, key, style in ((above, "loss", "-"), (above, "eval_loss", "o-"), (below, "grad_norm", "-")):
+    paid = any("reward" in record for record in records)
+    keys = ("reward", "gold", "length") if paid else ("loss", "eval_loss", "grad_norm")
+    for axis, key, style in zip((above, above, below), keys, ("-", "o-", "-"), strict=True):
         points = [(r["step"], r[key]) for r in records if key in r]
         if points:
             axis.plot(*zip(*points, strict=True), style, label=key.replace("_", " "), linewidth=1.2, markersize=4)
-    above.set_yscale("log")
+    above.set_yscale("linear" if paid else "log")
     above.set_title(title)
     above.legend()
     below.legend()

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 from factory.recipe import Lora
 from factory.strict import nearest
 
+FORM = {
+    "r": "r", "alpha": "lora_alpha", "rslora": "use_rslora", "rank_pattern": "rank_pattern",
+    "alpha_pattern": "alpha_pattern",
+}  # what must be alike where one adapter starts from another: keys of a recipe, and PEFT's  # fmt: skip
+
 
 def config(lora: Lora, model: Any) -> Any:
     """PEFT's LoraConfig for the recipe's `lora` section over a base.
 
-    With `layers` below 1 the lower layers stay as they are: the way back ends above them, which saves their share of
-    it in time and memory. PEFT wants layers and names then, so all-linear is spelt out.
+    With `layers` below 1 the lower layers stay as they are: the backward pass ends above them, which saves their share
+    of it in time and memory. PEFT wants layers and names then, so all-linear is spelt out.
     """
     from peft import LoraConfig
 
@@ -62,6 +69,16 @@ def untrainable(model: Any, lora: Lora) -> list[str]:
                 f"{', '.join(_linear(model))}, or all-linear"
             )
     return faults
+
+
+def unlike(parent: Path, lora: Lora, model: Any) -> list[str]:
+    """Why an adapter of this form cannot start from the one in the folder `parent`."""
+    theirs, mine = json.loads((parent / "adapter_config.json").read_text()), config(lora, model)
+    return [
+        f"lora.{key} is {getattr(lora, key)}, in the version to start from {theirs.get(name)}: set lora.{key} to that"
+        for key, name in FORM.items()
+        if theirs.get(name) != getattr(mine, name)
+    ]
 
 
 def _linear(model: Any) -> list[str]:

@@ -16,10 +16,27 @@ FORM = 2  # of the kept token files: another number when `encode` makes other to
 
 @dataclass(frozen=True)
 class Example:
-    """One training sequence. `labels` is IGNORE on the prompt, so that only the answer and its end are learned."""
+    """One training sequence. `labels` is IGNORE on the prompt, so that only the answer and its end are supervised.
+
+    Those of one `group`, neighbours, are learned from in one forward pass: the chosen and rejected answers of a pair.
+    `reward` is above 0 for what is to become likelier, below 0 for the rest; 0 is only measured.
+    """
 
     input_ids: list[int]
     labels: list[int]
+    group: int | None = None
+    reward: float = 1.0
+
+
+def grouped(examples: Sequence[Example]) -> list[list[Example]]:
+    """Neighbours of one group together; each without a group by itself."""
+    found: list[list[Example]] = []
+    for example in examples:
+        if found and example.group is not None and example.group == found[-1][0].group:
+            found[-1].append(example)
+        else:
+            found.append([example])
+    return found
 
 
 def prompt_text(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> str:

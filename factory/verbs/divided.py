@@ -20,7 +20,7 @@ from factory import recipe as recipes
 from factory.base.loaded import Loaded, forget, loaded
 from factory.errors import FactoryError
 from factory.terminal import progress_bar
-from factory.train.fused import Failed, Job, board, train_many
+from factory.train.fused import Failed, Job, progress, train_many
 from factory.train.trained import Trained
 from factory.verbs.fan import PART, Device, Lost, Worker, decoded, encoded
 
@@ -68,7 +68,7 @@ def child(asked: dict[str, Any]) -> dict[str, Any]:
     base = loaded(wanted[0].base).base
     model = divide(load_model(base, device="cpu"), group, device)
     with progress_bar() as bar:
-        shown: dict[str, Any] = {} if group.rank else {"progress": board.lines(bar)}
+        shown: dict[str, Any] = {} if group.rank else {"progress": progress.lines(bar)}
         results = train_many(jobs, base, model, group=group, **shown)
     return {job.name: encoded(result) for job, result in zip(jobs, results, strict=True)}
 

@@ -23,7 +23,7 @@ from factory.pipeline.data import dataset
 from factory.pipeline.train import Made, Prepared, finish, one_at_a_time, prepare
 from factory.recipe import Recipe
 from factory.terminal import err, out, progress_bar, table
-from factory.train.fused import Failed, Job, board
+from factory.train.fused import Failed, Job, progress
 from factory.train.fused import sweep as halving
 from factory.train.trained import Trained
 from factory.verbs.fan import PART, Device, Lost, Worker, decoded, encoded, spread
@@ -52,7 +52,7 @@ def sweep(
         base = loaded(recipe.base)
         jobs = _jobs(variants, base)
         with one_at_a_time(jobs), progress_bar() as bar:
-            standings = halving.sweep(jobs, base.base, base.model, progress=board.lines(bar))
+            standings = halving.sweep(jobs, base.base, base.model, progress=progress.lines(bar))
     folder = home("runs", f"{recipe.task}-sweep-{digest([variant.hash() for variant in variants.values()])[:12]}")
     plot = halving.write(standings, folder)
     console, rows = out(quiet), halving.rows(standings)
@@ -104,7 +104,7 @@ def child(asked: dict[str, Any]) -> dict[str, Any]:
     on = loaded(base)
     jobs = _jobs(variants, on)
     with one_at_a_time(jobs), progress_bar() as bar:
-        climbed = halving.climb(jobs, on.base, on.model, asked["until"], board.lines(bar))
+        climbed = halving.climb(jobs, on.base, on.model, asked["until"], progress.lines(bar))
     return {job.name: encoded(one) | {"score": score} for job, (one, score) in zip(jobs, climbed, strict=True)}
 
 

@@ -28,6 +28,10 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     wanted = recipes.load_all(arguments["task"], changes)
     on = fan.devices(arguments["devices"]) if "devices" in arguments else []
     together = _together(wanted, on, "sweep" in arguments)
+    if any(one.stages for one in wanted) and ("sweep" in arguments or together):
+        raise InputError(
+            "stages: a recipe with stages trains on one device and without a sweep (stages=[] leaves them out)"
+        )
     if "sweep" in arguments:
         best, variants = sweep(wanted, arguments["sweep"], changes, on, quiet)
         return {"versions": [tell(best, quiet)], "sweep": variants}

@@ -13,8 +13,8 @@ from factory.data.rows import Row
 from factory.recipe import Recipe
 from factory.train import lora
 from factory.train.fused import Job
+from factory.train.fused.packing import supervised
 from factory.train.fused.precision import computing_in
-from factory.train.fused.rows import learned
 from factory.train.fused.run import Run
 from factory.train.tokens import encode
 from tests.any_lm.zoo import TEXT
@@ -61,7 +61,7 @@ def by_peft(model: Any, base: Base, job: Job, folder: Path) -> tuple[list[float]
         for step in range(run.schedule.steps):
             batch = [job.train[i] for i in run.schedule.batch(step)]
             optimizer.zero_grad()
-            loss = torch.stack([_summed(peft, e.input_ids, e.labels) for e in batch]).sum() / learned(batch)
+            loss = torch.stack([_summed(peft, e.input_ids, e.labels) for e in batch]).sum() / supervised(batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(theirs.values(), settings.max_grad_norm)
             optimizer.param_groups[0]["lr"] = run.schedule.rate_at(step)

@@ -1,13 +1,13 @@
 """Many adapters trained at once over one 4-bit base, each as if alone:
 
 engine     who joins, steps, is done                    run        one adapter's state, checkpoints, stopping
-carrier    rows through the model, as memory allows     group      one base and its rows over several devices
-rows       one padding-free row of many tasks, a task's system prompt in it once
-attention  each sequence by itself, behind its prompt   layers     the base once, each adapter on its part
-lora       one adapter's weights                        head       the loss on learned tokens only
+passes     forward and backward, as memory allows       group      one base and its rows over several devices
+packing    one padding-free row of many tasks, a task's system prompt in it once
+attention  each sequence by itself, behind its prompt   layers     the base once, each adapter on its segment
+lora       one adapter's weights                        head       log-probabilities of supervised tokens only
 saving     checkpoints, beside the training             dropout    what an adapter's inputs leave out
-forward    a row to its losses                          precision  the base in bf16 or fp32
-memory     how long a row may be                        board      progress in the terminal
+forward    a row to its log-probs                       precision  the base in bf16 or fp32
+memory     how long a row may be                        progress   lines in the terminal
 sweep      variants of one task, the losers stopped early
 """
 

@@ -3,8 +3,8 @@
 transformers recognises a packed row by its position ids, but then SDPA gets a mask over the whole row and its cost
 grows with the square of the row. A registered attention function gets no mask at all (`masking_utils` builds none for
 names it does not know) and the sequence boundaries as the keyword arguments transformers has for flash attention.
-Sequences that begin alike may share their beginning: it stands in the row once and they attend to it (`leads`; the idea
-of prefix sharing, arXiv 2410.20305).
+Sequences that begin alike may share their beginning: it stands in the row once and they attend to it (`prefixes`; the
+idea of prefix sharing, arXiv 2410.20305).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def attend(
     *,
     cu_seq_lens_q: torch.Tensor,
     max_length_q: int,
-    leads: Sequence[tuple[int, int]] | None = None,
+    prefixes: Sequence[tuple[int, int]] | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **others: Any,
@@ -55,7 +55,7 @@ def attend(
     """Causal attention within each sequence; transformers' attention signature.
 
     query [1, heads, N, D], key and value [1, kv heads, N, D] → [1, N, heads, D]. `cu_seq_lens_q` [sequences + 1] are
-    the boundaries; sequence i also attends to the tokens leads[i], which must come before it in meaning (only where
+    the boundaries; sequence i also attends to the tokens prefixes[i], which must come before it in meaning (only where
     `can_share` says so). Errors: a feature of a model's attention that is not built here.
     """
     for unknown in ("softcap", "s_aux", "position_bias"):
@@ -80,7 +80,7 @@ def attend(
         return padded(query, key, value, cu_seq_lens_q, scale, window), None
     bounds = list(pairwise(cu_seq_lens_q.tolist()))
     if max_length_q <= SHORT and window is None:
-        spans = [Span(a, b, *lead) for (a, b), lead in zip(bounds, leads or [(0, 0)] * len(bounds), strict=True)]
+        spans = [Span(a, b, *prefix) for (a, b), prefix in zip(bounds, prefixes or [(0, 0)] * len(bounds), strict=True)]
         return Short.apply(query[0], key[0], value[0], scale, spans)[None], None  # type: ignore[no-untyped-call]
     outs = []
     for a, b in bounds:
@@ -141,37 +141,37 @@ def can_share(model: Any, longest: int) -> bool:
 
 
 class Span(NamedTuple):
-    """Tokens start..end of a row, which attend to lead_start..lead_end and, causally, to themselves."""
+    """Tokens start..end of a row, which attend to prefix_start..prefix_end and, causally, to themselves."""
 
     start: int
     end: int
-    lead_start: int = 0
-    lead_end: int = 0
+    prefix_start: int = 0
+    prefix_end: int = 0
 
     @property
     def own(self) -> int:
         return self.end - self.start
 
     @property
-    def lead(self) -> int:
-        return self.lead_end - self.lead_start
+    def prefix(self) -> int:
+        return self.prefix_end - self.prefix_start
 
 
 class Group(NamedTuple):
-    """Sequences that go together: they share one lead, and are filled up to the longest's `own` tokens. Their queries
+    """Sequences that go together: they share one prefix, and are filled up to the longest's `own` tokens. Their queries
     stand at `place` among those of all groups; `keys` says which tokens of the row they attend to, and `mask`
-    [own, lead + own] which of those a query must not see."""
+    [own, prefix + own] which of those a query must not see."""
 
     own: int
     first: int
-    lead: int
+    prefix: int
     place: slice
     keys: torch.Tensor
     mask: torch.Tensor
 
 
 class Plan(NamedTuple):
-    """How a row attends: its groups, which token each of their queries is, those that only fill up, and the way back:
+    """How a row attends: its groups, which token each of their queries is, those that only fill up, and back again:
     the place of each token's query."""
 
     groups: list[Group]
@@ -187,25 +187,25 @@ def _plan(spans: tuple[Span, ...], heads: int, dtype: torch.dtype, device: torch
     queries: list[torch.Tensor] = []
     filled: list[int] = []
     places = torch.empty(spans[-1].end, dtype=torch.long)
-    longest, most = max(s.own for s in spans), max(s.lead for s in spans)
+    longest, most = max(s.own for s in spans), max(s.prefix for s in spans)
     future = torch.full((longest, most + longest), float("-inf"), dtype=dtype, device=device).triu(most + 1)
     at = 0
     for group in _alike(spans, heads):
-        own, first, lead, begun, keys = group[0].own, group[0].lead_start, group[0].lead, at, []
+        own, first, prefix, begun, keys = group[0].own, group[0].prefix_start, group[0].prefix, at, []
         for span in group:
             queries.append(torch.arange(span.start, span.start + own).clamp(max=span.end - 1))
-            keys += [torch.arange(span.lead_start, span.lead_end), queries[-1]]
+            keys += [torch.arange(span.prefix_start, span.prefix_end), queries[-1]]
             places[span.start : span.end] = torch.arange(at, at + span.own)
             filled += range(at + span.own, at + own)
             at += own
-        mask = future[:own, most - lead : most + own]
-        groups.append(Group(own, first, lead, slice(begun, at), torch.cat(keys).to(device), mask))
+        mask = future[:own, most - prefix : most + own]
+        groups.append(Group(own, first, prefix, slice(begun, at), torch.cat(keys).to(device), mask))
     fillers = torch.tensor(filled, dtype=torch.long, device=device)
     return Plan(groups, torch.cat(queries).to(device), fillers, places.to(device))
 
 
 class Short(torch.autograd.Function):
-    """Attention of short sequences by plain products, the probabilities kept for the way back.
+    """Attention of short sequences by plain products, the probabilities kept for the backward pass.
 
     q, k, v [H, N, D] → [N, H, D]; the spans cover the row. One autograd node for the whole row. Sequences of like
     length go together, the shorter ones filled up at their ends, which causal attention never looks at.
@@ -221,7 +221,7 @@ class Short(torch.autograd.Function):
         out, kept = torch.empty_like(q), []
         for group in plan.groups:
             qs = _heads_first(q[group.place], group.own)
-            ks, vs = (_heads_first(t.index_select(0, group.keys), group.lead + group.own) for t in (k, v))
+            ks, vs = (_heads_first(t.index_select(0, group.keys), group.prefix + group.own) for t in (k, v))
             p = torch.softmax(torch.baddbmm(group.mask, qs, ks.mT, alpha=scale), -1)
             _put(p @ vs, out[group.place])
             kept += [qs, ks, vs, p]
@@ -235,29 +235,31 @@ class Short(torch.autograd.Function):
         grads = grad.contiguous().index_select(0, plan.queries).index_fill_(0, plan.filled, 0)
         dq, dk, dv = (torch.empty_like(grads) for _ in range(3))
         # A shared beginning is owed something by every sequence after it: summed in fp32.
-        owed = {(g.first, g.lead): grad.new_zeros(2, heads, g.lead, width, dtype=torch.float32) for g in plan.groups}
+        owed = {
+            (g.first, g.prefix): grad.new_zeros(2, heads, g.prefix, width, dtype=torch.float32) for g in plan.groups
+        }
         kept = iter(ctx.saved_tensors)
         for group, (qs, ks, vs, p) in zip(plan.groups, zip(kept, kept, kept, kept, strict=True), strict=True):
             g = _heads_first(grads[group.place], group.own)
             ds = torch._softmax_backward_data(g @ vs.mT, p, -1, p.dtype).mul_(ctx.scale)
             _put(ds @ ks, dq[group.place])
-            for d, to, of_lead in zip((ds.mT @ qs, p.mT @ g), (dk, dv), owed[group.first, group.lead], strict=True):
-                _put(d[:, group.lead :], to[group.place])
-                of_lead += d[:, : group.lead].unflatten(0, (-1, heads)).sum(0, dtype=torch.float32)
+            for d, to, of_prefix in zip((ds.mT @ qs, p.mT @ g), (dk, dv), owed[group.first, group.prefix], strict=True):
+                _put(d[:, group.prefix :], to[group.place])
+                of_prefix += d[:, : group.prefix].unflatten(0, (-1, heads)).sum(0, dtype=torch.float32)
         dq, dk, dv = (t.index_select(0, plan.places) for t in (dq, dk, dv))
-        for (first, lead), sums in owed.items():
-            for t, of_lead in zip((dk, dv), sums, strict=True):
-                t[first : first + lead] += of_lead.transpose(0, 1)
+        for (first, prefix), sums in owed.items():
+            for t, of_prefix in zip((dk, dv), sums, strict=True):
+                t[first : first + prefix] += of_prefix.transpose(0, 1)
         return *(t.transpose(0, 1) for t in (dq, dk, dv)), None, None
 
 
 def _alike(spans: Sequence[Span], heads: int) -> list[list[Span]]:
-    """The sequences in groups of one lead and nearly equal length whose scores stay in the cache, longest first."""
+    """The sequences in groups of one prefix and nearly equal length whose scores stay in the cache, longest first."""
     first, *others = sorted(spans, key=lambda s: (s[2:], -s.own))
     groups = [[first]]
     for span in others:
         longest, size = groups[-1][0], len(groups[-1]) + 1
-        scores = size * heads * longest.own * (longest.lead + longest.own)
+        scores = size * heads * longest.own * (longest.prefix + longest.own)
         if span[2:] != longest[2:] or span.own < longest.own * ALIKE or scores > CACHED:
             groups.append([])
         groups[-1].append(span)

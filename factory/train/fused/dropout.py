@@ -1,7 +1,7 @@
 """LoRA's dropout on the inputs of an adapter, drawn so that neither company nor an interruption changes what it is.
 
 Each mask comes from a generator of its own, seeded with the recipe's seed, the optimizer step, the layer and the row's
-place in the batch. So it does not matter which other rows it shares a forward pass with, the way back draws the same
+place in the batch. So it does not matter which other rows it shares a forward pass with, the backward pass draws it
 again instead of keeping it, and a resumed run goes on as if nothing had happened.
 """
 
@@ -25,7 +25,7 @@ class Dropout:
     sequences: Sequence[tuple[int, int]]
 
     def mask(self, layer: str, like: torch.Tensor) -> torch.Tensor:
-        """0 where an input is dropped, else 1 / (1 - share): [tokens, in], for a part of a row like `like`."""
+        """0 where an input is dropped, else 1 / (1 - share): [tokens, in], for a segment of a row like `like`."""
         mask = torch.empty_like(like, dtype=torch.float32)
         at = 0
         for place, tokens in self.sequences:
@@ -37,10 +37,10 @@ class Dropout:
 
 
 class Dropping:
-    """`adding` (see `layers`) on inputs of which each part drops its own: parts are (start, end, its dropout)."""
+    """`adding` (see `layers`) on inputs of which each segment drops its own: segments are (start, end, its dropout)."""
 
-    def __init__(self, adding: Any, layer: str, parts: Sequence[tuple[int, int, Dropout | None]]) -> None:
-        self.adding, self.layer, self.parts = adding, layer, parts
+    def __init__(self, adding: Any, layer: str, segments: Sequence[tuple[int, int, Dropout | None]]) -> None:
+        self.adding, self.layer, self.segments = adding, layer, segments
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
         hidden: list[torch.Tensor] = self.adding.forward(x * self._mask(x), y)
@@ -57,7 +57,7 @@ class Dropping:
 
     def _mask(self, x: torch.Tensor) -> torch.Tensor:
         mask = torch.ones_like(x)
-        for start, end, dropout in self.parts:
+        for start, end, dropout in self.segments:
             if dropout is not None:
                 mask[start:end] = dropout.mask(self.layer, x[start:end])
         return mask

@@ -14,15 +14,16 @@ from factory.base.build import Base
 from factory.errors import InputError
 from factory.precision import precision
 from factory.shares import free, trim
-from factory.train.fused.carrier import Carrier
 from factory.train.fused.group import ALONE, Group
+from factory.train.fused.packing import size, supervised
+from factory.train.fused.passes import Passes
 from factory.train.fused.precision import computing_in
-from factory.train.fused.rows import learned, size
 from factory.train.fused.run import Failed, Job, Run, finished
 from factory.train.fused.saving import SECONDS, Saver
 from factory.train.kernels import check_kernels, use_liger
-from factory.train.lora import untrainable
+from factory.train.lora import unlike, untrainable
 from factory.train.memory import ADAPTER
+from factory.train.methods import Totals
 from factory.train.tokens import Example
 from factory.train.trackers import missing
 from factory.train.trained import Trained
@@ -66,8 +67,8 @@ def train_many(
         results |= {job.name: known for job in same if (known := finished(job, base)) is not None}
         if left := [job for job in same if job.name not in results]:
             with computing_in(model, dtype), _prepared(model):
-                carrier = Carrier(model, base, left, group)
-                results |= Engine(carrier, left, budget, until, checkpoint_seconds, progress).train()
+                passes = Passes(model, base, left, group)
+                results |= Engine(passes, left, budget, until, checkpoint_seconds, progress).train()
     return [results[job.name] for job in jobs]
 
 
@@ -78,9 +79,12 @@ def _check(jobs: Sequence[Job], model: Any) -> None:
         f"{job.name}: no row has a trainable token left (are the answers empty, or is train.max_length="
         f"{job.recipe.train.max_length} shorter than the prompts?)"
         for job in jobs
-        if not learned(job.train)
+        if not supervised(job.train)
     ]
     problems += [f"{job.name}: {fault}" for job in jobs for fault in untrainable(model, job.recipe.lora)]
+    problems += [
+        f"{job.name}: {fault}" for job in jobs if job.parent for fault in unlike(job.parent, job.recipe.lora, model)
+    ]
     problems += [
         f"train.report_to={job.recipe.train.report_to} needs a package that is not here: pip install {package}"
         for job in jobs
@@ -111,14 +115,14 @@ class Engine:
 
     def __init__(
         self,
-        carrier: Carrier,
+        passes: Passes,
         jobs: Sequence[Job],
         budget: int | None,
         until: float,
         checkpoint_seconds: float,
         progress: Progress,
     ) -> None:
-        self.carrier, self.model, self.base, self.until = carrier, carrier.model, carrier.base, until
+        self.passes, self.model, self.base, self.until = passes, passes.model, passes.base, until
         self.progress = progress
         self.saver = Saver(checkpoint_seconds)
         self.waiting = sorted(jobs, key=lambda job: size(job.train) * job.recipe.train.epochs)  # the longest runs first
@@ -128,9 +132,9 @@ class Engine:
         self.started = self.counted = time.monotonic()
         first = Run(self.waiting.pop(), self.base, self.model)
         ranks = sum(job.recipe.lora.r for job in self.waiting) / first.job.recipe.lora.r
-        carrier.plan = carrier.measure(first, first.adapter.weights.numel() * ADAPTER * ranks)
-        carrier.budget = budget or carrier.plan.tokens
-        progress(ALL, {"plan": carrier.plan.says()})
+        passes.plan = passes.measure(first, first.adapter.weights.numel() * ADAPTER * ranks)
+        passes.budget = budget or passes.plan.tokens
+        progress(ALL, {"plan": passes.plan.says()})
         self._join(first)
 
     def train(self) -> dict[str, Trained | Failed]:
@@ -143,13 +147,17 @@ class Engine:
                 self._admit()
                 if not self.running:
                     continue
-                parts = self._next_row()
-                if not self.carrier.learn(parts):
-                    for run, _ in parts:
+                if any(self._roll(run) for run in [*self.running]):
+                    continue
+                segments = self._next_row()
+                for run, _ in segments:
+                    run.totals = run.totals or Totals.of(run.batch, self.passes.baseline(run, run.batch))
+                if not self.passes.forward_backward(segments):
+                    for run, _ in segments:
                         run.begin_step()
                     continue
-                self._account(parts)
-                self._step([run for run, _ in parts if not run.waiting])
+                self._account(segments)
+                self._step([run for run, _ in segments if not run.waiting])
                 self.saver.offer(self.running)
             return self.results
         finally:
@@ -159,8 +167,8 @@ class Engine:
 
     def _admit(self) -> None:
         """Let waiting jobs join while the row has room for their batches and the memory for their states."""
-        group, share = self.carrier.group, self.carrier.share
-        room = self.carrier.budget * group.size
+        group, share = self.passes.group, self.passes.share
+        room = self.passes.budget * group.size
         while self.waiting and (
             not self.running
             or (
@@ -171,6 +179,8 @@ class Engine:
             self._join(Run(self.waiting.pop(), self.base, self.model))
 
     def _join(self, run: Run) -> None:
+        if run.job.method.refers and run.references is None:  # before its first step it is what it is compared with
+            run.references = self.passes.log_probs(run, [*run.job.train, *run.job.eval])
         self.running.append(run)
         self._leave(run)
 
@@ -194,23 +204,39 @@ class Engine:
         if run.reporter.said:
             self.progress(run.job.name, {"step": run.step, "remark": run.reporter.said})
 
+    def _roll(self, run: Run) -> bool:
+        """Draw the answers that a run's step is to learn from, where its method draws and has not. True if there was
+        nothing to learn from them: the step is over."""
+        if not run.job.rollouts or run.rolled:
+            return False
+        if run.step == 0 and run.job.eval:  # where it starts may be the best
+            self.progress(run.job.name, run.judge(self.passes.eval_loss(run)))
+        self.passes.roll(run)
+        if run.waiting:
+            return False
+        self._step([run])
+        return True
+
     def _next_row(self) -> list[tuple[Run, list[Example]]]:
         """Parts (run, sequences) of the next row; whoever has most left to do goes first, so that all end together."""
         runs = sorted(self.running, key=lambda run: -run.tokens_left)
-        chosen = self.carrier.next(runs, [run.waiting for run in runs])
+        chosen = self.passes.next(runs, [run.waiting for run in runs])
         return [(run, examples) for run, examples in zip(runs, chosen, strict=True) if examples]
 
     def _step(self, complete: Sequence[Run]) -> None:
-        """Optimizer steps of the runs whose whole batch has been carried; one look at the device for all of them."""
-        total = self.carrier.group.sum
-        figures = [torch.stack([total(run.loss), total(run.adapter.grads).norm()]) for run in complete]
-        for run, (loss, norm) in zip(complete, torch.stack(figures).tolist() if figures else [], strict=True):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                self._fail(run, "loss" if not math.isfinite(loss) else "gradient")
+        """Optimizer steps of the runs whose whole batch has gone through; one look at the device for all of them."""
+        total = self.passes.group.sum
+        found = [torch.cat([total(run.told), total(run.adapter.grads).norm()[None]]) for run in complete]
+        figures = torch.cat(found).tolist() if found else []
+        for run in complete:
+            told = [figures.pop(0) for _ in range(len(run.told))]
+            norm = figures.pop(0)
+            if not (math.isfinite(told[0]) and math.isfinite(norm)):
+                self._fail(run, "loss" if not math.isfinite(told[0]) else "gradient")
                 continue
-            self.progress(run.job.name, run.finish_step(loss, norm))
+            self.progress(run.job.name, run.finish_step(told, norm))
             if run.job.eval and run.schedule.evaluates_after(run.step):
-                eval_loss = self.carrier.eval_loss(run)
+                eval_loss = self.passes.eval_loss(run)
                 if not math.isfinite(eval_loss):
                     self._fail(run, "eval loss")
                     continue
@@ -226,15 +252,15 @@ class Engine:
         run.checkpoint.unlink(missing_ok=True)
         self.results[run.job.name] = Failed(run.job.name, why, run.step, run.job.run)
 
-    def _account(self, parts: Sequence[tuple[Run, list[Example]]]) -> None:
+    def _account(self, segments: Sequence[tuple[Run, list[Example]]]) -> None:
         """Give every run of the row its share of the time since the last row, and tell how it goes on the whole."""
         now = time.monotonic()
         seconds, self.counted = now - self.counted, now
-        tokens = sum(size(examples) for _, examples in parts)
-        for run, examples in parts:
+        tokens = sum(size(examples) for _, examples in segments)
+        for run, examples in segments:
             run.seconds += seconds * size(examples) / tokens
         self.tokens += tokens
         rate = self.tokens / (time.monotonic() - self.started)
-        state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.carrier.budget}
-        state["packing"] = self.carrier.packing  # type: ignore[assignment]
-        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": self.carrier.row, **state})
+        state = {"running": len(self.running), "waiting": len(self.waiting), "budget": self.passes.budget}
+        state["packing"] = self.passes.packing  # type: ignore[assignment]
+        self.progress(ALL, {"tokens": self.tokens, "tokens_per_second": rate, "row": self.passes.row, **state})

@@ -1,4 +1,4 @@
-"""A row through the base to its losses, and the check that a base can carry several sequences in one row at all."""
+"""A row through the base to its log-probabilities, and the check that a base takes several sequences in one row."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from factory.errors import FactoryError
 from factory.recipe import Lora
 from factory.train.fused.attention import packed_attention
-from factory.train.fused.head import token_losses
+from factory.train.fused.head import log_probs
 from factory.train.fused.layers import Layers
 from factory.train.fused.lora import Adapter
-from factory.train.fused.rows import Row, pack
+from factory.train.fused.packing import PackedBatch, pack
 from factory.train.tokens import Example
 
-APART = 0.05  # how far packed logits may be from those of sequences on their own, relative; bf16 rounding gives 0.01
+TOLERANCE = 0.05  # how far packed logits may be from those of unpacked sequences, relative; bf16 rounding gives 0.01
 
 
-def losses(model: Any, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
-    """(Σ weight · loss, each learned token's loss [M] without gradient); within `packed_attention`."""
-    loss: tuple[torch.Tensor, torch.Tensor] = token_losses(
-        hidden(model, row)[row.keep], Head(model), row.labels, row.weights
-    )
-    return loss
+def supervised_log_probs(model: Any, row: PackedBatch) -> torch.Tensor:
+    """The log-probability of each supervised token [M]; within `packed_attention`."""
+    return log_probs(hidden(model, row)[row.keep], Head(model), row.labels)
 
 
 class Head:
@@ -52,7 +49,7 @@ class Head:
                 del layers["forward"]
 
 
-def hidden(model: Any, row: Row, reader: Any = None) -> torch.Tensor:
+def hidden(model: Any, row: PackedBatch, reader: Any = None) -> torch.Tensor:
     """The last hidden states [N, H], before the head; within `packed_attention`. Neither an attention mask nor a cache
     of transformers' own: both would leak. `reader` takes each layer's keys and values in a cache's place."""
     states: torch.Tensor = model.base_model(
@@ -62,7 +59,7 @@ def hidden(model: Any, row: Row, reader: Any = None) -> torch.Tensor:
         use_cache=reader is not None,
         cu_seq_lens_q=row.bounds,
         cu_seq_lens_k=row.bounds,
-        leads=row.leads,
+        prefixes=row.prefixes,
         max_length_q=row.longest,
         max_length_k=row.longest,
     ).last_hidden_state[0]
@@ -75,17 +72,17 @@ def check_packing(model: Any, examples: Sequence[Example]) -> None:
 
     `factory base` asks this of every base, once. FactoryError with the reason: they do not, or cannot be tried.
     """
-    row = pack([(examples, 1.0)], model.device)
+    row = pack([examples], model.device)
     adapter = Adapter(model, Lora(r=1, alpha=1), 0)
     try:
-        with Layers(model).carrying([adapter], row.slices), packed_attention(model):
+        with Layers(model).adapted([adapter], row.slices), packed_attention(model):
             packed = Head(model)(hidden(model, row)).float()
         each = [torch.tensor([e.input_ids], device=model.device) for e in examples]
-        apart = torch.cat([model(input_ids=ids, use_cache=False).logits[0] for ids in each]).float()
+        unpacked = torch.cat([model(input_ids=ids, use_cache=False).logits[0] for ids in each]).float()
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever others stumble over
         raise FactoryError(f"its layers cannot take several sequences in one row ({_first_line(error)})") from error
-    off = ((packed - apart).norm() / apart.norm()).item()
-    if not off < APART:
+    off = ((packed - unpacked).norm() / unpacked.norm()).item()
+    if not off < TOLERANCE:
         raise FactoryError(
             f"its layers carry something from one sequence to the next (logits of two in one row differ by {off:.0%})"
         )

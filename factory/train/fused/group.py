@@ -1,7 +1,7 @@
 """One base over several devices: every process holds its part of each 4-bit layer and carries its part of each row.
 
 What FSDP and ZeRO-3 do for a base that is trained, cut down to one that is frozen: its codes are gathered when a layer
-is used, on the way there and back, and let go of; of gradients only the adapters' exist, and they are summed once an
+is used, forward and backward, and let go of; of gradients only the adapters' exist, and they are summed once an
 optimizer step. Embeddings, head, norms and the scales of the codes (3 % of them) stay whole on every device.
 
 FSDP itself was tried with two processes over gloo: `fully_shard` runs the 4-bit layers forward to the bit, but leaves
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from factory.train.tokens import Example
+from factory.train.tokens import Example, grouped
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,17 @@ class Group:
     size: int = 1
 
     def part(self, examples: Sequence[Example]) -> list[Example]:
-        """Which of them this process carries: the longest first, each to whoever has the fewest tokens yet."""
+        """Which of them this process passes: the longest group first, each to whoever has the fewest tokens yet."""
         if self.size == 1:
             return [*examples]
         mine: list[Example] = []
         tokens = [0] * self.size
-        for example in sorted(examples, key=lambda e: -len(e.input_ids)):
+        sizes = [(sum(len(e.input_ids) for e in group), group) for group in grouped(examples)]
+        for size, group in sorted(sizes, key=lambda sized: -sized[0]):
             lightest = tokens.index(min(tokens))
-            tokens[lightest] += len(example.input_ids)
+            tokens[lightest] += size
             if lightest == self.rank:
-                mine.append(example)
+                mine += group
         return mine
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:

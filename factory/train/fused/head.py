@@ -1,7 +1,9 @@
-"""The loss: only positions whose next token is learned reach the LM head, a chunk of them at a time.
+"""The head: only positions whose next token is supervised reach it, a chunk of them at a time.
 
-The head is frozen, so all it owes the backward pass is the gradient of its input, which is taken chunk by chunk in the
-forward pass already (as Liger's fused linear cross entropy does, arXiv 2410.10989): no full logits are ever kept.
+The head is frozen, so all it owes the backward pass is the gradient of its input. A token's log-probability depends on
+its own hidden state alone: its gradient is taken in the forward pass already, chunk by chunk (as Liger's fused linear
+cross entropy does, arXiv 2410.10989), and multiplied by whatever a loss makes of the log-probability. So no full logits
+are ever kept, no loss needs a second pass over the vocabulary, and every training method is a loss over `log_probs`.
 """
 
 from __future__ import annotations
@@ -17,32 +19,29 @@ LOGITS = {
 }  # elements of one chunk's logits; a processor is fastest where they stay in its cache
 
 
-def token_losses(hidden: torch.Tensor, head: Any, labels: torch.Tensor, weights: torch.Tensor) -> Any:
-    """(Σ weight · loss, the loss of every token without gradient) of hidden [M, H], labels [M], weights [M]."""
-    return _Head.apply(hidden, head, labels, weights)  # type: ignore[no-untyped-call]
+def log_probs(hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:
+    """The log-probability of each label [M], fp32, of hidden states [M, H]."""
+    found: torch.Tensor = _LogProbs.apply(hidden, head, labels)  # type: ignore[no-untyped-call]
+    return found
 
 
-class _Head(torch.autograd.Function):
+class _LogProbs(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: torch.Tensor, head: Any, labels: torch.Tensor, weights: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = max(1, LOGITS[hidden.device.type] // head.weight.shape[0])
-        losses, grads = [], []
-        for h, y, w in zip(hidden.split(rows), labels.split(rows), weights.split(rows), strict=True):
-            with torch.set_grad_enabled(ctx.needs_input_grad[0]):
-                h = h.detach().requires_grad_(ctx.needs_input_grad[0])
-                loss = F.cross_entropy(head(h).float(), y, reduction="none")
-            if ctx.needs_input_grad[0]:
-                grads.append(torch.autograd.grad(loss, h, w)[0])
-            losses.append(loss.detach())
-        each = torch.cat(losses)
-        if grads:
+    def forward(ctx: Any, hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:
+        rows, wanted = max(1, LOGITS[hidden.device.type] // head.weight.shape[0]), ctx.needs_input_grad[0]
+        found, grads = [], []
+        for h, y in zip(hidden.split(rows), labels.split(rows), strict=True):
+            with torch.set_grad_enabled(wanted):
+                h = h.detach().requires_grad_(wanted)
+                each = -F.cross_entropy(head(h).float(), y, reduction="none")
+            if wanted:
+                grads.append(torch.autograd.grad(each, h, torch.ones_like(each))[0])
+            found.append(each.detach())
+        if wanted:
             ctx.save_for_backward(torch.cat(grads))
-        ctx.mark_non_differentiable(each)
-        return (each * weights).sum(), each
+        return torch.cat(found)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (hidden,) = ctx.saved_tensors
-        return hidden * grad.to(hidden.dtype), None, None, None
+        return (hidden * grad[:, None]).to(hidden.dtype), None, None

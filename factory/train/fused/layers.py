@@ -1,7 +1,7 @@
-"""Many adapters on one base: a layer's frozen weight is applied once to the row, each adapter adds to its own part.
+"""Many adapters on one base: a layer's frozen weight is applied once to the row, each adapter adds to its own segment.
 
-For the part of adapter i, y += s_i · (x A_iᵀ) B_iᵀ. Parameters are disjoint, so every gradient is that of a run alone.
-The parts are gone through one by one, or, when they are many, all at once as grouped products over rank-padded stacks
+For that of adapter i, y += s_i · (x A_iᵀ) B_iᵀ. Parameters are disjoint, so every gradient is that of a run alone. The
+segments are gone through one by one, or, when they are many, all at once as grouped products over rank-padded stacks
 (the idea of punica's and S-LoRA's kernels, arXiv 2310.18547 and 2311.03285, with PyTorch's own `grouped_mm`).
 """
 
@@ -21,18 +21,18 @@ from factory.train.fused.group import codes_of, is_divided
 from factory.train.fused.lora import Adapter, Slot
 
 KEPT_BYTES = 512 * 2**20  # a base whose layers, dequantised to 16 bits, need no more than this is dequantised once
-# From how many parts on the grouped products win. Two CPU cores: 16 parts of 128 tokens took 2.2 ms one by one and
-# 3.1 ms grouped, 64 parts of 32 tokens 9.8 and 6.8. CUDA: not measured; each part alone is six kernel launches.
+# From how many segments on grouped products win. Two CPU cores: 16 segments of 128 tokens took 2.2 ms one by one and
+# 3.1 ms grouped, 64 segments of 32 tokens 9.8 and 6.8. CUDA: not measured; each segment alone is six kernel launches.
 MANY = {"cpu": 32, "cuda": 3}
 
-Part = tuple[int, int, Slot]
+Segment = tuple[int, int, Slot]
 
 
 class Adding(Protocol):
     """What the adapters of a row add to a layer: its way there and back. x [N, in], y and grad [N, out]."""
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
-        """Add to y in place; returns what the way back needs: each part's x Aᵀ."""
+        """Add to y in place; returns what the backward pass needs: each segment's x Aᵀ."""
 
     def backward(self, grad: torch.Tensor, x: torch.Tensor, dx: torch.Tensor | None, hidden: Any) -> None:
         """Add to every slot's gradients, and to dx in place where it is wanted."""
@@ -75,12 +75,12 @@ class Layers:
         return weight
 
     @contextmanager
-    def carrying(
+    def adapted(
         self, adapters: Sequence[Adapter], slices: Sequence[tuple[int, int]], dropouts: Sequence[Dropout | None] = ()
     ) -> Iterator[None]:
         """Within, adapter i is added to the tokens of slice i of any row that goes through the model; of its inputs
         dropout i leaves some out. Layers without an adapter are read through, and what lies below all adapters keeps
-        nothing for the way back."""
+        nothing for the backward pass."""
         tokens = slices[-1][1]
         adapted = {name for adapter in adapters for name in adapter.slots}
         if unknown := sorted(adapted - self.modules.keys()):
@@ -93,18 +93,36 @@ class Layers:
             if name not in adapted:
                 vars(module)["forward"] = self._frozen(name, module.bias)
                 continue
-            parts = [(*s, a.slots[name]) for s, a in zip(slices, adapters, strict=True) if name in a.slots]
-            adding = self._adding(parts, tokens)
+            segments = [(*s, a.slots[name]) for s, a in zip(slices, adapters, strict=True) if name in a.slots]
+            adding = self._adding(segments, tokens)
             if any(dropouts):
                 adding = Dropping(adding, name, [(*s, d) for s, d in zip(slices, dropouts, strict=True)])
             vars(module)["forward"] = self._forward(name, module.bias, adding, tokens)
         try:
             yield
         finally:
-            for module, before in changed:
-                vars(module)["forward"] = before
-                if before is None:
-                    del vars(module)["forward"]
+            _put_back(changed)
+
+    @contextmanager
+    def answering(self, adapter: Adapter) -> Iterator[None]:
+        """Within, whatever goes through the model goes through the adapter, without gradients. Nothing is merged: the
+        base stays in 4 bits, and the numbers are those that the adapter trains with."""
+
+        def forward(name: str, slot: Slot | None, bias: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+            def through(x: torch.Tensor) -> torch.Tensor:
+                y = F.linear(x, self.weight(name), bias)
+                return y if slot is None else y + (x @ slot.a.t()) @ slot.b.t() * slot.scale
+
+            return through
+
+        changed = [(name, module, vars(module).get("forward")) for name, module in self.modules.items()]
+        changed = [one for one in changed if one[0] in adapter.slots or hasattr(one[1].weight, "quant_state")]
+        for name, module, _ in changed:
+            vars(module)["forward"] = forward(name, adapter.slots.get(name), module.bias)
+        try:
+            yield
+        finally:
+            _put_back([(module, before) for _, module, before in changed])
 
     def _frozen(self, name: str, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
@@ -113,13 +131,13 @@ class Layers:
 
         return forward
 
-    def _adding(self, parts: list[Part], tokens: int) -> Adding:
-        gapless = sum(end - start for start, end, _ in parts) == tokens
-        if len(parts) < self.many or not gapless:
-            return OneByOne(parts)
+    def _adding(self, segments: list[Segment], tokens: int) -> Adding:
+        gapless = sum(end - start for start, end, _ in segments) == tokens
+        if len(segments) < self.many or not gapless:
+            return OneByOne(segments)
         if self.dtype == torch.bfloat16:
-            return Grouped(parts)
-        return Masked(parts) if self.kind == "cuda" else OneByOne(parts)
+            return Grouped(segments)
+        return Masked(segments) if self.kind == "cuda" else OneByOne(segments)
 
     def _forward(
         self, name: str, bias: torch.Tensor | None, adding: Adding, tokens: int
@@ -133,8 +151,16 @@ class Layers:
         return forward
 
 
+def _put_back(changed: Sequence[tuple[Any, Any]]) -> None:
+    """Give modules the forward passes that they had; None is their class's."""
+    for module, before in changed:
+        vars(module)["forward"] = before
+        if before is None:
+            del vars(module)["forward"]
+
+
 class _Frozen(torch.autograd.Function):
-    """A layer without adapters: the weight is made anew on the way back, where autograd would keep it dequantised."""
+    """A layer without adapters: the backward pass makes the weight anew, where autograd would keep it dequantised."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
@@ -147,7 +173,7 @@ class _Frozen(torch.autograd.Function):
 
 
 class _Shared(torch.autograd.Function):
-    """x [1, N, in] → [1, N, out]: the frozen layer on all tokens and the adapters on their parts, one autograd node."""
+    """x [1, N, in] → [1, N, out]: the frozen layer on all tokens, each adapter on its segment; one autograd node."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, anchor: torch.Tensor, weight: Any, bias: Any, adding: Any) -> torch.Tensor:
@@ -166,21 +192,21 @@ class _Shared(torch.autograd.Function):
 
 
 class OneByOne:
-    """Six products a part."""
+    """Six products a segment."""
 
-    def __init__(self, parts: list[Part]) -> None:
-        self.parts = parts
+    def __init__(self, segments: list[Segment]) -> None:
+        self.segments = segments
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
         hidden = []
-        for start, end, slot in self.parts:
+        for start, end, slot in self.segments:
             h = x[start:end] @ slot.a.t()
             y[start:end].addmm_(h, slot.b.t(), alpha=slot.scale)
             hidden.append(h)
         return hidden
 
     def backward(self, grad: torch.Tensor, x: torch.Tensor, dx: torch.Tensor | None, hidden: Any) -> None:
-        for (start, end, slot), h in zip(self.parts, hidden, strict=True):
+        for (start, end, slot), h in zip(self.segments, hidden, strict=True):
             g = grad[start:end]
             dh = (g @ slot.b).mul_(slot.scale)
             slot.grad_b.add_(g.t() @ h, alpha=slot.scale)
@@ -192,19 +218,19 @@ class OneByOne:
 class Grouped:
     """Six products in all: A [P, R, in] and s·B [P, out, R], ranks padded with zeros to R, a multiple of 8.
 
-    The parts must cover the row without gaps. Same meaning as `OneByOne`.
+    The segments must cover the row without gaps. Same meaning as `OneByOne`.
     """
 
-    def __init__(self, parts: list[Part]) -> None:
-        self.slots = [slot for _, _, slot in parts]
+    def __init__(self, segments: list[Segment]) -> None:
+        self.slots = [slot for _, _, slot in segments]
         first = self.slots[0].a
-        self.ends = _on_device(tuple(end for _, end, _ in parts), torch.int32, first.device)
+        self.ends = _on_device(tuple(end for _, end, _ in segments), torch.int32, first.device)
         self.scales = _on_device(tuple(s.scale for s in self.slots), torch.float32, first.device)[:, None, None]
         self.rank = -8 * (-max(s.a.shape[0] for s in self.slots) // 8)
         self.stacks: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def stacked(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The stacks, made when the row first comes by and used again on its way back."""
+        """The stacks, made when the row first comes by and used again backward."""
         if self.stacks is None:
             first, count = self.slots[0], len(self.slots)
             a = first.a.new_zeros(count, self.rank, first.a.shape[1])
@@ -228,7 +254,7 @@ class Grouped:
             dx += F.grouped_mm(dh, a, offs=self.ends)
 
     def _add(self, grad_a: torch.Tensor, grad_b: torch.Tensor) -> None:
-        """To every slot its part of grad_a [P, R, in] and, scaled, of grad_b [P, out, R]."""
+        """To every slot its segment of grad_a [P, R, in] and, scaled, of grad_b [P, out, R]."""
         grad_a, grad_b = grad_a.float(), grad_b.float().mul_(self.scales)
         ranks = [slot.a.shape[0] for slot in self.slots]
         parts_a = [g[:r] for g, r in zip(grad_a, ranks, strict=True)]
@@ -239,7 +265,7 @@ class Grouped:
 
 class Masked(Grouped):
     """The same in any precision, where grouped products know bf16 alone: every A and B on all tokens, and what another
-    part owes set to zero. P times the adapters' own arithmetic, which is little beside the base's, in six products."""
+    segment owes set to zero. P times the adapters' own arithmetic, little beside the base's, in six products."""
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
         a, b = self.stacked()
@@ -256,7 +282,7 @@ class Masked(Grouped):
             dx += dh @ a.flatten(0, 1)
 
     def _own(self, x: torch.Tensor) -> torch.Tensor:
-        """1 where a token belongs to the part, else 0: [N, P · R]."""
+        """1 where a token belongs to the segment, else 0: [N, P · R]."""
         return _members(self.ends, x.shape[0], self.rank, x.dtype)
 
 
@@ -268,5 +294,5 @@ def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.devi
 
 @lru_cache(maxsize=4)
 def _members(ends: torch.Tensor, tokens: int, rank: int, dtype: torch.dtype) -> torch.Tensor:
-    part = torch.bucketize(torch.arange(tokens, device=ends.device), ends, right=True)
-    return F.one_hot(part, len(ends)).repeat_interleave(rank, 1).to(dtype)
+    segment = torch.bucketize(torch.arange(tokens, device=ends.device), ends, right=True)
+    return F.one_hot(segment, len(ends)).repeat_interleave(rank, 1).to(dtype)

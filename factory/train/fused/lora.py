@@ -55,6 +55,17 @@ class Adapter:
         parts = flat.split([shape.numel() for shape in self.shapes.values()])
         return {key: part.view(shape) for (key, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
+    def load(self, folder: Path) -> None:
+        """Take the weights of an adapter that PEFT or `save` wrote. InputError: it is on other layers."""
+        from safetensors.torch import load_file
+
+        found, mine = load_file(folder / "adapter_model.safetensors"), self.tensors(self.weights)
+        if {key: t.shape for key, t in found.items()} != self.shapes:
+            raise InputError("lora.targets and lora.layers are not those of the version to start from")
+        for key, tensor in mine.items():
+            tensor.copy_(found[key])
+        self.refresh()
+
     def refresh(self) -> None:
         """Carry changed weights over to the copy that is computed with."""
         self.computed.copy_(self.weights)

@@ -39,7 +39,7 @@ def kept_bytes(model: Any, forward: Callable[[], Any]) -> int:
 @dataclass(frozen=True)
 class Plan:
     """How rows are made: of so many tokens at most (a longer sequence has a row of its own), each keeping `per_token`
-    bytes for the way back; rows of more than `recompute_from` tokens compute their activations anew instead."""
+    bytes for the backward pass; rows of more than `recompute_from` tokens compute their activations anew instead."""
 
     tokens: int
     per_token: float

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from factory.recipe import Recipe
 from factory.train import curves
 from factory.train.fused.dropout import Dropout
 from factory.train.fused.lora import Adapter
-from factory.train.fused.rows import learned, own_size, size, usual_beginning
+from factory.train.fused.packing import own_size, size, usual_beginning
+from factory.train.methods import Method, Seen, Sft, Totals
 from factory.train.schedule import Schedule
-from factory.train.tokens import Example
+from factory.train.tokens import Example, grouped
 from factory.train.trackers import Reporter
 from factory.train.trained import Trained
 
@@ -32,7 +33,10 @@ from factory.train.trained import Trained
 @dataclass(frozen=True)
 class Job:
     """One adapter to train: its rows as tokens and its run's folder. `score` grades an adapter's folder (sweeps). Where
-    it only `follows` what another process reports of the same job, no tracker hears of it."""
+    it only `follows` what another process reports of the same job, no tracker hears of it. It starts as the adapter in
+    the folder `parent`, which it is compared with by a `method` that compares; without one it starts as PEFT has it.
+    Of a method that draws, `train` are questions, and `rollouts` makes answers of them with the adapter on its base:
+    see `factory.pipeline.rewards`."""
 
     name: str
     recipe: Recipe
@@ -41,12 +45,20 @@ class Job:
     run: Path
     score: Callable[[Path], float] | None = None
     follows: bool = False
+    method: Method = field(default_factory=Sft)
+    parent: Path | None = None
+    rollouts: Any = None
 
     def identity(self, base: Base) -> str:
         """What decides the result: a checkpoint of another identity is not resumed."""
         rows = [[[e.input_ids, e.labels] for e in part] for part in (self.train, self.eval)]
         train = self.recipe.train.model_dump() | {"precision": precision(self.recipe.train.precision).name}
-        return digest([self.recipe.lora.model_dump(), train, base.fingerprint, base.lr, rows])
+        facts = [self.recipe.lora.model_dump(), train, base.fingerprint, base.lr, rows]
+        if self.parent or not isinstance(self.method, Sft):
+            groups = [[e.group, e.reward] for e in (*self.train, *self.eval)]
+            method = self.method.model_dump(exclude={"parent", "data"})
+            facts += [method, _weights(self.parent) if self.parent else "", groups]
+        return digest(facts)
 
 
 @dataclass(frozen=True)
@@ -60,14 +72,17 @@ class Failed:
 
 
 class Run:
-    """The state of one job. `waiting` are the sequences of the current optimizer step that no row has carried yet."""
+    """The state of one job. `waiting` are the sequences of the current step that have not gone through yet."""
 
     def __init__(self, job: Job, base: Base, model: Any) -> None:
         self.job = job
         self.identity = job.identity(base)
         settings = job.recipe.train
-        self.schedule = Schedule(len(job.train), base.lr if settings.lr == "auto" else settings.lr, settings)
+        self.groups = grouped(job.train)
+        self.schedule = Schedule(len(self.groups), base.lr if settings.lr == "auto" else settings.lr, settings)
         self.adapter = Adapter(model, job.recipe.lora, settings.seed)
+        if job.parent:
+            self.adapter.load(job.parent)
         weights, grads, split = self.adapter.weights, self.adapter.grads, self.adapter.a_size
         self.parameters = [weights[:split].requires_grad_(), weights[split:].requires_grad_()]
         for parameter, grad in zip(self.parameters, (grads[:split], grads[split:]), strict=True):
@@ -78,9 +93,11 @@ class Run:
         )  # fmt: skip
         self.beginning = usual_beginning(job.train)
         self.row_tokens = len(self.beginning) + settings.batch * (
-            sum(own_size(e, self.beginning) for e in job.train) / len(job.train)
+            sum(own_size(e, self.beginning) for e in job.train) / len(self.groups)
         )
         self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.references: torch.Tensor | None = None
+        self._places = {id(example): place for place, example in enumerate((*job.train, *job.eval))}
         self.best, self.since_best = math.inf, 0
         self.best_weights: torch.Tensor | None = None
         self.metrics = job.run / "metrics.jsonl"
@@ -112,11 +129,27 @@ class Run:
     def begin_step(self) -> None:
         """Take the next batch, or the same again after its rows were given up."""
         self.adapter.grads.zero_()
-        self.loss = torch.zeros((), device=self.adapter.weights.device)
+        self.told = torch.zeros(1 + len(self.job.method.figures), device=self.adapter.weights.device)
+        self.totals: Totals | None = None
+        self.rolled: dict[str, float] = {}
         if not self.done:
-            self.batch = self.waiting = [self.job.train[i] for i in self.schedule.batch(self.step)]
-            self.batch_tokens = size(self.waiting)
-            self.weight = 1 / max(1, learned(self.waiting))
+            self.batch = [example for i in self.schedule.batch(self.step) for example in self.groups[i]]
+            self.waiting = [example for example in self.batch if example.reward]
+            self.batch_tokens = size(self.batch)
+
+    def losses(
+        self, examples: Sequence[Example], logps: torch.Tensor, of: torch.Tensor, totals: Totals | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """What the method makes of the examples' log-probabilities (see `Seen`), within the current step or others'
+        `totals`."""
+        compared = self.references_of(examples).to(logps.device) if self.job.method.refers else None
+        within = totals or self.totals or Totals.of(self.batch)
+        return self.job.method.loss(Seen(examples, logps, of, compared, within))
+
+    def references_of(self, examples: Sequence[Example]) -> torch.Tensor:
+        """Their log-probabilities before training, [n]."""
+        assert self.references is not None
+        return self.references[[self._places[id(example)] for example in examples]]
 
     def dropout(self, examples: Sequence[Example]) -> Dropout | None:
         """What the adapter drops of these sequences of the current batch; None where its recipe has no dropout."""
@@ -126,8 +159,9 @@ class Run:
         sequences = [(places[id(example)], len(example.input_ids)) for example in examples]
         return Dropout(share, self.job.recipe.train.seed, self.step, sequences)
 
-    def finish_step(self, loss: float, norm: float) -> dict[str, Any]:
-        """Clip, step and go on to the next batch; returns the step's record. `norm` is that of the whole gradient."""
+    def finish_step(self, told: Sequence[float], norm: float) -> dict[str, Any]:
+        """Clip, step and go on to the next batch; returns the step's record, of the loss and the method's figures in
+        `told`. `norm` is that of the whole gradient."""
         settings = self.job.recipe.train
         rate = self.schedule.rate_at(self.step)
         for group, factor in zip(self.optimizer.param_groups, (1.0, settings.loraplus or 1.0), strict=True):
@@ -136,10 +170,12 @@ class Run:
             self.adapter.grads.mul_(clip)
         self.optimizer.step()
         self.adapter.refresh()
+        rolled = self.rolled
         self.step += 1
         self.tokens += self.batch_tokens
         self.begin_step()
-        return self.note({"step": self.step, "loss": loss, "grad_norm": norm, "lr": rate})
+        figures = dict(zip(("loss", *self.job.method.figures), told, strict=True)) | rolled
+        return self.note({"step": self.step, **figures, "grad_norm": norm, "lr": rate})
 
     def judge(self, eval_loss: float) -> dict[str, Any]:
         """Take note of an eval: the best weights are kept, and `patience` evals without a better one end the run."""
@@ -148,7 +184,8 @@ class Run:
             self.best_weights = self.adapter.weights.detach().clone()
         else:
             self.since_best += 1
-        return self.note({"step": self.step, "eval_loss": eval_loss})
+        gold = {"gold": 1 - eval_loss} if self.job.rollouts else {}
+        return self.note({"step": self.step, "eval_loss": eval_loss, **gold})
 
     def note(self, record: dict[str, Any]) -> dict[str, Any]:
         """Append a record to metrics.jsonl; returned as progress shows it."""
@@ -161,8 +198,9 @@ class Run:
         """Everything a new process needs to go on as if nothing had happened, copied between two optimizer steps; the
         function that is returned writes it, whatever the run does meanwhile."""
         tensors = {"weights": self.adapter.weights.detach()}
-        if self.best_weights is not None:
-            tensors["best"] = self.best_weights
+        for name, kept in (("best", self.best_weights), ("references", self.references)):
+            if kept is not None:
+                tensors[name] = kept
         for i, parameter in enumerate(self.parameters):
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"{key}.{i}"] = value
@@ -185,6 +223,7 @@ class Run:
     def _load(self, tensors: dict[str, torch.Tensor]) -> None:
         self.adapter.weights.data.copy_(tensors["weights"])
         self.best_weights = tensors.get("best")
+        self.references = tensors["references"].cpu() if "references" in tensors else None
         for i, parameter in enumerate(self.parameters):
             self.optimizer.state[parameter] = {
                 key: tensors[f"{key}.{i}"].cpu() if key == "step" and not parameter.is_cuda else tensors[f"{key}.{i}"]

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.train import curves
-from factory.train.fused import Failed, Job, carrier, memory, train_many
-from factory.train.fused.carrier import Carrier
+from factory.train.fused import Failed, Job, memory, passes, train_many
+from factory.train.fused.passes import Passes
 from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
 from factory.train.tokens import IGNORE, Example
@@ -174,7 +174,7 @@ def test_too_little_memory_halves_the_rows_and_loses_nothing(
     model: Any, base: Base, together: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, weights = together
-    carried, rows = carrier.losses, []
+    carried, rows = passes.supervised_log_probs, []
 
     def short_of_memory(model: Any, row: Any) -> Any:
         if row.tokens > 200 and torch.is_grad_enabled() and len(rows) > 3:
@@ -182,7 +182,7 @@ def test_too_little_memory_halves_the_rows_and_loses_nothing(
         rows.append(row.tokens)
         return carried(model, row)
 
-    monkeypatch.setattr(carrier, "losses", short_of_memory)
+    monkeypatch.setattr(passes, "supervised_log_probs", short_of_memory)
     trained = final_weights(model, base, four(tmp_path))
     assert max(largest(weights[name], trained[name]) for name in weights) < WEIGHT
     assert max(rows[:4]) > 200 >= max(rows[4:])
@@ -194,8 +194,8 @@ def test_one_sequence_too_long_for_the_memory_says_what_to_do(
     def none_left(model: Any, row: Any) -> Any:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes")
 
-    monkeypatch.setattr(Carrier, "measure", lambda *_: memory.Plan(4096, 1.0, float("inf")))
-    monkeypatch.setattr(carrier, "losses", none_left)
+    monkeypatch.setattr(Passes, "measure", lambda *_: memory.Plan(4096, 1.0, float("inf")))
+    monkeypatch.setattr(passes, "supervised_log_probs", none_left)
     with pytest.raises(FactoryError, match="gradient_checkpointing=true"):
         train_many([make_job(tmp_path)], base, model)
 
@@ -254,11 +254,11 @@ def test_stopping_early_keeps_the_weights_of_the_best_eval(
     seen: list[torch.Tensor] = []
     scripted = iter([3.0, 2.0, 2.5, 2.1, 1.0])
 
-    def evaluate(_: Carrier, run: Run) -> float:
+    def evaluate(_: Passes, run: Run) -> float:
         seen.append(run.adapter.weights.detach().to(torch.bfloat16))
         return next(scripted)
 
-    monkeypatch.setattr(Carrier, "eval_loss", evaluate)
+    monkeypatch.setattr(Passes, "eval_loss", evaluate)
     job = make_job(tmp_path, rows=32, held_out=2, evals=8, patience=2)
     (result,) = train_many([job], base, model)
     assert isinstance(result, Trained) and (result.stopped, result.steps, result.eval_loss) == ("early", 4, 2.0)

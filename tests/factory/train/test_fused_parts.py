@@ -17,21 +17,20 @@ from factory.errors import FactoryError
 from factory.train.fused import attention, head, layers, memory
 from factory.train.fused.layers import Grouped, Masked, OneByOne
 from factory.train.fused.lora import Slot
-from factory.train.fused.rows import learned, pack, share_out, size
+from factory.train.fused.packing import pack, share_out, size, supervised
 from factory.train.tokens import IGNORE, Example
 from tests.factory.train.fused_support import example
 
 
 def test_a_row_says_where_everything_is() -> None:
-    row = pack([([example(5), example(3)], 0.25), ([example(4, answer=3, first=50)], 0.5)], torch.device("cpu"))
+    row = pack([[example(5), example(3)], [example(4, answer=3, first=50)]], torch.device("cpu"))
     assert row.ids.tolist() == [[10, 11, 12, 13, 14, 10, 11, 12, 50, 51, 52, 53]]
     assert row.positions.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3]]
     assert row.bounds.tolist() == [0, 5, 8, 12] and row.longest == 5 and row.slices == [(0, 8), (8, 12)]
     assert row.keep.tolist() == [2, 3, 5, 6, 8, 9, 10]
     assert row.labels.tolist() == [13, 14, 11, 12, 51, 52, 53]
-    assert row.owners.tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert row.weights.tolist() == [0.25] * 4 + [0.5] * 3
-    assert learned([example(5), example(3)]) == 4 and learned([Example([7, 8], [7, 8])]) == 1
+    assert row.of.tolist() == [0, 0, 1, 1, 0, 0, 0] and row.counts == [4, 3]
+    assert supervised([example(5), example(3)]) == 4 and supervised([Example([7, 8], [7, 8])]) == 1
 
 
 begun = st.tuples(st.sampled_from([0, 9, 20]), st.lists(st.integers(1, 3), min_size=2, max_size=9), st.integers(1, 8))
@@ -40,22 +39,20 @@ begun = st.tuples(st.sampled_from([0, 9, 20]), st.lists(st.integers(1, 3), min_s
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.lists(begun, min_size=1, max_size=8), min_size=1, max_size=3))
 def test_shared_beginnings_stand_in_a_row_once_and_nothing_else_changes(drawn: list[list[Any]]) -> None:
-    """Every sequence is found whole behind its lead, at its positions; as many tokens are learned, for as much."""
-    parts = [
-        ([_begun([7] * lead + own, learns) for lead, own, learns in part], 1.0 + number)
-        for number, part in enumerate(drawn)
-    ]
+    """Every sequence is found whole behind its prefix, at its positions; the same tokens of each are supervised."""
+    parts = [[_begun([7] * prefix + own, learns) for prefix, own, learns in part] for part in drawn]
     plain, shared = (pack(parts, torch.device("cpu"), share) for share in (False, True))
     ids, positions = shared.ids[0].tolist(), shared.positions[0].tolist()
-    spans = [(*lead, a, b) for lead, (a, b) in zip(shared.leads, pairwise(shared.bounds.tolist()), strict=True)]
+    spans = [(*prefix, a, b) for prefix, (a, b) in zip(shared.prefixes, pairwise(shared.bounds.tolist()), strict=True)]
     found = [ids[p:q] + ids[a:b] for p, q, a, b in spans]
     beginnings = {(p, q) for p, q, _, _ in spans if q}
-    wanted = sorted([e.input_ids for examples, _ in parts for e in examples] + [ids[p:q] for p, q in beginnings])
+    wanted = sorted([e.input_ids for examples in parts for e in examples] + [ids[p:q] for p, q in beginnings])
     assert sorted(found) == wanted
     assert all(positions[p:q] + positions[a:b] == list(range(q - p + b - a)) for p, q, a, b in spans)
 
     def learns(row: Any) -> list[Any]:
-        return sorted(zip(row.labels.tolist(), row.weights.tolist(), row.owners.tolist(), strict=True))
+        segments = [number for number, count in enumerate(row.counts) for _ in range(count)]
+        return sorted(zip(segments, row.of.tolist(), row.labels.tolist(), strict=True))
 
     assert learns(shared) == learns(plain) and shared.longest == plain.longest
     assert shared.tokens <= plain.tokens and shared.slices[-1][1] == shared.tokens
@@ -69,8 +66,8 @@ def _begun(ids: list[int], learns: int) -> Example:
 def test_a_system_prompt_is_carried_once_and_rows_without_it_are_left_alone() -> None:
     prompt = list(range(100, 120))
     examples = [_begun([*prompt, n, n + 1, n + 2, n + 3], 2) for n in range(5)] + [_begun([1, 2, 3, 4, 5], 2)]
-    row = pack([(examples, 1.0)], torch.device("cpu"), share=True)
-    assert row.tokens == 5 + 20 + 5 * 4 and row.leads.count((5, 25)) == 5
+    row = pack([examples], torch.device("cpu"), share=True)
+    assert row.tokens == 5 + 20 + 5 * 4 and row.prefixes.count((5, 25)) == 5
 
 
 @settings(deadline=None, max_examples=100)
@@ -99,15 +96,15 @@ def _same_attention(out: torch.Tensor, wanted: torch.Tensor, inputs: tuple[torch
 
 
 def test_attention_behind_a_shared_beginning_is_that_of_the_whole_sequence() -> None:
-    """Two leads of 4 and 3 tokens; sequences of unlike length after each, and one without: values and gradients."""
+    """Two prefixes of 4 and 3 tokens; sequences of unlike length after each, and one without: values and gradients."""
     torch.manual_seed(0)
-    bounds, leads = [0, 4, 9, 15, 16, 19, 24, 31], [(0, 0), (0, 4), (0, 4), (0, 4), (0, 0), (16, 19), (0, 0)]
+    bounds, prefixes = [0, 4, 9, 15, 16, 19, 24, 31], [(0, 0), (0, 4), (0, 4), (0, 4), (0, 0), (16, 19), (0, 0)]
     q, k, v = (torch.randn(1, heads, 31, 8, requires_grad=True) for heads in (4, 2, 2))
     out, _ = attention.attend(
-        torch.nn.Identity(), q, k, v, None, cu_seq_lens_q=torch.tensor(bounds), max_length_q=10, leads=leads
+        torch.nn.Identity(), q, k, v, None, cu_seq_lens_q=torch.tensor(bounds), max_length_q=10, prefixes=prefixes
     )
     expected = []
-    for (p, e), (a, b) in zip(leads, pairwise(bounds), strict=True):
+    for (p, e), (a, b) in zip(prefixes, pairwise(bounds), strict=True):
         whole = [*range(p, e), *range(a, b)]
         parts = (t[:, :, whole] for t in (q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)))
         expected.append(F.scaled_dot_product_attention(*parts, is_causal=True)[:, :, e - p :])
@@ -158,19 +155,22 @@ def test_attention_that_is_not_built_here_is_refused() -> None:
         )
 
 
-def test_the_loss_in_chunks_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_probabilities_in_chunks_are_the_whole_ones_under_any_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(head, "LOGITS", {"cpu": 30 * 4})
     torch.manual_seed(0)
     lm_head = torch.nn.Linear(16, 30, bias=False).requires_grad_(False)
     hidden = torch.randn(11, 16, requires_grad=True)
     labels, weights = torch.randint(0, 30, (11,)), torch.rand(11)
-    total, each = head.token_losses(hidden, lm_head, labels, weights)
-    expected = F.cross_entropy(lm_head(hidden), labels, reduction="none")
-    assert torch.allclose(each, expected) and torch.allclose(total, (expected * weights).sum())
-    ours = torch.autograd.grad(total * 3, hidden)[0]
-    assert torch.allclose(ours, torch.autograd.grad((expected * weights).sum() * 3, hidden)[0], atol=1e-6)
+    for loss in (lambda each: (each * weights).sum() * 3, lambda each: F.logsigmoid(each[:5].sum() - each[5:].sum())):
+        found = head.log_probs(hidden, lm_head, labels)
+        expected = -F.cross_entropy(lm_head(hidden), labels, reduction="none")
+        assert torch.allclose(found, expected)
+        ours, theirs = (torch.autograd.grad(loss(each), hidden)[0] for each in (found, expected))
+        assert torch.allclose(ours, theirs, atol=1e-6)
     with torch.no_grad():
-        assert torch.allclose(head.token_losses(hidden, lm_head, labels, weights)[0], total)
+        assert torch.allclose(head.log_probs(hidden, lm_head, labels), found)
 
 
 @pytest.mark.parametrize("kind", [OneByOne, Grouped, Masked])
@@ -256,7 +256,7 @@ def test_a_base_whose_sequences_leak_is_refused() -> None:
 
     def leaking(**inputs: Any) -> Any:
         lengths = torch.tensor([0, inputs["input_ids"].shape[1]])
-        whole = {"cu_seq_lens_q": lengths, "leads": None, "max_length_q": int(lengths[1])}
+        whole = {"cu_seq_lens_q": lengths, "prefixes": None, "max_length_q": int(lengths[1])}
         return through(**{**inputs, **whole})
 
     model.model.forward = leaking  # type: ignore[method-assign]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from pathlib import Path
 from factory.base.build import load_model
 from factory.train.fused import train_many
 from tests.factory.train.fused_support import known_base
-from tests.factory.train.test_fused_resume import jobs
+from {module} import jobs
 torch.set_num_threads(1)
 base = known_base(Path(sys.argv[1]))
 print("started", flush=True)
@@ -49,12 +50,18 @@ def records(job: Job) -> list[dict[str, Any]]:
 
 
 def test_killed_twice(tmp_path: Path) -> None:
+    killed(tmp_path, "tests.factory.train.test_fused_resume", times=2)
+
+
+def killed(tmp_path: Path, module: str, times: int) -> None:
+    """The `jobs` of a module, killed and started again so many times, come out as if nothing had happened."""
+    jobs = import_module(module).jobs
     base = make_base(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
     draw = random.Random(time.time_ns())
-    for _ in range(2):
+    for _ in range(times):
         process = subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(tmp_path), str(tmp_path / "killed")],
+            [sys.executable, "-c", PROCESS.replace("{module}", module), str(tmp_path), str(tmp_path / "killed")],
             env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout and process.stdout.readline() == "started\n"

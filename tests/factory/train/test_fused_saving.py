@@ -15,7 +15,7 @@ from safetensors import safe_open
 from factory.base.build import Base
 from factory.errors import FactoryError
 from factory.train.fused import memory, run, train_many
-from factory.train.fused.rows import probe, size
+from factory.train.fused.packing import probe, size
 from factory.train.fused.run import Run
 from factory.train.fused.saving import COST, Saver
 from factory.train.trained import Trained

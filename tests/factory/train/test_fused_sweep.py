@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from factory.base.build import load_model
 from factory.errors import InputError
 from factory.train.fused import ALL, Failed, train_many
-from factory.train.fused.board import lines
+from factory.train.fused.progress import lines
 from factory.train.fused.sweep import Standing, grid, name_of, rows, sweep, write
 from factory.train.trained import Trained
 from tests.factory.train.fused_support import make_base, make_job

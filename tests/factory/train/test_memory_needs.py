@@ -10,11 +10,11 @@ import torch
 from factory.base.build import Base
 from factory.train.fused import layers, memory
 from factory.train.fused.attention import packed_attention
-from factory.train.fused.forward import losses
+from factory.train.fused.forward import supervised_log_probs
 from factory.train.fused.layers import Layers
 from factory.train.fused.lora import Adapter
+from factory.train.fused.packing import pack
 from factory.train.fused.precision import computing_in
-from factory.train.fused.rows import pack
 from factory.train.memory import Shape, on_gpu
 from tests.factory.train.fused_support import make_job
 
@@ -28,11 +28,11 @@ QWEN3_4B = {
 def test_a_token_keeps_what_its_shape_says(model: Any, base: Base, tmp_path: Any, dtype: torch.dtype) -> None:
     job = make_job(tmp_path)
     examples = job.train[:4]
-    row = pack([(examples, 1.0)], model.device)
+    row = pack([examples], model.device)
     with computing_in(model, dtype):
         adapter = Adapter(model, job.recipe.lora, 0)
-        with Layers(model).carrying([adapter], row.slices), packed_attention(model):
-            measured = memory.kept_bytes(model, lambda: losses(model, row)) / row.tokens
+        with Layers(model).adapted([adapter], row.slices), packed_attention(model):
+            measured = memory.kept_bytes(model, lambda: supervised_log_probs(model, row)) / row.tokens
     longest = sum(len(e.input_ids) ** 2 for e in examples) / row.tokens
     computed = Shape.of(model.config.to_dict()).kept(dtype.itemsize, scores=round(longest))
     assert measured == pytest.approx(computed, rel=0.25)
@@ -44,9 +44,9 @@ def test_layers_without_an_adapter_keep_nothing(model: Any, tmp_path: Any, monke
     kept = []
     for targets in ("all-linear", ["q_proj"]):
         job = make_job(tmp_path, targets=targets)
-        row = pack([([min(job.train, key=lambda e: len(e.input_ids))], 1.0)], model.device)
-        with Layers(model).carrying([Adapter(model, job.recipe.lora, 0)], row.slices), packed_attention(model):
-            kept.append(memory.kept_bytes(model, lambda: losses(model, row)))  # noqa: B023
+        row = pack([[min(job.train, key=lambda e: len(e.input_ids))]], model.device)
+        with Layers(model).adapted([Adapter(model, job.recipe.lora, 0)], row.slices), packed_attention(model):
+            kept.append(memory.kept_bytes(model, lambda: supervised_log_probs(model, row)))  # noqa: B023
     assert kept[1] < kept[0]
 
 

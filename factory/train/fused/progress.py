@@ -31,7 +31,7 @@ def lines(bar: Bar) -> Progress:
             bar.update(known[name], completed=record["tokens"], text=text)
             return
         said = texts.setdefault(name, {})
-        for key, label in (("loss", "loss"), ("eval_loss", "eval"), ("score", "score")):
+        for key, label in (("loss", "loss"), ("eval_loss", "eval"), ("reward", "reward"), ("score", "score")):
             if key in record:
                 said[key] = f"{label} {record[key]:.3f}"
         if "tokens_per_second" in record:

@@ -8,29 +8,30 @@ from itertools import pairwise
 
 import torch
 
-from factory.train.tokens import IGNORE, Example
+from factory.train.tokens import IGNORE, Example, grouped
 
 LEAST = 8  # tokens that a shared beginning must have: the chat template's first few save nothing
 
 
 @dataclass(frozen=True)
-class Row:
-    """The tensors of one step. N tokens in S sequences of P parts, M of the tokens have a next token to learn.
+class PackedBatch:
+    """The tensors of one pass. N tokens in S sequences of P segments, M of the tokens have a supervised next token.
 
-    ids, positions [1, N] · bounds [S + 1], where sequences begin · leads [S], the shared beginning (from, to) that each
-    goes on after, (0, 0) if none · longest, with its lead · keep [M], the positions that reach the LM head ·
-    labels [M] · weights [M], what each token's loss counts · owners [M], the part of each · slices, the parts' tokens.
+    ids, positions [1, N] · bounds [S + 1], where sequences begin · prefixes [S], the shared beginning (from, to) that
+    each goes on after, (0, 0) if none · longest, with its prefix · keep [M], the positions that reach the LM head ·
+    labels [M] · of [M], which example of its segment each belongs to · counts [P], how many each segment has of M ·
+    slices, the segments' tokens.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
     bounds: torch.Tensor
-    leads: list[tuple[int, int]]
+    prefixes: list[tuple[int, int]]
     longest: int
     keep: torch.Tensor
     labels: torch.Tensor
-    weights: torch.Tensor
-    owners: torch.Tensor
+    of: torch.Tensor
+    counts: list[int]
     slices: list[tuple[int, int]]
 
     @property
@@ -38,8 +39,8 @@ class Row:
         return self.ids.shape[1]
 
 
-def learned(examples: Sequence[Example]) -> int:
-    """How many tokens of the examples are learned. A sequence's first token follows nothing and never is."""
+def supervised(examples: Sequence[Example]) -> int:
+    """How many tokens of the examples are supervised. A sequence's first token follows nothing and never is."""
     return sum(label != IGNORE for example in examples for label in example.labels[1:])
 
 
@@ -47,53 +48,51 @@ def size(examples: Sequence[Example]) -> int:
     return sum(len(example.input_ids) for example in examples)
 
 
-def pack(parts: Sequence[tuple[Sequence[Example], float]], device: torch.device, share: bool = False) -> Row:
-    """A row of parts (examples, weight of each learned token), in the order given.
-
-    The weight is 1 ÷ the learned tokens of the part's *own* optimizer step, so that its gradient is the one it would
-    have alone, whatever else is in the row and however many rows its batch is spread over. With `share` the beginnings
-    that examples of a part have in common (a task's system prompt) stand in the row once.
+def pack(segments: Sequence[Sequence[Example]], device: torch.device, share: bool = False) -> PackedBatch:
+    """A row of segments, in the order given. With `share` the beginnings that examples of a segment have in common (a
+    task's system prompt, the question of a pair) stand in the row once.
     """
     ids: list[int] = []
     positions: list[int] = []
     after: list[int] = []
-    owners: list[int] = []
-    weights: list[float] = []
+    of: list[int] = []
+    counts: list[int] = []
     starts: list[int] = [0]
-    leads: list[tuple[int, int]] = []
+    prefixes: list[tuple[int, int]] = []
     ends = [0]
 
-    def add(example: Example, begin: int, end: int, lead: tuple[int, int], following: list[int]) -> None:
+    def add(example: Example, begin: int, end: int, prefix: tuple[int, int], following: list[int], number: int) -> None:
         ids.extend(example.input_ids[begin:end])
         positions.extend(range(begin, end))
         after.extend(following)
+        of.extend([number] * (end - begin))
         starts.append(len(ids))
-        leads.append(lead)
+        prefixes.append(prefix)
 
-    for part, (examples, weight) in enumerate(parts):
+    for examples in segments:
+        numbers = {id(example): number for number, example in enumerate(examples)}
         for shared, group in _beginnings(examples) if share else [(0, examples)]:
-            lead = (len(ids), len(ids) + shared) if shared else (0, 0)
+            prefix = (len(ids), len(ids) + shared) if shared else (0, 0)
             if shared:
-                add(group[0], 0, shared, (0, 0), [IGNORE] * shared)
+                add(group[0], 0, shared, (0, 0), [IGNORE] * shared, 0)
             for example in group:
-                add(example, shared, len(example.input_ids), lead, [*example.labels[shared + 1 :], IGNORE])
-        tokens = len(ids) - ends[-1]
+                following = [*example.labels[shared + 1 :], IGNORE]
+                add(example, shared, len(example.input_ids), prefix, following, numbers[id(example)])
+        counts.append(supervised(examples))
         ends.append(len(ids))
-        owners += [part] * tokens
-        weights += [weight] * tokens
-    following = torch.tensor(after)
-    keep = (following != IGNORE).nonzero()[:, 0]
+    labels = torch.tensor(after)
+    keep = (labels != IGNORE).nonzero()[:, 0]
     tensors = {
         "ids": torch.tensor([ids]),
         "positions": torch.tensor([positions]),
         "bounds": torch.tensor(starts, dtype=torch.int32),
         "keep": keep,
-        "labels": following[keep],
-        "weights": torch.tensor(weights)[keep],
-        "owners": torch.tensor(owners)[keep],
+        "labels": labels[keep],
+        "of": torch.tensor(of)[keep],
     }
     moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-    return Row(**moved, leads=leads, longest=max(positions) + 1, slices=list(pairwise(ends)))
+    slices = list(pairwise(ends))
+    return PackedBatch(**moved, prefixes=prefixes, longest=max(positions) + 1, counts=counts, slices=slices)
 
 
 def probe(examples: Sequence[Example], most: int) -> list[Example]:
@@ -101,7 +100,7 @@ def probe(examples: Sequence[Example], most: int) -> list[Example]:
     (short,) = share_out([[e for e in examples if len(e.input_ids) <= most]], most)
     if short:
         return short
-    long = next((e for e in examples if learned([e])), examples[0])
+    long = next((e for e in examples if supervised([e])), examples[0])
     return [Example(long.input_ids[-most:], long.labels[-most:])]
 
 
@@ -123,7 +122,7 @@ def _beginnings(examples: Sequence[Example]) -> list[tuple[int, list[Example]]]:
 
 
 def _unlearned(example: Example) -> int:
-    """The tokens before the one that a learned token follows, or before the last."""
+    """The tokens before the one that a supervised token follows, or before the last."""
     learns = (i for i, label in enumerate(example.labels) if i and label != IGNORE)
     return next(learns, len(example.labels)) - 1
 
@@ -154,22 +153,22 @@ def share_out(
 ) -> list[list[Example]]:
     """Which sequences of each waiting batch go into the next row; earlier batches have the right of way.
 
-    The first batch goes in whole, or, if it alone exceeds the budget, as many of its sequences as fit (the rest follows
+    The first batch goes in whole, or, if it alone exceeds the budget, as many of its groups as fit (the rest follows
     in the next rows, before its optimizer step). The space that is left goes to the largest of the other batches that
-    fit whole (best fit decreasing). A sequence longer than the budget has a row of its own. `beginnings` are those that
+    fit whole (best fit decreasing). A group longer than the budget has a row of its own. `beginnings` are those that
     the rows of each batch share, where they stand in the row once.
     """
-    leads = beginnings or [()] * len(batches)
+    prefixes = beginnings or [()] * len(batches)
     wholes = [
-        len(lead) + sum(own_size(e, lead) for e in batch) if batch else 0
-        for batch, lead in zip(batches, leads, strict=True)
+        len(prefix) + sum(own_size(e, prefix) for e in batch) if batch else 0
+        for batch, prefix in zip(batches, prefixes, strict=True)
     ]
     chosen: list[list[Example]] = [[] for _ in batches]
-    left = budget - len(leads[0])
-    for example in sorted(batches[0], key=lambda e: -len(e.input_ids)):
-        needed = own_size(example, leads[0])
+    left = budget - len(prefixes[0])
+    for group in sorted(grouped(batches[0]), key=lambda group: -size(group)):
+        needed = sum(own_size(example, prefixes[0]) for example in group)
         if needed <= left or not chosen[0]:
-            chosen[0].append(example)
+            chosen[0] += group
             left -= needed
     for i in sorted(range(1, len(batches)), key=lambda i: -wholes[i]):
         if wholes[i] <= left:

@@ -1,0 +1,101 @@
+"""Answers drawn and rewarded while an adapter trains: by the checks of the task's rubric, in the training process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from evals import rubric as rubrics
+from evals.scorecard import by_checks, composite
+from factory.answers import ends
+from factory.answers.greedy import Answer, greedy
+from factory.base.loaded import Loaded
+from factory.data.rows import Row
+from factory.errors import InputError
+from factory.recipe import Recipe
+from factory.train.methods import Draws
+from factory.train.tokens import IGNORE, Example, prompt_ids
+
+PAYS = {"good": 1.0, "average": 0.5, "poor": 0.0}
+TRIES = 3  # times that a group without spread is drawn anew
+
+
+class Rollouts:
+    """For `Job.rollouts`: `prompts` are the questions of `rows`, as examples that stand for them."""
+
+    def __init__(self, recipe: Recipe, method: Draws, on: Loaded) -> None:
+        self.method, self.tokenizer, self.seed = method, on.tokenizer, recipe.train.seed
+        self.most, self.rubric = recipe.decoding.max_tokens, rubrics.load(recipe.rubric)
+        self.rows: dict[tuple[int, ...], Row] = {}
+        checked = {dimension.name for dimension in self.rubric.dimensions if dimension.checks}
+        if unknown := [name for name in method.gold if name not in checked]:
+            raise InputError(
+                f"stages: {method.name}.gold: no check decides {unknown[0]!r} in rubrics/{recipe.rubric}.yaml"
+            )
+        self.paid = checked - set(method.gold)
+        self.watched = set(method.gold) or checked
+        if not self.paid:
+            raise InputError(f"stages: {method.name} needs a check that pays in rubrics/{recipe.rubric}.yaml")
+
+    def prompts(self, rows: Sequence[Row]) -> list[Example]:
+        made = []
+        for row in rows:
+            ids = prompt_ids(self.tokenizer, row.turns)
+            self.rows[tuple(ids)] = row
+            made.append(Example(ids, ids))
+        return made
+
+    def __call__(self, model: Any, prompts: Sequence[Example], step: int) -> tuple[list[Example], dict[str, float]]:
+        """Groups of answers with their advantages, and what there is to tell. A group without spread is drawn again;
+        one that has none then teaches nothing."""
+        made: list[Example] = []
+        paid: list[float] = []
+        answers: list[Answer] = []
+        waiting = [*prompts]
+        for attempt in range(TRIES):
+            drawn = self._say(model, [p for p in waiting for _ in range(self.method.group)], (step, attempt))
+            again = []
+            for number, prompt in enumerate(waiting):
+                group = drawn[number * self.method.group : (number + 1) * self.method.group]
+                rewards = self._rewards([prompt] * len(group), group, self.paid)
+                advantages = self.method.advantages(rewards)
+                if not any(advantages) and attempt < TRIES - 1:
+                    again.append(prompt)
+                    continue
+                made += [self._example(prompt, *one) for one in zip(group, advantages, strict=True)]
+                paid, answers = paid + rewards, answers + group
+            waiting = again
+        count = len(answers)
+        told = {"reward": sum(paid) / count, "length": sum(len(a.ids) for a in answers) / count}
+        told |= {"cut": sum(not a.ended for a in answers) / count, "even": sum(not e.reward for e in made) / count}
+        return made, told
+
+    def gold(self, model: Any, prompts: Sequence[Example]) -> float:
+        """The mean gold reward of greedy answers, 0 to 1."""
+        found = self._rewards(prompts, self._say(model, prompts, None), self.watched)
+        return sum(found) / len(found)
+
+    def _say(self, model: Any, prompts: Sequence[Example], draw: tuple[int, int] | None) -> list[Answer]:
+        sample = None
+        if draw is not None:
+            generator = torch.Generator(model.device).manual_seed(hash((self.seed, *draw)) % 2**63)
+
+            def sample(logits: torch.Tensor) -> list[int]:
+                shares = (logits / self.method.temperature).softmax(-1)
+                return [int(t) for t in torch.multinomial(shares, 1, generator=generator)[:, 0].tolist()]
+
+        asked = [prompt.input_ids for prompt in prompts]
+        return greedy(model, asked, ends(model, self.tokenizer), self.most, sample=sample)
+
+    def _rewards(self, prompts: Sequence[Example], answers: Sequence[Answer], dimensions: set[str]) -> list[float]:
+        rows = [self.rows[tuple(prompt.input_ids)] for prompt in prompts]
+        texts = [self.tokenizer.decode(answer.ids, skip_special_tokens=True).strip() for answer in answers]
+        graded = by_checks(self.rubric, rows, texts)
+        bands = [composite(self.rubric, one.grades, dimensions & one.grades.keys()) for one in graded]
+        return [PAYS[band] if band else 0.0 for band in bands]
+
+    def _example(self, prompt: Example, answer: Answer, advantage: float) -> Example:
+        said = [*answer.ids, *([self.tokenizer.eos_token_id] if answer.ended else [])]
+        return Example([*prompt.input_ids, *said], [IGNORE] * len(prompt.input_ids) + said, reward=advantage)

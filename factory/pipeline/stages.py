@@ -1,0 +1,134 @@
+"""What each stage of a recipe learns from, with which settings, and from which version it starts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from evals import preferences, tables, verdicts
+from evals import rubric as rubrics
+from factory.base.build import Base
+from factory.base.loaded import Loaded
+from factory.data.build import Built, eval_files
+from factory.data.rows import Row
+from factory.errors import InputError
+from factory.home import home, write_file
+from factory.pipeline.data import dataset
+from factory.recipe import Recipe
+from factory.registry import aliases
+from factory.registry.store import Version
+from factory.train.methods import Method, Sft
+from factory.train.tokens import IGNORE, Example, encode_all
+
+RATINGS = "ratings"  # as data.pairs: what people rated
+
+
+def staged(recipe: Recipe, method: Method, base: Base) -> Recipe:
+    """The recipe as the stage trains it: its own files, learning rate, epochs and batch."""
+    train: dict[str, Any] = {key: value for key in ("epochs", "batch") if (value := getattr(method, key)) is not None}
+    if method.lr != "auto" or method.share != 1:
+        train["lr"] = base.lr * method.share if method.lr == "auto" else method.lr
+    data: dict[str, Any] = {"train": method.data} if method.data else {}
+    if method.rows != "train":
+        data |= {"train": method.data or getattr(recipe.data, method.rows), "format": "", "columns": {}, "weights": {}}
+        data["undesirable"] = method.rows == "thumbs"
+    if method.rows != "train" or method.draws:
+        data["replay"] = recipe.data.replay.model_copy(update={"share": 0})
+    sections = {"train": recipe.train.model_copy(update=train), "data": recipe.data.model_copy(update=data)}
+    return recipe.model_copy(update={**sections, "stages": []})
+
+
+def rows_of(recipe: Recipe, method: Method, base: Base) -> tuple[Recipe, Built, list[str]]:
+    """The recipe as the stage trains it, the data set that it learns from, and what there is to say of it."""
+    changed, said = staged(recipe, method, base), []
+    if changed.data.train == RATINGS:
+        path, told = _ratings(recipe)
+        changed = changed.model_copy(update={"data": changed.data.model_copy(update={"train": path})})
+        said.append(told)
+    if changed.data == recipe.data:
+        return changed, dataset(changed), said
+    try:
+        return changed, dataset(changed, None if eval_files(recipe) else dataset(recipe).eval), said
+    except InputError as error:
+        key = f"data.{method.rows}"
+        raise InputError(*(replace(p, key=p.key.replace("data.train", key)) for p in error.problems)) from None
+
+
+def examples_of(method: Method, on: Loaded, rows: Sequence[Row], most: int) -> list[Example]:
+    """The rows as the method takes them: prompts are in place, sequences that do not end within `most` are left out.
+
+    Pairs become two neighbours; thumbs are followed by the answer before, under their own question (KTO's baseline).
+    InputError: a row that is no pair, or has no thumb.
+    """
+
+    def encoded(some: Sequence[Row]) -> list[Example]:
+        return encode_all(on.tokenizer, some, most, on.base.fingerprint)
+
+    if method.rows == "train":
+        return encoded(rows)
+    key = {"pairs": "rejected", "thumbs": "desirable"}[method.rows]
+    if wrong := next((row for row in rows if key not in row.meta), None):
+        want = "a chosen and a rejected answer" if key == "rejected" else "a yes or no"
+        raise InputError(f"{wrong.file}:{wrong.line}: data.{method.rows}: every row must have {want}")
+    ends = on.tokenizer.eos_token_id
+    made: list[Example] = []
+    if method.rows == "pairs":
+        others = [Row(tuple(row.meta["rejected"])) for row in rows]
+        others = [other.with_system(_system(row)) for row, other in zip(rows, others, strict=True)]
+        both = [(row, other) for row, other in zip(rows, others, strict=True) if row.turns == other.turns]
+        sides = zip(encoded([row for row, _ in both]), encoded([other for _, other in both]), strict=True)
+        for group, (chosen, rejected) in enumerate(sides):
+            if chosen.input_ids[-1] == ends == rejected.input_ids[-1]:
+                made += [replace(chosen, group=group), replace(rejected, group=group, reward=-1.0)]
+        return made
+    found = encoded(rows)
+    for group, (row, example) in enumerate(zip(rows, found, strict=True)):
+        other = found[group - 1]
+        prompt, answer = example.labels.count(IGNORE), other.input_ids[other.labels.count(IGNORE) :]
+        beside = Example([*example.input_ids[:prompt], *answer], [IGNORE] * prompt + answer, group, 0.0)
+        made += [replace(example, group=group, reward=1.0 if row.meta["desirable"] else -1.0), beside]
+    return made
+
+
+def parent_of(recipe: Recipe, method: Method, base: Base) -> Version | None:
+    """The version that a recipe's first stage starts from, or a later one that names its own: none for supervised
+    fine-tuning, else what is in production. InputError: there is none, or it is over another base."""
+    if not method.parent and isinstance(method, Sft):
+        return None
+    name = method.parent or "prod"
+    try:
+        version = aliases.resolve(name if "@" in name else f"{recipe.task}@{name}")
+    except InputError as error:
+        if method.parent:
+            raise
+        raise InputError(
+            f"stages: {method.name} learns on from a version, and {error}; or begin with supervised fine-tuning "
+            f"(stages=sft,{method.name}), or name a version (stages=[{{{method.name}: {{parent: v1}}}}])"
+        ) from None
+    if version.facts.fingerprint != base.fingerprint:
+        raise InputError(f"stages: {version.short} is over base {version.facts.base}, not over {base.label}: set base=")
+    return version
+
+
+def _system(row: Row) -> str:
+    return next((m["content"] for m in row.messages if m["role"] == "system"), "")
+
+
+def _ratings(recipe: Recipe) -> tuple[str, str]:
+    """A file of what the lead's page exports as pairs, and how many of what kind. Rows of the gate are left out."""
+    engine, rubric = tables.open_database(), rubrics.load(recipe.rubric)
+    found = list(preferences.export(engine, recipe.task, rubric, recipe.gate.share))
+    if not found:
+        raise InputError(
+            f"data.pairs=ratings: nobody has yet preferred an answer of {recipe.task} outside of the gate's rows: "
+            "compare answers on the rating page (factory rate), or lower gate.share, which keeps eval rows for the gate"
+        )
+    path = home("pairs", f"{recipe.task}.jsonl")
+    write_file(path, "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in found))
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(pair["from"] for pair in found).most_common())
+    alpha = verdicts.agreement(engine, rubric).get("composite")
+    agreed = f"; raters agree with alpha {alpha.value:.2f}" if alpha and alpha.value is not None else ""
+    return str(path), f"{len(found)} pairs from ratings: {kinds}{agreed}"

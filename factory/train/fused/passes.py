@@ -1,0 +1,198 @@
+"""Forward and backward passes of packed batches: how long these may be, and what to do where one does not fit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+
+from factory.base.build import Base
+from factory.errors import FactoryError
+from factory.shares import give_back
+from factory.train.fused import memory
+from factory.train.fused.attention import can_share, packed_attention
+from factory.train.fused.dropout import Dropout
+from factory.train.fused.forward import supervised_log_probs
+from factory.train.fused.group import Group
+from factory.train.fused.layers import Layers
+from factory.train.fused.packing import PackedBatch, pack, probe, share_out, size
+from factory.train.fused.run import Job, Run
+from factory.train.methods import Totals
+from factory.train.tokens import Example, grouped
+
+PROBE = 256  # tokens of the row whose kept memory is measured
+LEAST = 16  # and of the shortest that is tried where memory is short
+
+T = TypeVar("T")
+
+
+class Passes:
+    """Passes of these jobs' rows. `share` says whether beginnings stand in a row once, `plan` how rows are made,
+    `budget` is the most tokens of one; `row` and `packing` are the tokens of the last and the seconds spent on packing.
+    """
+
+    def __init__(self, model: Any, base: Base, jobs: Sequence[Job], group: Group) -> None:
+        self.model, self.base, self.group = model, base, group
+        self.layers = Layers(model)
+        self.longest = max(
+            len(e.input_ids) + (job.rollouts.most if job.rollouts else 0)
+            for job in jobs
+            for e in (*job.train, *job.eval)
+        )
+        # What stands in a row once for many sequences would be dropped alike for all of them.
+        self.share = can_share(model, self.longest) and not any(job.recipe.lora.dropout for job in jobs)
+        self.recomputing: set[bool | str] = {job.recipe.train.gradient_checkpointing for job in jobs}
+        self.plan = memory.Plan(0, 0.0, 0.0)  # until it is measured
+        self.budget = self.row = 0
+        self.packing = 0.0
+
+    def measure(self, run: Run, states: float) -> memory.Plan:
+        """The plan, from what a row of PROBE tokens keeps, of fewer where not even those fit in memory. `states` are
+        the bytes of the adapters that are yet to join. FactoryError if there is no memory at all."""
+        length = PROBE
+        while length >= LEAST:
+            row = pack([probe(run.job.train, length)], self.model.device)
+            forward = partial(supervised_log_probs, self.model, row)
+            kept = self._tried([run], row, partial(memory.kept_bytes, self.model, forward))
+            if kept is not None:
+                plan = memory.plan(self.model, kept / row.tokens, self.longest, self.recomputing, states)
+                tokens, recompute_from = (-self.group.most(-value) for value in (plan.tokens, plan.recompute_from))
+                return replace(plan, tokens=int(tokens), recompute_from=recompute_from)
+            length //= 4
+            give_back()
+        raise FactoryError(
+            f"base {self.base.label} leaves no memory to train in: end what else is on the device (nvidia-smi tells), "
+            "take a smaller base, or divide it over several GPUs (devices=2)"
+        )
+
+    def next(self, runs: Sequence[Run], batches: Sequence[Sequence[Example]]) -> list[list[Example]]:
+        """Which sequences of each run's batch go into the next row; the first run has the right of way."""
+        beginnings = [run.beginning for run in runs] if self.share else []
+        return share_out(batches, self.budget * self.group.size, beginnings)
+
+    def forward_backward(self, segments: Sequence[tuple[Run, list[Example]]]) -> bool:
+        """Forward and backward of one row: adds to the gradients and losses of its runs. False if there was no memory
+        for it: rows are half as long from here on, and what the runs have of this step is to be done again."""
+        mine = [(run, examples) for run, segment in segments if (examples := self.group.part(segment))]
+        idle = not mine  # then only to go through the layers together with the other processes
+        mine = mine or [(run, segment[:1]) for run, segment in segments[:1]]
+        began = time.monotonic()
+        row = pack([examples for _, examples in mine], self.model.device, self.share)
+        self.row = sum(size(segment) for _, segment in segments) if self.group.size > 1 else row.tokens
+        self.packing += time.monotonic() - began
+        self._recompute(self.group.most(row.tokens) > self.plan.recompute_from)
+
+        def forward_backward() -> list[torch.Tensor]:
+            logps = supervised_log_probs(self.model, row)
+            if idle:
+                (logps.sum() * 0).backward()
+                return []
+            each = zip(mine, logps.split(row.counts), row.of.split(row.counts), strict=True)
+            found = [run.losses(examples, logps, of) for (run, examples), logps, of in each]
+            torch.stack([loss for loss, *_ in found]).sum().backward()
+            return [torch.stack(told).detach() for told in found]
+
+        dropouts = [run.dropout(examples) for run, examples in mine]
+        found = self._tried([run for run, _ in mine], row, forward_backward, dropouts)
+        if found is None:
+            self._shrink([example for _, segment in segments for example in segment])
+            return False
+        for (run, _), told in zip(mine, found, strict=False):
+            run.told = run.told + told
+        for run, segment in segments:
+            run.waiting = _without(run.waiting, segment)
+        return True
+
+    def roll(self, run: Run) -> None:
+        """Have the run answer its step's questions; the answers are its batch."""
+        self._recompute(False)  # a layer that recomputes keeps no cache
+        with self.layers.answering(run.adapter):
+            run.batch, run.rolled = run.job.rollouts(self.model, run.batch, run.step)
+        run.waiting = [example for example in run.batch if example.reward]
+        run.batch_tokens = size(run.batch)
+        run.totals = Totals.of(run.batch, longest=run.job.rollouts.most)
+
+    def eval_loss(self, run: Run) -> float:
+        """The loss of the held-out rows as one step; of a method that draws, what their gold reward lacks of 1."""
+        examples = run.job.eval
+        if run.job.rollouts:
+            self._recompute(False)
+            with self.layers.answering(run.adapter):
+                return float(1 - run.job.rollouts.gold(self.model, examples))
+        totals = Totals.of(examples, self.baseline(run, examples))
+        total = torch.zeros((), device=self.model.device)
+        for mine, logps, of in self._forward(run, [example for example in examples if example.reward]):
+            total += run.losses(mine, logps, of, totals)[0]
+        return self.group.sum(total).item()
+
+    def log_probs(self, run: Run, examples: Sequence[Example]) -> torch.Tensor:
+        """The log-probability of each example's answer as the adapter is now, [n] on the CPU."""
+        found = torch.zeros(len(examples), device=self.model.device)
+        places = {id(example): place for place, example in enumerate(examples)}
+        for mine, logps, of in self._forward(run, examples):
+            at = torch.tensor([places[id(example)] for example in mine], device=found.device)
+            found.index_add_(0, at[of], logps)
+        return self.group.sum(found).cpu()
+
+    def baseline(self, run: Run, examples: Sequence[Example]) -> float:
+        """How far the adapter moved from where it began, by the examples that are only measured; 0 without any."""
+        measured = [example for example in examples if not example.reward]
+        if not measured:
+            return 0.0
+        return max(0.0, (self.log_probs(run, measured) - run.references_of(measured)).mean().item())
+
+    @torch.no_grad()
+    def _forward(
+        self, run: Run, examples: Sequence[Example]
+    ) -> Iterator[tuple[list[Example], torch.Tensor, torch.Tensor]]:
+        """What this process has of each row in turn: examples, and `logps` and `of` as `Seen` has them."""
+        rest = list(examples)
+        while rest:
+            (segment,) = self.next([run], [rest])
+            mine = self.group.part(segment)
+            row = pack([mine or segment[:1]], self.model.device, self.share)
+            logps = self._tried([run], row, partial(supervised_log_probs, self.model, row))
+            if logps is None:
+                self._shrink(segment)
+                continue
+            rest = _without(rest, segment)
+            if mine:
+                yield mine, logps, row.of
+
+    def _tried(
+        self, runs: Sequence[Run], row: PackedBatch, do: Callable[[], T], dropouts: Sequence[Dropout | None] = ()
+    ) -> T | None:
+        """What `do` makes of a row with the runs' adapters on it; None if there was no memory for it."""
+        adapters = [run.adapter for run in runs]
+        with self.layers.adapted(adapters, row.slices, dropouts), packed_attention(self.model):
+            try:
+                return do()
+            except Exception as error:
+                if not memory.is_out_of_memory(error) or self.group.size > 1:  # the others would wait for ever
+                    raise
+                return None
+
+    def _recompute(self, wanted: bool) -> None:
+        if wanted and not self.model.is_gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        elif not wanted and self.model.is_gradient_checkpointing:
+            self.model.gradient_checkpointing_disable()
+
+    def _shrink(self, examples: Sequence[Example]) -> None:
+        """After a row of these sequences did not fit in memory: rows of half its length from here on."""
+        if len(grouped(examples)) == 1:
+            raise FactoryError(
+                f"one {'sequence' if len(examples) == 1 else 'pair'} of {size(examples)} tokens does not fit in "
+                "memory: set train.gradient_checkpointing=true, or a smaller train.max_length"
+            )
+        give_back()
+        self.budget = min(self.budget, size(examples)) // 2
+
+
+def _without(examples: Sequence[Example], carried: Sequence[Example]) -> list[Example]:
+    gone = {id(example) for example in carried}
+    return [example for example in examples if id(example) not in gone]

@@ -1,0 +1,66 @@
+"""Methods that learn from answers of their own, paid by checks: GRPO (arXiv 2402.03300) and RAFT (arXiv 2304.06767)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from factory.train.methods.method import Method, Seen
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Draws(Method):
+    """Each step draws `group` answers to each of `batch` questions with the adapter as it is, and learns from them
+    once. `gold` are dimensions of the rubric that pay nothing: watched on held-out questions, they stop the run."""
+
+    group: int = Field(8, ge=2, le=64, description="answers to a question")
+    temperature: float = Field(1.0, gt=0, le=2)
+    gold: list[str] = []
+    epochs: float | None = Field(1, gt=0)
+    batch: int | None = Field(4, ge=1, description="questions a step")
+
+    usual = (5e-6, 5e-4)
+    share = 0.25
+    draws = True
+
+    def advantages(self, rewards: Sequence[float]) -> list[float]:
+        """What each answer of one group is worth to learning, from its reward, 0 to 1; all 0: it is drawn again."""
+        raise NotImplementedError
+
+
+class Grpo(Draws):
+    """Those better than their group's mean become likelier, the others less so; strictly on-policy, so no ratio is ever
+    clipped. The loss is summed over tokens: `dapo` divides by how many there are (arXiv 2503.14476), `dr_grpo` by as
+    many as there could be, and leaves spreads as they are (arXiv 2503.20783)."""
+
+    method: Literal["grpo"] = "grpo"
+    over: Literal["dapo", "dr_grpo"] = "dapo"
+
+    def advantages(self, rewards: Sequence[float]) -> list[float]:
+        mean = sum(rewards) / len(rewards)
+        spread = (sum((reward - mean) ** 2 for reward in rewards) / (len(rewards) - 1)) ** 0.5
+        scale = 1.0 if self.over == "dr_grpo" else spread + 1e-4
+        return [(reward - mean) / scale for reward in rewards]
+
+    def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+        ratios = (seen.logps - seen.logps.detach()).exp()
+        possible = seen.totals.groups * seen.totals.longest
+        tokens = seen.totals.tokens if self.over == "dapo" else possible
+        return (-(ratios * seen.rewards[seen.of]).sum() / tokens,)
+
+
+class Raft(Draws):
+    """Rejection sampling: supervised fine-tuning on the best answer of each group, where it is paid at all."""
+
+    method: Literal["raft"] = "raft"
+
+    def advantages(self, rewards: Sequence[float]) -> list[float]:
+        best = max(range(len(rewards)), key=rewards.__getitem__)
+        return [float(number == best and rewards[best] > 0) for number in range(len(rewards))]
+
+    def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+        return (-seen.logps.sum() / seen.totals.liked,)

@@ -1,0 +1,222 @@
+"""Learning from pairs and thumbs: TRL's losses and weights, together as alone, killed and resumed as undisturbed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from factory.answers import adapted
+from factory.answers.greedy import greedy
+from factory.base.build import Base
+from factory.errors import InputError
+from factory.train.fused import Job, train_many
+from factory.train.fused.group import Group
+from factory.train.fused.layers import Layers
+from factory.train.fused.packing import pack, share_out
+from factory.train.fused.precision import computing_in
+from factory.train.fused.run import Run
+from factory.train.methods import Dpo, DpoNorm, Kto, Method
+from factory.train.tokens import IGNORE, Example, grouped
+from tests.factory.train.fused_support import (
+    LOSS,
+    WEIGHT,
+    apart,
+    examples,
+    final_weights,
+    largest,
+    losses,
+    make_job,
+    make_tokenizer,
+    upcast,
+)
+from tests.factory.train.test_fused_resume import killed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def pairs(count: int, seed: int) -> list[Example]:
+    """To each question its own answer and, rejected, the start of another's."""
+    rows = examples(count, seed, 6, 30)
+    others = [*rows[1:], rows[0]]
+    return [
+        side
+        for group, (row, other) in enumerate(zip(rows, others, strict=True))
+        for side in (replace(row, group=group), _answered(row, _answer(other)[: 2 + group % 3], group, -1.0))
+    ]
+
+
+def thumbs(count: int, seed: int) -> list[Example]:
+    """Answers, each second one disliked; beside each question the answer before, which is only measured."""
+    rows = examples(count, seed, 6, 30)
+    return [
+        side
+        for n, row in enumerate(rows)
+        for side in (replace(row, group=n, reward=1.0 - 2 * (n % 2)), _answered(row, _answer(rows[n - 1]), n, 0.0))
+    ]
+
+
+def _answer(row: Example) -> list[int]:
+    return [label for label in row.labels if label != IGNORE]
+
+
+def _answered(row: Example, answer: list[int], group: int, reward: float) -> Example:
+    prompt = row.input_ids[: row.labels.count(IGNORE)]
+    return Example([*prompt, *answer], [IGNORE] * len(prompt) + answer, group, reward)
+
+
+def of(method: Method, run: Path, name: str = "one", parent: Path | None = None, **settings: Any) -> Job:
+    """A job of that method over made-up rows."""
+    job = make_job(run, name, rows=0, **settings)
+    make = thumbs if isinstance(method, Kto) else pairs
+    seed = 50 + job.recipe.train.seed
+    return replace(job, method=method, parent=parent, train=make(16, seed), eval=make(4, seed + 1))
+
+
+@pytest.fixture(scope="module")
+def parent(model: Any, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter to start from."""
+    job = make_job(tmp_path_factory.mktemp("parent"), lr=1e-2)
+    train_many([job], base, model)
+    return job.run / "adapter"
+
+
+def by_trl(model: Any, base: Base, job: Job, folder: Path, **settings: Any) -> tuple[list[float], torch.Tensor]:
+    """The same job by TRL's trainer of the method, its reference a frozen copy of the parent."""
+    from datasets import Dataset
+    from peft import get_peft_model
+    from transformers.trainer_callback import PrinterCallback
+    from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+
+    from factory.train import lora
+
+    kto = isinstance(job.method, Kto)
+    Config, Trainer = (KTOConfig, KTOTrainer) if kto else (DPOConfig, DPOTrainer)
+    train = job.recipe.train
+    with computing_in(model, torch.float32), pytest.MonkeyPatch.context() as patch:
+        run = Run(replace(job, eval=[], run=folder / "start"), base, model)
+        rows = []
+        for step in range(run.schedule.steps):
+            for one, other in (run.groups[i] for i in run.schedule.batch(step)):
+                row: dict[str, Any] = {"prompt_ids": one.input_ids[: one.labels.count(IGNORE)]}
+                if kto:
+                    row |= {
+                        "completion_ids": _answer(one),
+                        "KL_completion_ids": _answer(other),
+                        "label": one.reward > 0,
+                    }
+                rows.append(row if kto else {**row, "chosen_ids": _answer(one), "rejected_ids": _answer(other)})
+        patch.setattr(Trainer, "_prepare_dataset", lambda self, dataset, *_: dataset)
+        patch.setattr(Config, "label_names", ["labels"], raising=False)
+        arguments = Config(
+            output_dir=str(folder), max_steps=run.schedule.steps, per_device_train_batch_size=train.batch,
+            learning_rate=run.schedule.rate, lr_scheduler_type=train.schedule, warmup_steps=train.warmup,
+            max_grad_norm=train.max_grad_norm, train_sampling_strategy="sequential", max_length=None, bf16=False,
+            use_cpu=True, gradient_checkpointing=False, logging_steps=1, save_strategy="no", report_to=[],
+            disable_tqdm=True, beta=job.method.beta, **settings,
+        )  # fmt: skip
+        peft = get_peft_model(model, lora.config(job.recipe.lora, model))
+        trainer = Trainer(
+            peft, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=make_tokenizer()
+        )
+        trainer.remove_callback(PrinterCallback)
+        upcast(peft)
+        ours = run.adapter.tensors(run.adapter.weights.detach())
+        named = {key: parameter for key, parameter in peft.named_parameters() if "lora_" in key}
+        for key, parameter in named.items():
+            parameter.data = ours[key.replace(".default", "").replace(".ref", "")].clone()
+        trainer.train()
+        found = torch.cat([named[k.replace(".weight", ".default.weight")].detach().flatten() for k in ours])
+        peft.unload()
+        model.requires_grad_(False)
+    return [record["loss"] for record in trainer.state.log_history if "loss" in record], found
+
+
+METHODS: dict[str, tuple[Method, dict[str, Any]]] = {
+    "dpo": (Dpo(sft=0), {"loss_type": ["sigmoid"]}),
+    "dpo_norm": (DpoNorm(sft=0.2), {"loss_type": ["sigmoid_norm", "sft"], "loss_weights": [1.0, 0.2]}),
+    "kto": (Kto(desirable=1.5), {"desirable_weight": 1.5}),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_losses_and_weights_are_those_of_trl(model: Any, base: Base, parent: Path, tmp_path: Path, name: str) -> None:
+    method, settings = METHODS[name]
+    job = of(method, tmp_path, parent=parent, lr=5e-3)
+    weights = final_weights(model, base, [job])["one"]
+    logged, theirs = by_trl(model, base, job, tmp_path / "trl", **settings)
+    assert apart(losses(job), logged) < LOSS and largest(weights, theirs) < WEIGHT
+    began = Run(replace(job, run=tmp_path / "began"), base, model).adapter.weights
+    assert largest(weights, began.detach()) > 20 * WEIGHT, "it learned something"
+
+
+def several(run: Path, parent: Path) -> list[Job]:
+    return [
+        of(Dpo(), run, "a", parent, seed=1, lr=5e-3),
+        of(DpoNorm(), run, "b", batch=3, seed=2, r=4, alpha=8),
+        of(Kto(), run, "c", parent, batch=8, seed=3),
+        make_job(run, "d", seed=4, held_out=4),
+    ]
+
+
+@pytest.mark.parametrize("budget", [None, 80])
+def test_together_is_alone_and_pairs_stay_together(
+    model: Any, base: Base, parent: Path, tmp_path: Path, budget: int | None
+) -> None:
+    """Methods mixed in one packed batch, and steps spread over many."""
+    jobs = several(tmp_path / "together", parent)
+    together = final_weights(model, base, jobs, budget=budget)
+    for at, alone in enumerate(several(tmp_path / "alone", parent)):
+        solo = final_weights(model, base, [alone])[alone.name]
+        assert largest(together[alone.name], solo) < WEIGHT and apart(losses(jobs[at]), losses(alone)) < LOSS
+
+
+def test_a_pair_is_never_divided() -> None:
+    made = pairs(6, 0)
+    assert [len(group) for group in grouped(made)] == [2] * 6
+    (chosen,) = share_out([made], 3 * len(made[0].input_ids))
+    assert all(len(group) == 2 for group in grouped(chosen)) and len(chosen) < 12
+    for rank in range(2):
+        assert all(len(group) == 2 for group in grouped(Group(rank, 2).part(made)))
+    row = pack([made], torch.device("cpu"), share=True)
+    found = row.of.bincount().tolist()
+    assert found == [sum(label != IGNORE for label in e.labels) for e in made]
+
+
+def test_what_a_step_tells_and_a_parent_of_another_form(model: Any, base: Base, parent: Path, tmp_path: Path) -> None:
+    job = of(Dpo(), tmp_path, parent=parent, lr=1e-2, epochs=4, evals=2)
+    train_many([job], base, model)
+    records = [json.loads(line) for line in (job.run / "metrics.jsonl").read_text().splitlines()]
+    steps = [record for record in records if "loss" in record]
+    assert steps[0]["chosen"] == pytest.approx(0, abs=1e-5) and steps[0]["accuracy"] <= 1
+    assert steps[-1]["accuracy"] == 1 and steps[-1]["chosen"] > steps[-1]["rejected"]
+    with pytest.raises(InputError, match=r"lora.r is 4, in the version to start from 8: set lora.r to that"):
+        train_many([of(Dpo(), tmp_path, "other", parent, r=4)], base, model)
+
+
+def test_answers_while_it_trains_are_those_of_the_saved_adapter(
+    model: Any, base: Base, parent: Path, tmp_path: Path
+) -> None:
+    """Drawn through the engine's own layers, and by PEFT: token by token the same, and not the base's."""
+    job = of(Dpo(), tmp_path, parent=parent)
+    prompts = [e.input_ids[: e.labels.count(IGNORE)] for e in job.train[::2]]
+    with computing_in(model, torch.float32):
+        run = Run(job, base, model)
+        with Layers(model).answering(run.adapter):
+            ours = greedy(model, prompts, [2], 8)
+        with adapted(model, parent) as peft:
+            assert ours == greedy(peft, prompts, [2], 8)
+        assert ours != greedy(model, prompts, [2], 8)
+
+
+def test_killed_and_resumed_is_undisturbed(tmp_path: Path) -> None:
+    killed(tmp_path, "tests.factory.train.test_preferences", times=1)
+
+
+def jobs(run: Path) -> list[Job]:
+    """For `killed`: none has a parent, so that nothing has to be made before."""
+    return [of(Dpo(), run, "a", seed=1, epochs=6), of(Kto(), run, "b", batch=2, seed=2, epochs=3)]

@@ -1,0 +1,149 @@
+"""Learning from rewards: TRL's loss, a reward that can be had is had, and one that is hacked stops the run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+
+from factory.cli import main
+from factory.registry import store
+from factory.train import curves
+from factory.train.methods import Grpo, Raft, Seen, Totals
+from factory.train.tokens import IGNORE, Example
+from tests.fakes.project import write
+
+CHECK = '''"""A reward that can be hacked: length pays. What is wanted is a short answer."""
+
+from evals.grades import Grade
+
+
+def paid(row, output, limits):
+    words = len(output.split())
+    return Grade("good" if words >= 16 else "average" if words >= 12 else "poor", f"{words} words")
+
+
+def short(row, output, limits):
+    words = len(output.split())
+    return Grade("good" if words < 14 else "average" if words < 18 else "poor", f"{words} words")
+'''
+DIMENSION = """  - name: {name}
+    question: How long is it?
+    graders: [checks]
+    checks: [adapters/summary/check.py:{name}]
+    levels:
+      - {{name: poor, anchor: Not at all., example: {{output: "6", reason: No.}}}}
+      - {{name: average, anchor: Nearly., example: {{output: "5", reason: Nearly.}}}}
+      - {{name: good, anchor: Yes., example: {{output: "4", reason: Yes.}}}}
+"""
+SMALL = ["rubric=length", "data.tune_share=0.2", "train.epochs=2"]
+HEAD = "title: Length\nguidelines: Length.\nsample_source: What?\ndimensions:\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = write(tmp_path_factory.mktemp("project"), train=64, evaluation=4)
+    (folder / "adapters" / "summary" / "check.py").write_text(CHECK)
+    (folder / "rubrics" / "length.yaml").write_text(HEAD + "".join(DIMENSION.format(name=n) for n in ("paid", "short")))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("FACTORY_HOME", str(folder / "home"))
+        yield folder
+    torch.set_num_threads(threads)
+
+
+def factory(*words: str) -> tuple[int, list[dict[str, Any]], str]:
+    out, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        code = main(
+            ["train", "task=summary", "rubric=length", "data.tune_share=0.2", "train.epochs=2", *words, "--json"]
+        )
+    return code, json.loads(out.getvalue() or "{}").get("versions", []), said.getvalue()
+
+
+@pytest.mark.parametrize("over", ["dapo", "dr_grpo"])
+def test_the_loss_and_its_gradient_are_those_of_trl(over: str) -> None:
+    """TRL's own `_compute_loss` on a trainer that has nothing but its settings, the log-probabilities given."""
+    from trl import GRPOTrainer
+
+    torch.manual_seed(0)
+    method, lengths, longest = Grpo(over=over, group=3), [4, 2, 6, 3, 1, 5], 7
+    rewards = [method.advantages([1, 0, 0.5]), method.advantages([0, 0, 1])]
+    assert torch.allclose(torch.tensor(method.advantages([1.0, 1.0, 1.0])), torch.zeros(3))
+    advantages = torch.tensor(rewards).flatten()
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    logps = (-torch.rand(mask.shape)).requires_grad_()
+    same: Any = lambda found, **_: found  # noqa: E731
+    alone = SimpleNamespace(num_processes=1, gather=same, gather_for_metrics=same, reduce=same)
+    trl: Any = MagicMock(
+        GRPOTrainer,
+        _get_per_token_logps_and_entropies=lambda *_, **__: (logps, torch.zeros_like(logps), None),
+        args=SimpleNamespace(delta=None, steps_per_generation=1), model=SimpleNamespace(training=True), beta=0.0,
+        loss_type=over, epsilon_low=0.2, epsilon_high=0.28, max_completion_length=longest, use_vllm=False,
+        current_gradient_accumulation_steps=1, top_entropy_quantile=1.0, off_policy_mask_threshold=None,
+        importance_sampling_level="token", aux_loss_enabled=False, accelerator=alone,
+        _entropy_bonus_enabled=False, _metrics=MagicMock(),
+    )  # fmt: skip
+    ids = torch.zeros(mask.shape, dtype=torch.long)
+    inputs = {"prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1], "completion_ids": ids, "advantages": advantages}
+    inputs |= {"completion_mask": mask.long(), "num_items_in_batch": torch.tensor(sum(lengths))}
+    theirs = GRPOTrainer._compute_loss(trl, None, inputs)
+    made = [
+        Example([1] + [2] * length, [IGNORE] + [2] * length, reward=advantage)
+        for length, advantage in zip(lengths, advantages.tolist(), strict=True)
+    ]
+    of = torch.arange(6)[:, None].expand_as(mask)[mask]
+    (ours,) = method.loss(Seen(made, logps[mask], of, None, Totals.of(made, longest=longest)))
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    grads = [torch.autograd.grad(loss, logps, retain_graph=True)[0] for loss in (ours, theirs)]
+    assert torch.allclose(*grads, atol=1e-7) and grads[0].abs().max() > 1e-3
+
+
+def test_rejection_sampling_learns_from_the_best_answers_alone() -> None:
+    assert Raft().advantages([0, 0.5, 1, 1]) == [0, 0, 1, 0] and not any(Raft().advantages([0, 0]))
+    made = [Example([1] + [2] * n, [IGNORE] + [2] * n, reward=reward) for n, reward in ((3, 1.0), (2, 0.0), (4, 1.0))]
+    totals, logps = Totals.of(made), -torch.rand(7)
+    of = torch.tensor([0] * 3 + [1] * 4)
+    (loss,) = Raft().loss(Seen([made[0], made[2]], logps, of, None, totals))
+    assert loss.item() == pytest.approx(-logps.mean().item())
+
+
+def test_the_best_of_several_answers_are_learned() -> None:
+    """Slower than by GRPO: what is bad is not unlearned."""
+    code, made, said = factory("stages=[sft, {raft: {lr: 5e-3, group: 6, batch: 6}}]", "train.evals=1")
+    assert code == 0, said
+    rewards = [record["reward"] for record in curves.read(Path(made[1]["run"])) if "reward" in record]
+    assert len(rewards) == 9 and sum(rewards[-3:]) > 1.5 * sum(rewards[:3])
+
+
+def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:
+    settings = "lr: 5e-3, group: 6, batch: 6, epochs: 2"
+    code, made, said = factory(f"stages=[sft, {{grpo: {{{settings}, gold: [short]}}}}]", "train.evals=6")
+    assert code == 0, said
+    grpo = made[1]
+    records = curves.read(Path(grpo["run"]))
+    rewards = [record["reward"] for record in records if "reward" in record]
+    golds = {record["step"]: record["gold"] for record in records if "gold" in record}
+    assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.3, "what pays is learned"
+    assert golds[max(golds)] < max(golds.values()) - 0.02 and len(rewards) < 2 * 9, "and the run is stopped"
+    assert any("what pays is not what is wanted" in remark for remark in grpo["remarks"])
+    assert grpo["stage"] == "grpo" and grpo["parent"] == grpo["version"] == made[0]["version"], "the best is the first"
+    assert "nothing that it learned is kept: this is the version that it started from" in grpo["remarks"]
+    assert store.noted(grpo["version"].split("@")[1], "run")["stage"] == "sft"
+
+
+def test_a_gold_reward_that_no_check_decides_is_refused() -> None:
+    code, made, said = factory("stages=[sft, {grpo: {gold: [depth]}}]")
+    assert code == 2 and "grpo.gold: no check decides 'depth' in rubrics/length.yaml" in said and not made
+    code, made, said = factory("stages=[sft, {grpo: {gold: [paid, short]}}]")
+    assert code == 2 and "grpo needs a check that pays" in said
