@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from factory import shares
 from factory.errors import FactoryError
-from factory.train.fused import attention, head, layers, memory
-from factory.train.fused.layers import Grouped, Masked, OneByOne
+from factory.train.fused import adding, attention, head, memory
+from factory.train.fused.adding import Grouped, Masked, OneByOne
 from factory.train.fused.lora import Slot
 from factory.train.fused.packing import pack, share_out, size, supervised
 from factory.train.tokens import IGNORE, Example
@@ -182,9 +182,9 @@ def test_many_adapters_on_one_layer(kind: Any, dtype: torch.dtype) -> None:
     slots = [Slot(a, b, torch.zeros(a.shape), torch.ones(b.shape), s) for (a, b), s in zip(made, scales, strict=True)]
     x, y, grad = (torch.randn(20, n, dtype=dtype) for n in (32, 24, 24))
     starts = [0, *ends[:-1]]
-    adding = kind(list(zip(starts, ends, slots, strict=True)))
+    made = kind(list(zip(starts, ends, slots, strict=True)))
     got, dx = y.clone(), torch.zeros_like(x)
-    adding.backward(grad, x, dx, adding.forward(x, got))
+    made.backward(grad, x, dx, made.forward(x, got))
     tolerance = {"atol": 1e-4} if dtype == torch.float32 else {"atol": 1.0, "rtol": 0.03}
     for start, end, slot in zip(starts, ends, slots, strict=True):
         leaves = [t.float().requires_grad_() for t in (x[start:end], slot.a, slot.b)]
@@ -196,17 +196,15 @@ def test_many_adapters_on_one_layer(kind: Any, dtype: torch.dtype) -> None:
         assert torch.allclose(slot.grad_b - 1, into_b, **tolerance)
 
 
-def test_grouped_products_are_for_many_parts_without_gaps() -> None:
+def test_grouped_products_are_for_many_parts_without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adding, "MANY", {"cpu": 2, "cuda": 2})
     slot = Slot(torch.zeros(4, 8), torch.zeros(8, 4), torch.zeros(4, 8), torch.zeros(8, 4), 1.0)
-    made = layers.Layers.__new__(layers.Layers)
-    made.many, made.dtype, made.kind = 2, torch.bfloat16, "cpu"
-    assert isinstance(made._adding([(0, 3, slot), (3, 5, slot)], 5), Grouped)
-    assert isinstance(made._adding([(0, 3, slot), (4, 5, slot)], 5), OneByOne)
-    assert isinstance(made._adding([(0, 5, slot)], 5), OneByOne)
-    made.dtype = torch.float32
-    assert isinstance(made._adding([(0, 3, slot), (3, 5, slot)], 5), OneByOne)
-    made.kind = "cuda"
-    assert isinstance(made._adding([(0, 3, slot), (3, 5, slot)], 5), Masked)
+    two = [(0, 3, slot), (3, 5, slot)]
+    assert isinstance(adding.adding(two, 5, torch.bfloat16, "cpu"), Grouped)
+    assert isinstance(adding.adding([(0, 3, slot), (4, 5, slot)], 5, torch.bfloat16, "cpu"), OneByOne)
+    assert isinstance(adding.adding([(0, 5, slot)], 5, torch.bfloat16, "cpu"), OneByOne)
+    assert isinstance(adding.adding(two, 5, torch.float32, "cpu"), OneByOne)
+    assert isinstance(adding.adding(two, 5, torch.float32, "cuda"), Masked)
 
 
 def test_what_is_kept_for_the_way_back_is_counted() -> None:
