@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from factory.data.label import alike, visible
+from factory.decoding import Decoding, own_schema
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
 from factory.kinds import Kind
@@ -58,13 +59,15 @@ class Synth(Strict):
 class Data(Strict):
     """Where the rows come from (files, globs or hub:owner/name[:split]) and what they must pass.
 
-    Without `eval`, `eval.jsonl` beside the recipe is used, else `eval_share` of the rows is split off. `format` and
-    `columns` (prompt=question) settle what the keys of the rows leave open. `near` and `semantic` are similarities
-    from which a row counts as a copy; 0 leaves near copies in. `require` is `json` or a pattern for the whole answer.
+    Without `eval`, `eval.jsonl` beside the recipe is used, else `eval_share` of the rows is split off; without `tune`,
+    `tune_share`. `format` and `columns` (prompt=question) settle what the keys of the rows leave open. `near` and
+    `semantic` are similarities from which a row counts as a copy; 0 leaves near copies in. `require` is `json` or a
+    pattern for the whole answer.
     """
 
     train: str | list[str] = "train.jsonl"
     eval: str | list[str] = []
+    tune: str | list[str] = []
     fill: dict[str, str] = {}
     format: str = ""
     columns: dict[str, str] = {}
@@ -135,14 +138,6 @@ class Train(Strict):
         if value != "auto" and not 0 < value <= 10:
             raise ValueError("must be auto or a number above 0 and at most 10")
         return value
-
-
-class Decoding(Strict):
-    """What the server does where the caller is silent; it is part of a version."""
-
-    max_tokens: int = Field(128, ge=1)
-    temperature: float = Field(0.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
 
 
 class Gate(Strict):
@@ -217,7 +212,8 @@ class Recipe(Strict):
         return self.system
 
     def hash(self) -> str:
-        return digest([self.model_dump(mode="json"), self.system])
+        unset = None if self.data.tune else {"data": {"tune"}}  # a key of later releases: what was made stays known
+        return digest([self.model_dump(mode="json", exclude=unset), self.system])
 
 
 def tasks() -> list[str]:
@@ -244,6 +240,7 @@ def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
         layer.values.pop(table, None)
     layer.values |= {"task": task, "folder": folder}
     layer.values.setdefault("rubric", task)
+    problems += own_schema(layer)
     try:
         layer.values["system"] = _prompt(layer, folder)
     except InputError as error:
