@@ -115,7 +115,8 @@ def one(rng: random.Random) -> dict[str, str]:
     forms = ("are", "were", "have", "them", "go") if several else ("is", "was", "has", "it", "goes")
     slots = dict(zip(("is", "was", "has", "it", "goes"), forms, strict=True)) | {
         "i": listed(rng, [s[0] for s in said]), "i1": said[0][0], "bare": listed(rng, [s[1] for s in said]),
-        "x": other[0], "x1": other[1], "xis": "are" if other[3] else "is", "o": order if ordered else rng.choice(NO_ORDER),
+        "x": other[0], "x1": other[1], "xis": "are" if other[3] else "is",
+        "o": order if ordered else rng.choice(NO_ORDER),
     }  # fmt: skip
     made: dict[str, Any] = {"topic": topic}
     wants = [told] if told else []
