@@ -52,8 +52,5 @@ def thinking(row: Row, output: str, limits: Limits) -> Grade | None:
     said = parts(output)
     if said is None:
         return None
-    words = re.findall(r"[^\W\d_]+", said[0])
-    if len(words) < 2:
-        return Grade("poor", "hardly a word in it", [said[0][:80]])
     asked, thought = language(row.source), language(said[0])
     return Grade("good") if thought == asked else Grade("poor", f"in {thought or 'no language'}", [said[0][:80]])
