@@ -20,7 +20,7 @@ def defined(name: str) -> Any:
         raise InputError(f"the project has no file {file}")
     found = getattr(_module(path, path.read_text(encoding="utf-8")), wanted, None)
     if not callable(found):
-        raise InputError(f"{file} has no function or class {wanted}")
+        raise InputError(f"{file} has no function {wanted}, nor a class of that name")
     return found
 
 

@@ -65,7 +65,7 @@ def test_a_pydantic_model_is_the_schema_and_other_answers_are_dropped(forms: Pat
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"decoding.json_schema": "adapters/forms/form.py:Frm"}, "has no function or class Frm"),
+        ({"decoding.json_schema": "adapters/forms/form.py:Frm"}, "has no function Frm"),
         ({"decoding.json_schema": "adapters/forms/frm.py:Form"}, "the project has no file adapters/forms/frm.py"),
         ({"decoding.json_schema": "Form"}, "neither JSON nor"),
         ({"decoding.regex": "a+"}, "give one of them"),
