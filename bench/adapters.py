@@ -11,8 +11,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from factory.base.build import Base
+from factory.decoding import Decoding
 from factory.home import digest
-from factory.recipe import Decoding
 from factory.registry import aliases, store
 from factory.registry.preflight import PREFIX, module_shapes
 from factory.registry.store import CONFIG, WEIGHTS, Facts, Version

@@ -14,17 +14,15 @@ check does not read): absent, never poor.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
-from evals import faults, sql, text
+from evals import faults, fields, sql, text
 from evals.grades import Grade, Limits, missing_band
 from evals.languages import language as language_of
 from factory.data.rows import Row
 from factory.errors import InputError
-from factory.home import project
+from factory.own import defined
 from factory.strict import nearest
 
 READ = ("en", "de", "zh", "ja", "th", "hi", "ar", "")  # "": no letters at all
@@ -163,6 +161,7 @@ CHECKS: dict[str, Check] = {
     for check in (
         *(numbers, dates, names, required, length, form, language, copied),
         *(label, expected, foreign, kept, unchanged),
+        fields.fields,
         *(sql.sql_valid, sql.sql_result, sql.sql_exact),
     )
 }
@@ -172,27 +171,12 @@ def named(name: str) -> Check:
     """The check that a rubric names: one of CHECKS, or `file.py:function` of the project. InputError: there is none."""
     if name in CHECKS:
         return CHECKS[name]
-    file, colon, function = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise InputError(f"no check {name!r}{nearest(name, CHECKS)} (your own: adapters/<task>/check.py:<function>)")
-    path = (project() / file).resolve()
-    if not path.is_relative_to(project().resolve()) or not path.is_file():
-        raise InputError(f"no check {name!r}: the project has no file {file}")
-    own = _functions(path, path.read_text(encoding="utf-8")).get(function)
-    if not callable(own):
-        raise InputError(f"no check {name!r}: {file} has no function {function}")
-    return cast(Check, own)
-
-
-@functools.lru_cache
-def _functions(path: Path, text: str) -> dict[str, Any]:
-    """What a file of checks defines, by the text that it has now."""
-    found: dict[str, Any] = {"__name__": f"checks_of_{path.parent.name}", "__file__": str(path)}
     try:
-        exec(compile(text, str(path), "exec"), found)
-    except Exception as error:  # whatever its author's mistake is
-        raise InputError(f"{path.parent.name}/{path.name} cannot be imported: {error!r}") from None
-    return found
+        return cast(Check, defined(name))
+    except InputError as error:
+        raise InputError(f"no check {name!r}: {error}") from None
 
 
 def _all_known(unknown: list[str], why: str) -> Grade:

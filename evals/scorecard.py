@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from evals import fields
 from evals.checks import named
 from evals.grades import BANDS, Band, Grade
 from evals.rubric import Dimension, Rubric
@@ -62,6 +63,7 @@ class Scorecard(Shares):
     strata: dict[str, dict[str, Shares]] = {}
     labels: dict[str, Any] | None = None
     figures: dict[str, float] | None = None
+    fields: dict[str, Any] | None = None
     worst: list[Worst] = []
 
     def to_json(self) -> dict[str, Any]:
@@ -110,6 +112,7 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
         strata=_strata(graded, bands),
         labels=_labels(graded),
         figures=_figures(graded),
+        fields=_fields(rubric, graded),
         worst=_worst_items(rubric, graded, bands),
     )
 
@@ -188,6 +191,13 @@ def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
         "macro_f1": round(float(f1_score(gold, said, labels=known, average="macro", zero_division=0)), 4),
         "confusion": {g: dict(sorted(c.items())) for g, c in confusion.items()},
     }
+
+
+def _fields(rubric: Rubric, graded: Sequence[Graded]) -> dict[str, Any] | None:
+    """Nested labels, path by path, where the rubric has them checked."""
+    if not any("fields" in d.checks for d in rubric.dimensions):
+        return None
+    return fields.table((g.row.answer, g.output) for g in graded)
 
 
 def _worst_items(rubric: Rubric, graded: Sequence[Graded], bands: Sequence[Band | None]) -> list[Worst]:

@@ -52,6 +52,9 @@ def lines(r: Report) -> Iterator[str]:
     for name, share in (r.scorecard.figures or {}).items():
         was = f"  was {percent(old_figures[name])}" if name in old_figures else ""
         yield f"  {_plain(name):<32} {percent(share):>7}{was}"
+    for path, found in (r.scorecard.fields or {"paths": {}})["paths"].items():
+        said = "  ".join(f"{name} {percent(found[name])}" for name in ("precision", "recall", "f1"))
+        yield f"  [dim]{_plain(path):<24} {said} (there {found['n']} times)[/]"
     if r.scorecard.not_measured:
         yield f"  [dim]not measured: {', '.join(r.scorecard.not_measured)}[/]"
     yield from _number_lines(r)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from factory.data.label import alike, visible
+from factory.decoding import Decoding, own_schema
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
 from factory.kinds import Kind
@@ -61,15 +62,17 @@ class Synth(Strict):
 class Data(Strict):
     """Where the rows come from (files, globs or hub:owner/name[:split]) and what they must pass.
 
-    Without `eval`, `eval.jsonl` beside the recipe is used, else `eval_share` of the rows is split off. `format` and
-    `columns` (prompt=question) settle what the keys of the rows leave open. `near` and `semantic` are similarities
-    from which a row counts as a copy; 0 leaves near copies in. `require` is `json` or a pattern for the whole answer.
+    Without `eval`, `eval.jsonl` beside the recipe is used, else `eval_share` of the rows is split off; without `tune`,
+    `tune_share`. `format` and `columns` (prompt=question) settle what the keys of the rows leave open. `near` and
+    `semantic` are similarities from which a row counts as a copy; 0 leaves near copies in. `require` is `json` or a
+    pattern for the whole answer.
     """
 
     train: str | list[str] = "train.jsonl"
     pairs: str | list[str] = Field("pairs.jsonl", description="chosen and rejected answers; ratings: what people rated")
     thumbs: str | list[str] = Field("thumbs.jsonl", description="answers with a yes or no (stage kto)")
     eval: str | list[str] = []
+    tune: str | list[str] = []
     fill: dict[str, str] = {}
     format: str = ""
     columns: dict[str, str] = {}
@@ -143,14 +146,6 @@ class Train(Strict):
         return value
 
 
-class Decoding(Strict):
-    """What the server does where the caller is silent; it is part of a version."""
-
-    max_tokens: int = Field(128, ge=1)
-    temperature: float = Field(0.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-
-
 class Recipe(Strict):
     """One adapter's recipe, complete. `folder` is where its files lie, `system` the text of its prompt file."""
 
@@ -194,8 +189,10 @@ class Recipe(Strict):
 
     def hash(self) -> str:
         """Of all that decides one training. Stages, and the rows that only stages have, are no part of it: a stage is
-        the recipe with what the stage changes."""
-        stages: Any = {"stages": True, "data": {"pairs", "thumbs", "undesirable"}}
+        the recipe with what the stage changes. A key of later releases counts once it is set.
+        """
+        unset = set() if self.data.tune else {"tune"}
+        stages: Any = {"stages": True, "data": {"pairs", "thumbs", "undesirable"} | unset}
         return digest([self.model_dump(mode="json", exclude=stages), self.system])
 
 
@@ -223,6 +220,7 @@ def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
         layer.values.pop(table, None)
     layer.values |= {"task": task, "folder": folder}
     layer.values.setdefault("rubric", task)
+    problems += own_schema(layer)
     try:
         layer.values["system"] = _prompt(layer, folder)
     except InputError as error:

@@ -25,10 +25,11 @@ from factory import answers, control, stopping
 from factory.base.build import Base, base_of
 from factory.base.loaded import held
 from factory.data.rows import Row
+from factory.decoding import Decoding
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, write_json
 from factory.pays import pays
-from factory.recipe import Decoding, Recipe
+from factory.recipe import Recipe
 from factory.registry.store import Facts, Version
 from factory.shares import give_back
 from factory.terminal import err, progress_bar
@@ -42,7 +43,7 @@ ASKED = 64  # rows that the engine is asked at once
 
 
 def of_version(version: Version) -> Answerer:
-    """Answers as the server gives them: the version's prompt, its decoding, its labels."""
+    """Answers as the server gives them: the version's prompt, its decoding, the form of its answers."""
     return lambda rows: _once(base_of(version.facts.base, version.facts.fingerprint), version, rows, version.facts)
 
 
@@ -135,8 +136,8 @@ async def _by_engine(
             await engine.load(version.name, version.folder)
         name = version.name if version else base.label
         how: dict[str, Any] = {"model": name, "max_tokens": decoding.max_tokens, "temperature": 0}
-        if labels:
-            how["structured_outputs"] = {"choice": [*labels]}
+        if form := {"choice": [*labels]} if labels else decoding.form():
+            how["structured_outputs"] = form
         tokens = control.tokens_of(base.folder)
         found, waiting = [""] * len(rows), iter(range(len(rows)))
         done = 0

@@ -1,8 +1,8 @@
 """A client's request made into the engine's: what `schema.py` allows, then what the version brings where the caller is
 silent.
 
-A version brings its system prompt, its decoding defaults and, for a classification, its labels: the engine may then
-answer nothing else.
+A version brings its system prompt, its decoding defaults and the form of its answers: a classification's labels, a JSON
+schema or a pattern. The engine may then answer nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serve.schema import IGNORED, MAX_CHOICES, SENT_BACK, check
 MAX_SCHEMA, MAX_COUNT = 2**15, 500  # characters of a schema, and how far it may count characters or items
 LONG = 1024  # tokens of a prompt from which on it is long
 COUNTS = {"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"}
-CUTS = ("stop", "stop_token_ids", "ignore_eos", "min_tokens")  # what could end a label early or late
+CUTS = ("stop", "stop_token_ids", "ignore_eos", "min_tokens")  # what could end an answer early or late
 
 
 def parse(body: bytes, path: str) -> dict[str, Any]:
@@ -67,16 +67,18 @@ def complete(request: dict[str, Any], model: str, facts: Facts | None) -> dict[s
         said = [m for m in messages if not (m["role"] in ("system", "developer") and _blank(m.get("content")))]
         if facts.prompt and not any(m["role"] in ("system", "developer") for m in said):
             request["messages"] = [{"role": "system", "content": facts.prompt}, *said]
-    decoding = facts.decoding.model_dump()
+    decoding = facts.decoding.model_dump(exclude={"json_schema", "regex"})
     if request.get("max_completion_tokens") is not None:
         decoding.pop("max_tokens")
     for name, value in decoding.items():
         if request.get(name) is None:
             request[name] = value
-    if facts.labels and not _another_form(request):
-        request["structured_outputs"] = {"choice": facts.labels}
+    form = {"choice": facts.labels} if facts.labels else facts.decoding.form()
+    if form and not _another_form(request):
+        request["structured_outputs"] = form
         for name in (*CUTS, "response_format"):
             request.pop(name, None)
+    if "choice" in form and request.get("structured_outputs") == form:
         # A label in the worst case a token for each byte, and one that ends it: never cut, however few were asked for.
         room = max(len(label.encode()) for label in facts.labels) + 1
         limit = "max_completion_tokens" if request.get("max_completion_tokens") is not None else "max_tokens"
@@ -96,7 +98,7 @@ def refuse_tools(request: dict[str, Any], base: str) -> None:
 
 
 def _another_form(request: dict[str, Any]) -> bool:
-    """Whether the caller asks for something else than a label: JSON, choices of its own, or a tool's call."""
+    """Whether the caller asks for another form: JSON, choices of its own, or a tool's call."""
     form = (request.get("response_format") or {}).get("type", "text")
     tools = request.get("tools") and request.get("tool_choice") != "none"
     return form != "text" or bool(request.get("structured_outputs")) or bool(tools)

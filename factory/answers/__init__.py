@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.data.rows import Row
-from factory.recipe import Decoding
+from factory.decoding import Decoding, Grammar
 from factory.train.tokens import prompt_ids
 
 
@@ -69,12 +69,18 @@ def answer(
     labels: Sequence[str] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
-    """One answer per row, in the rows' order; with `labels` always one of them, as the server constrains it.
+    """One answer per row, in the rows' order; with `labels` always one of them, else of the form that
+    `decoding` asks for, as in the server.
 
     Greedy, whatever `decoding.temperature` says: grading wants the same answer every time.
     """
     most = max(decoding.max_tokens, max((len(t) for t in _label_ids(labels, tokenizer)), default=0))
-    return [text for text, _ in complete(model, tokenizer, rows, most, labels, progress)]
+    allowed = None
+    if labels:
+        allowed = _only(labels, tokenizer)
+    elif decoding.form():
+        allowed = Grammar(decoding, tokenizer, model.config.get_text_config().vocab_size).allowed
+    return [text for text, _ in complete(model, tokenizer, rows, most, allowed, progress)]
 
 
 def complete(
@@ -82,7 +88,7 @@ def complete(
     tokenizer: Any,
     rows: Sequence[Row],
     most: int,
-    labels: Sequence[str] = (),
+    allowed: Callable[[Sequence[int]], Any] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[str, bool]]:
     """(answer, whether it came to its end within `most` tokens) per row, greedy."""
@@ -95,7 +101,7 @@ def complete(
             [prompt_ids(tokenizer, row.turns) for row in rows],
             ends(model, tokenizer),
             most,
-            _only(labels, tokenizer) if labels else None,
+            allowed,
             progress,
         )
     return [(tokenizer.decode(one.ids, skip_special_tokens=True).strip(), one.ended) for one in said]

@@ -26,7 +26,7 @@ NAME = "greedy"
 PREFILL = {"cpu": 2048, "cuda": 16_384}  # prompt tokens that are read as one row
 ROWS = {"cpu": 64, "cuda": 256}  # sequences that are answered side by side
 
-Allowed = Callable[[Sequence[int]], Sequence[int]]
+Allowed = Callable[[Sequence[int]], Sequence[int] | torch.Tensor]
 Sample = Callable[[torch.Tensor], list[int]]
 
 
@@ -167,8 +167,8 @@ def _likeliest(logits: torch.Tensor, answers: Sequence[Answer], allowed: Allowed
         return [int(token) for token in logits.argmax(-1).tolist()]
     found = []
     for answer, of in zip(answers, logits, strict=True):
-        may = allowed(answer.ids)
-        found.append(int(may[int(of[list(may)].argmax())]) if len(may) > 1 else int(may[0]))
+        may = torch.as_tensor(allowed(answer.ids), device=of.device)
+        found.append(int(may[of[may].argmax()]))
     return found
 
 

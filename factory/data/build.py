@@ -128,6 +128,12 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
             raise InputError(
                 Problem("no eval row is left; see its labels and answers", ", ".join(files), key="data.eval")
             )
+    if recipe.data.tune:
+        since = len(work.dropped)
+        loaded = load(recipe.data.tune, recipe.data, recipe.folder, "data.tune", work.dropped, read)
+        work.tune = list(own_words(_sound(loaded, work), work))
+        work.evals["tuning"] = work.tune  # no training row may hold what is chosen by either
+        work.rename(since, "eval")
     eval_read, read = read, []
     rows = load(recipe.data.train, recipe.data, recipe.folder, "data.train", work.dropped, read)
     kept, funnel = chain(rows, steps_of(recipe, split_off=recipe.task not in work.evals), work)
@@ -151,7 +157,7 @@ def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
         "near": not data.near,
         "semantic": not data.encoder,
         "split": not split_off,
-        "tune": not data.tune_share,
+        "tune": bool(data.tune) or not data.tune_share,
         "quality": data.quality is None,
     }
     return {name: step for name, step in STEPS.items() if not off.get(name)}
@@ -212,6 +218,8 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
             work.drop(row, "eval", "the answer is empty")
         elif work.labels and row.answer not in work.labels:
             work.drop(row, "eval", f"the label is outside the set: {one_line(row.answer, 60)}")
+        elif reason := work.misshapen(row):
+            work.drop(row, "eval", reason)
         else:
             held.append(row)
     for row, fault in count_tokens(held, work.tokenizer, work.prompt):
@@ -223,16 +231,18 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
 
 def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str) -> str:
     data = recipe.data
+    specs = {"train": data.train, "eval": eval_files(recipe), "replay.files": data.replay.files}
+    if data.tune:
+        specs["tune"] = data.tune
     files = {
         key: [
             [os.path.relpath(name, recipe.folder), fingerprint(name)]  # the project may be moved
             for name in find(spec, recipe.folder, f"data.{key}")
         ]
-        for key, spec in (("train", data.train), ("eval", eval_files(recipe)), ("replay.files", data.replay.files))
+        for key, spec in specs.items()
     }
-    kept_out = {"synth", "pairs", "thumbs"} | (
-        set() if data.undesirable else {"undesirable"}
-    )  # as before there were any
+    unset = {key for key in ("tune", "undesirable") if not getattr(data, key)}  # as before there were any
+    kept_out = {"synth", "pairs", "thumbs"} | unset
     fast = getattr(tokenizer, "backend_tokenizer", None)
     schemas = {path.name: fingerprint(str(path)) for path in sorted(recipe.folder.glob("schemas/*.yaml"))}
     spelling = [fast.to_str() if fast else tokenizer.get_vocab(), getattr(tokenizer, "chat_template", None)]
@@ -247,6 +257,7 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
             "base": base,
             "answers": recipe.decoding.max_tokens,
             **({"schemas": schemas} if schemas else {}),
+            **({"form": form} if (form := recipe.decoding.form()) else {}),
             "others": {task: digest([row.key() for row in rows]) for task, rows in others.items()},
         }
     )

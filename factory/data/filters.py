@@ -61,6 +61,8 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
         return ""
     if work.labels and answer not in work.labels:
         return f"the label is outside the set: {one_line(answer, 60)}"
+    if reason := work.misshapen(row):
+        return reason
     if data.require == "json" and not _is_json(answer):
         return "the answer is not JSON"
     if required and not required.fullmatch(answer):

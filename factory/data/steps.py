@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from factory.data.rows import Dropped, Row, clip
+from factory.decoding import Grammar
 from factory.recipe import Recipe
 
 Progress = Callable[[str, int], None]  # step, rows it has let through so far
@@ -47,6 +49,19 @@ class Work:
     questions: set[bytes] = field(default_factory=set)  # hashes of the questions of all training rows
     usage: dict[str, Any] = field(default_factory=dict)
     controlled: int = 0  # rows with control tokens in what users wrote
+
+    @cached_property
+    def grammar(self) -> Grammar | None:
+        """The form that answers are held to, where the recipe gives one."""
+        how = self.recipe.decoding
+        return Grammar(how, self.tokenizer) if how.form() else None
+
+    def misshapen(self, row: Row) -> str:
+        """A reason where the answer is not of the form, and could never be given."""
+        if not self.grammar or self.grammar.lets(row.answer):
+            return ""
+        key = "json_schema" if self.recipe.decoding.json_schema else "regex"
+        return f"the answer is not of the form that decoding.{key} asks for"
 
     def drop(self, row: Row, step: str, reason: str) -> None:
         text = "\n".join(f"{m['role']}: {m['content'][:2000]}" for m in row.messages)

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from factory.base.build import Base
+from factory.decoding import Decoding
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, locked, sha256, write_folder, write_json
 from factory.kinds import Kind
-from factory.recipe import Decoding, Recipe
+from factory.recipe import Recipe
 from factory.strict import Strict
 
 WEIGHTS = "adapter_model.safetensors"

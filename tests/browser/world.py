@@ -16,8 +16,8 @@ from evals.answers import record
 from evals.gate import Verdict
 from evals.ratings import Plan
 from factory.data.rows import Row
+from factory.decoding import Decoding
 from factory.home import home
-from factory.recipe import Decoding
 from factory.registry import aliases, store
 from serve.pages.auth import Users
 

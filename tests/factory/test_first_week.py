@@ -18,7 +18,7 @@ from factory import cli
 from factory.answers import answer
 from factory.base.build import Base, load_model, load_tokenizer
 from factory.data.rows import Row
-from factory.recipe import Decoding
+from factory.decoding import Decoding
 from tests.fakes import project as projects
 
 ROOT = Path(__file__).resolve().parents[2]

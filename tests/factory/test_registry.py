@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from factory.decoding import Decoding
 from factory.errors import FactoryError, InputError
-from factory.recipe import Decoding
 from factory.registry import aliases, store
 
 

@@ -11,7 +11,7 @@ import torch
 from factory import answers
 from factory.base.build import load_model, load_tokenizer, prepare
 from factory.data.rows import Row
-from factory.recipe import Decoding
+from factory.decoding import Decoding
 from tests.fakes.adapters import register
 from tests.gpu import WITHOUT
 from tests.tiny_base import TINY

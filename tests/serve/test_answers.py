@@ -10,9 +10,10 @@ import pytest
 
 from factory.base.build import Base
 from factory.data.rows import Row
+from factory.decoding import Decoding
 from factory.errors import FactoryError
 from factory.pays import SPEEDS, pays
-from factory.recipe import Decoding, load
+from factory.recipe import load
 from factory.registry.store import Version
 from factory.shares import Shares
 from factory.verbs import bench

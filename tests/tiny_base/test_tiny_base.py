@@ -11,7 +11,7 @@ import pytest
 from factory.answers import answer
 from factory.base.build import Base, load_model, load_tokenizer, prepare
 from factory.data.rows import Row
-from factory.recipe import Decoding
+from factory.decoding import Decoding
 from tests.tiny_base import TINY, make, world
 
 

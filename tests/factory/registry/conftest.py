@@ -16,8 +16,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from factory.base.build import Base
+from factory.decoding import Decoding
 from factory.home import home, write_json
-from factory.recipe import Decoding
 from factory.registry import aliases, store
 from factory.registry.remote import Pointer
 from factory.registry.store import CONFIG, FACTS, WEIGHTS, Facts, Version

@@ -139,7 +139,7 @@ def test_ten_at_once_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def _push_one(folder: Path, seed: int) -> str:
-    from factory.recipe import Decoding
+    from factory.decoding import Decoding
     from factory.registry import store
     from factory.registry.store import Facts
     from tests.factory.registry.conftest import plain_adapter, small_base

@@ -150,7 +150,7 @@ def test_ten_at_once_lose_nothing(hub: FakeHub, tmp_path: Path, monkeypatch: pyt
 def _push_one(folder: Path, seed: int) -> str:
     from huggingface_hub import close_session
 
-    from factory.recipe import Decoding
+    from factory.decoding import Decoding
     from factory.registry.store import Facts
     from tests.factory.registry.conftest import plain_adapter, small_base
 

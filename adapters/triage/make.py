@@ -1,0 +1,201 @@
+"""Training rows from fragments.yaml, the same for the same seed: python adapters/triage/make.py [rows] > train.jsonl"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import string
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PARTS = yaml.safe_load(Path(__file__).with_name("fragments.yaml").read_text(encoding="utf-8"))
+NOUNS = [word.replace("-", " ") for key in ("items", "pairs") for word in PARTS[key].split()]
+WORDS = dict(zip(range(2, 13), "two three four five six seven eight nine ten eleven twelve".split(), strict=True))
+TOPICS = {"late": 6, "damaged": 6, "wrong": 6, "return": 5, "billing": 5, "account": 4, "question": 5}
+NO_ORDER = ("my last order", "the order from sunday", "my order", "the order i placed last week", "my recent purchase")
+
+
+def plural(noun: str) -> str:
+    if noun.endswith(("knife", "shelf")):
+        return noun[:-2].rstrip("f") + "ves" if noun.endswith("knife") else noun[:-1] + "ves"
+    return noun + ("es" if noun.endswith(("s", "x", "sh", "ch")) else "s")
+
+
+def phrase(rng: random.Random, noun: str) -> tuple[str, str, dict[str, Any], bool]:
+    """An item as said with its article and without, as labelled, and whether it is several."""
+    colour = rng.choice(PARTS["colours"]) + " " if rng.random() < 0.25 else ""
+    n = rng.choice([2, 2, 2, 3, 4, 6, rng.randint(5, 12)]) if rng.random() < 0.25 else 1
+    if n > 1:
+        many = f"{colour}{plural(noun)}"
+        count = rng.choice([WORDS[n], WORDS[n], str(n)])
+        forms = [f"{count} {many}", f"the {count} {many}", f"my {count} {many}", f"{n}x {colour}{noun}"]
+        if n == 2:
+            forms.append(f"both {many}")
+        return rng.choice(forms), many, {"name": noun, "n": n}, True
+    if rng.random() < 0.08:
+        return rng.choice(["the ", "my "]) + f"{colour}{plural(noun)}", f"{colour}{plural(noun)}", {"name": noun}, True
+    article = rng.choice(["the", "the", "the", "my", "my", "a", "this", "your"])
+    if article == "a" and (colour + noun)[0] in "aeiou":
+        article = "an"
+    return f"{article} {colour}{noun}", f"{colour}{noun}", {"name": noun}, False
+
+
+def listed(rng: random.Random, parts: list[str]) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    return ", ".join(parts[:-1]) + rng.choice([" and ", " and ", " & ", " plus "]) + parts[-1]
+
+
+def contact(rng: random.Random, by: str) -> str:
+    if by == "phone":
+        digits = "".join(rng.choice(string.digits) for _ in range(4))
+        forms = (
+            "0171 555 {}",
+            "+44 20 555 {}",
+            "555-{}",
+            "0{}55501",
+            "030 555{}",
+            "+49 171 {} 55",
+            "(0113) 555 {}",
+            "07700 90{}",
+        )
+        return rng.choice(forms).format(digits)
+    first, second = (
+        rng.choice("anna tom li karim greta jon eva sam ines paul zoe max mia noor ben kai".split()) for _ in "ab"
+    )
+    name = rng.choice(["{a}.{b}", "{a}_{b}", "{a}{n}", "{a}.{b}{n}", "info", "{a}"]).format(
+        a=first, b=second, n=rng.randint(1, 99)
+    )
+    return (
+        name
+        + "@"
+        + rng.choice(["example.com", "mail.example", "example.org", "post.example", "studio.example", "home.test"])
+    )
+
+
+def noisy(rng: random.Random, text: str) -> str:
+    """A slip of the finger in some longer words; what stands in braces stays."""
+
+    def slip(m: re.Match[str]) -> str:
+        word = m[0]
+        if len(word) < 5 or rng.random() > 0.12:
+            return word
+        i = rng.randrange(1, len(word) - 2)
+        forms = [
+            word[:i] + word[i + 1] + word[i] + word[i + 2 :],
+            word[:i] + word[i + 1 :],
+            word[:i] + word[i] + word[i:],
+        ]
+        return rng.choice(forms)
+
+    return re.sub(r"(?<![{\w@.])[a-z']+(?![}\w@])", slip, text)
+
+
+def one(rng: random.Random) -> dict[str, str]:
+    topic = rng.choices([*TOPICS], [*TOPICS.values()])[0]
+    core, _, told = rng.choice(PARTS[topic]).partition(" => ")
+    nouns = rng.sample(NOUNS, 5)
+    single = "{i1}" in core
+    count = 1 if single else rng.choices([1, 2, 3], [65, 25, 10])[0]
+    said = [phrase(rng, noun) for noun in nouns[:count]]
+    while single and said[0][3]:
+        said = [phrase(rng, nouns[0])]
+    other = phrase(rng, nouns[4])
+    several = count > 1 or said[0][3]
+    number = "".join(rng.choice(string.ascii_uppercase) for _ in "ab") + "".join(
+        rng.choice(string.digits) for _ in "abcd"
+    )
+    written = number if rng.random() < 0.85 else number.lower()
+    ordered = "{o}" in core and rng.random() < 0.82
+    order = rng.choice(PARTS["orders"]).format(n=written)
+    forms = ("are", "were", "have", "them", "go") if several else ("is", "was", "has", "it", "goes")
+    slots = dict(zip(("is", "was", "has", "it", "goes"), forms, strict=True)) | {
+        "i": listed(rng, [s[0] for s in said]), "i1": said[0][0], "bare": listed(rng, [s[1] for s in said]),
+        "x": other[0], "x1": other[1], "xis": "are" if other[3] else "is",
+        "o": order if ordered else rng.choice(NO_ORDER),
+    }  # fmt: skip
+    made: dict[str, Any] = {"topic": topic}
+    wants = [told] if told else []
+    asked = []
+    draw = rng.random()
+    if not told and draw < (0.12 if topic == "question" else 0.5):
+        fits = PARTS["fits"][topic]
+        wants = rng.sample(fits, 2 if draw < 0.1 and len(fits) > 1 else 1)
+        asked = [rng.choice(PARTS["want"][want]) for want in wants]
+        if len(asked) == 2:
+            asked = [f"{asked[0]} {rng.choice(['or', 'and', 'and'])} {asked[1]}"] if rng.random() < 0.6 else asked
+    reply: dict[str, str] = {}
+    answer = []
+    if rng.random() < 0.3:
+        by = rng.choice(["phone", "email"])
+        reply = {"by": by}
+        if rng.random() < 0.7:
+            reply["to"] = contact(rng, by)
+            slots["to"] = reply["to"]
+            answer = [rng.choice(PARTS["reply"][by])]
+        else:
+            answer = [rng.choice(PARTS["reply"][f"{by}_only"])]
+    late = []
+    if not ordered and topic not in ("account", "question") and rng.random() < 0.3:
+        ordered, late = True, ["{o}"]
+        slots["o"] = order
+        core = core.replace("{o}", rng.choice(NO_ORDER))
+    aside = [rng.choice(PARTS["aside"])] if rng.random() < 0.35 else []
+    rest = [*asked, *answer, *aside, *late]
+    if rng.random() < 0.5:
+        rng.shuffle(rest)
+    body = [core, *rest]
+    if asked and rng.random() < 0.1:
+        body = [*asked, core, *[r for r in rest if r not in asked]]
+    if ordered:
+        made["order"] = number
+    if "{i}" in core or single or "{bare}" in core:
+        made["items"] = [s[2] for s in said]
+    if wants:
+        made["want"] = wants
+    if reply:
+        made["reply"] = reply
+    return {"prompt": written_up(rng, body, slots), "completion": json.dumps(made, separators=(",", ":"))}
+
+
+def written_up(rng: random.Random, body: list[str], slots: dict[str, str]) -> str:
+    """The sentences as one message, in one of several hands."""
+    if rng.random() < 0.3:
+        body = [noisy(rng, part) for part in body]
+    body = [re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], part) for part in body]
+    capital = rng.random() < 0.55
+    ends = rng.choice([". ", ". ", ". ", "\n", "! ", ", ", " - ", "... "])
+    if capital:
+        body = [part[0].upper() + part[1:] for part in body]
+        body = [re.sub(r"\bi\b(?!')", "I", re.sub(r"\bi'", "I'", part)) for part in body]
+    text = ""
+    for i, part in enumerate(body):
+        last = i == len(body) - 1
+        text += part if part[-1] in "?!." else part + (ends.rstrip(" \n,-") if last and capital else "")
+        text += (
+            "" if last else (" " if part[-1] in "?!." and "\n" not in ends else ends if part[-1] not in "?!." else "\n")
+        )
+    if rng.random() < 0.4:
+        hello = rng.choice(PARTS["hello"])
+        text = (hello.capitalize() if capital else hello) + rng.choice([", ", ",\n", " ", "\n", "! "]) + text
+    if rng.random() < 0.4:
+        bye = rng.choice(PARTS["bye"])
+        text += rng.choice(["\n", " ", "\n\n"]) + (bye.capitalize() if capital else bye)
+        if rng.random() < 0.6:
+            text += rng.choice([", ", "\n", " "]) + rng.choice(PARTS["names"])
+    return text
+
+
+if __name__ == "__main__":
+    dice = random.Random(23)
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 2400
+    seen: set[str] = set()
+    while len(seen) < rows:
+        row = one(dice)
+        if row["prompt"] not in seen:
+            seen.add(row["prompt"])
+            print(json.dumps(row, ensure_ascii=False))

@@ -1,0 +1,100 @@
+"""The form of answers: read from the recipe, held in the data, in grading and in the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evals.fields import read
+from factory.base.build import Base, load_model, load_tokenizer
+from factory.data.build import build
+from factory.data.rows import Row
+from factory.decoding import Decoding
+from factory.errors import InputError
+from factory.recipe import load
+from serve.shape import complete
+from tests.fakes.adapters import facts
+
+MODEL = """from pydantic import BaseModel
+
+
+class Item(BaseModel):
+    name: str
+
+
+class Form(BaseModel):
+    topic: str
+    items: list[Item] = []
+"""
+SCHEMA = {"type": "object", "properties": {"ok": {"enum": [True, False]}}, "required": ["ok"]}
+SCHEMA["additionalProperties"] = False
+
+
+@pytest.fixture
+def forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "adapters" / "forms"
+    folder.mkdir(parents=True)
+    (tmp_path / "adapters" / "defaults.yaml").write_text("base: auto\n")
+    (folder / "form.py").write_text(MODEL)
+    (folder / "recipe.yaml").write_text(
+        "kind: general\ndata: {near: 0, tune: tune.jsonl}\ndecoding: {json_schema: adapters/forms/form.py:Form}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def line(asked: str, said: str) -> str:
+    return json.dumps({"prompt": asked, "completion": said}) + "\n"
+
+
+def test_a_pydantic_model_is_the_schema_and_other_answers_are_dropped(forms: Path, base: Base) -> None:
+    recipe = load("forms", {"base": base.name})
+    assert list(json.loads(recipe.decoding.json_schema)["properties"]) == ["topic", "items"]
+    right = '{"topic":"late","items":[{"name":"rug"}]}'
+    wrong = ['{"items":[],"topic":"late"}', '{"topic": "late"}', "late", '{"topic":"late"}.']
+    (forms / "train.jsonl").write_text("".join(line(f"order {i}", said) for i, said in enumerate([right, *wrong])))
+    (forms / "tune.jsonl").write_text(line("party", right))
+    (forms / "eval.jsonl").write_text(line("note", right) + line("trip", wrong[0]))
+    built = build(recipe, load_tokenizer(base), other_evals={})
+    assert [[row.answer for row in part] for part in (built.train, built.tune, built.eval)] == [[right]] * 3
+    assert {d.reason for d in built.dropped()} == {"the answer is not of the form that decoding.json_schema asks for"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"decoding.json_schema": "adapters/forms/form.py:Frm"}, "has no function Frm"),
+        ({"decoding.json_schema": "adapters/forms/frm.py:Form"}, "the project has no file adapters/forms/frm.py"),
+        ({"decoding.json_schema": "Form"}, "neither JSON nor"),
+        ({"decoding.regex": "a+"}, "give one of them"),
+    ],
+)
+def test_what_is_wrong_with_a_form_is_told(forms: Path, changes: dict[str, str], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        load("forms", changes)
+
+
+def test_answers_in_this_process_are_of_the_form(base: Base) -> None:
+    from factory.answers import answer
+
+    model, tokenizer = load_model(base), load_tokenizer(base)
+    rows = [Row(({"role": "user", "content": text},)) for text in ("order", "party trip")]
+    how = Decoding(json_schema=json.dumps(SCHEMA), max_tokens=40)
+    assert all(read(said) in ({"ok": True}, {"ok": False}) for said in answer(model, tokenizer, rows, how))
+    assert set(answer(model, tokenizer, rows, Decoding(regex="yes|no"))) <= {"yes", "no"}
+
+
+def test_a_request_gets_the_version_s_form_unless_it_asks_for_another(base: Base) -> None:
+    version = facts(base, "forms", decoding=Decoding(json_schema=json.dumps(SCHEMA)))
+    asked = {"messages": [{"role": "user", "content": "order"}]}
+    sent = complete(asked | {"stop": ["}"]}, "x", version)
+    assert sent["structured_outputs"] == {"json": SCHEMA} and "stop" not in sent and "json_schema" not in sent
+    free = complete(asked | {"response_format": {"type": "json_object"}}, "x", version)
+    assert "structured_outputs" not in free
+    assert "structured_outputs" not in complete(asked, "x", facts(base, "free"))
+
+
+def test_versions_without_a_form_are_told_as_before() -> None:
+    assert Decoding().model_dump() == {"max_tokens": 128, "temperature": 0.0, "top_p": 1.0}
