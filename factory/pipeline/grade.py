@@ -27,7 +27,7 @@ from factory.terminal import progress_bar
 from serve.answers import Answerer, base_name, of_base, of_version
 from serve.process import cuda
 
-OTHERS = {"cpu": 12, "cuda": 40}  # rows of each other task that the matrix takes, and of the ordinary requests
+OTHERS = {"cpu": 36, "cuda": 240}  # rows that the matrix takes of the other tasks and the ordinary requests, in all
 
 
 def grade_again(version: Version, changes: dict[str, str], against: str = "prod", label: str = "") -> Report:
@@ -130,9 +130,10 @@ def _say(answer: Answerer, asked: Sequence[Messages]) -> list[str]:
 
 def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row], said: Answerer) -> list[matrix.Cell]:
     """The version on every task's rows, and on ordinary requests, against the base."""
-    most = OTHERS["cuda" if cuda() else "cpu"]
+    known = evals_of_others(recipe, [])
+    most = max(4, OTHERS["cuda" if cuda() else "cpu"] // (len(known) + 1))
     sets = {recipe.task: (rubrics.load(recipe.rubric), rows)}
-    for task, others in evals_of_others(recipe, []).items():
+    for task, others in known.items():
         if task in recipes.tasks() and (name := recipes.load(task).rubric) in rubrics.names():
             sets[task] = (rubrics.load(name), others[:most])
     rubric, general = matrix.general()
