@@ -81,6 +81,7 @@ class Data(Strict):
     learn: Literal["last", "all"] = Field(
         "last", description="answers of a conversation that are learned; turns with a weight of their own win"
     )
+    reasoning: bool = Field(False, description="a turn's reasoning_content is learned, as <think>…</think> before it")
     labels_fold: bool = Field(False, description="labels that look alike (case, width, invisible characters) are one")
     answer_tokens: tuple[int, int] = Field((1, 100_000), description="fewest and most tokens of an answer")
     refusals: bool = Field(False, description="keep answers that refuse")

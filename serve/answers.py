@@ -22,9 +22,10 @@ from typing import Any
 import aiohttp
 
 from factory import answers, control, stopping
-from factory.base.build import Base, base_of
+from factory.base.build import Base, base_of, too_large
 from factory.base.loaded import held
 from factory.data.rows import Row
+from factory.data.templated import without_thought
 from factory.decoding import Decoding
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, write_json
@@ -35,7 +36,7 @@ from factory.shares import give_back
 from factory.terminal import err, progress_bar
 from serve.catalogue import size_for
 from serve.engine import Engine, EngineError
-from serve.process import Process, cuda, placed, planned
+from serve.process import Process, cuda, split
 
 Answerer = Callable[[Sequence[Row]], list[str]]
 Progress = Callable[[int, str], None]  # how many rows are answered, and what else there is to say
@@ -75,7 +76,7 @@ def _once(base: Base, version: Version | None, rows: Sequence[Row], how: Facts |
         with locked(path):
             given = known() | said
             write_json(path, given)
-    return [given[key] for key in keys]
+    return [without_thought(given[key]) for key in keys]
 
 
 def answer(
@@ -89,7 +90,7 @@ def answer(
         def progress(done: int, text: str = "") -> None:
             bar.update(line, completed=done, text=text)
 
-        if pays("cuda" if cuda() else "cpu", len(rows), decoding.max_tokens, bool(labels)):
+        if too_large(base) or pays("cuda" if cuda() else "cpu", len(rows), decoding.max_tokens, bool(labels)):
             try:
                 return by_engine(base, version, rows, decoding, labels, progress)
             except EngineError as error:
@@ -125,9 +126,9 @@ async def _by_engine(
 ) -> list[str]:
     log = home("runs", f"answers-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}", "engine.log")
     give_back()  # what this process does not use; the base it holds stays
-    needed = placed(replace(size_for([version] if version else []), slots=1, held=1), 0, 1)
+    needed = replace(size_for([version] if version else []), slots=1, held=1)
     try:
-        needed = replace(needed, share=planned(base, needed) if cuda() else 0.0)
+        needed = split(base, needed) if cuda() else needed
     except FactoryError as error:
         raise EngineError(str(error)) from None
     async with Engine(Process(base, needed, base.label, log)) as engine:

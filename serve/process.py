@@ -194,7 +194,8 @@ def planned(base: Base, size: Size) -> float:
         return share
     raise FactoryError(
         f"the engine for {base.label} needs {needed / 1e9:.1f} GB of the GPU, and {there.free / 1e9:.1f} GB of "
-        f"{there.total / 1e9:.1f} are free: end what else is on it (nvidia-smi tells), or serve with fewer replicas"
+        f"{there.total / 1e9:.1f} are free: end what else is on it (nvidia-smi tells), serve with fewer replicas, or "
+        f"split it over {2 * size.tensor} GPUs (tensor_parallel={2 * size.tensor})"
     )
 
 
@@ -209,6 +210,24 @@ def _shape(base: Base) -> Shape | None:
     config = json.loads((base.folder / "config.json").read_text())
     usual = {"num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size"}
     return Shape.of(config) if usual <= config.keys() else None
+
+
+def split(base: Base, size: Size) -> Size:
+    """The same with its GPUs and its share of them: as few as hold the base, each with as many heads of its attention.
+
+    FactoryError if all of them together do not.
+    """
+    heads = json.loads((base.folder / "config.json").read_text()).get("num_attention_heads") or 1
+    ways = [n for n in range(1, max(1, len(gpus())) + 1) if heads % n == 0]
+    for tensor in ways[:-1]:
+        with contextlib.suppress(FactoryError):
+            return _with_share(base, replace(size, tensor=tensor))
+    return _with_share(base, replace(size, tensor=ways[-1]))
+
+
+def _with_share(base: Base, size: Size) -> Size:
+    one = placed(size, 0, 1)
+    return replace(one, share=planned(base, one))
 
 
 def placed(size: Size, number: int, replicas: int) -> Size:

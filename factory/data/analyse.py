@@ -76,7 +76,7 @@ def sources(built: Built) -> list[dict[str, Any]]:
     read = [entry for entry in built.manifest["files"] if entry["for"] == "train"]
     files = [entry | {"trained": trained.pop(entry["file"], 0)} for entry in read]
     replayed = [
-        {"file": file, "for": "replay", "format": "", "rows": n, "kept": n, "duplicates": 0, "trained": n}
+        {"file": file, "for": "replay", "format": "", "rows": n, "kept": n, "duplicates": 0, "unused": {}, "trained": n}
         for file, n in trained.items()
     ]
     return files + replayed

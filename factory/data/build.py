@@ -35,7 +35,7 @@ from factory.kinds import KINDS
 from factory.recipe import Recipe, tasks
 from factory.recipe import load as load_recipe
 
-VERSION = 4  # of the steps: raise it when the same input gives another result
+VERSION = 5  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
     "labels": labels,
@@ -119,6 +119,9 @@ def build(
 def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
     """All steps on the recipe's files: training rows, eval rows, and what the manifest says of them."""
     recipe = work.recipe
+    if recipe.data.reasoning and (KINDS[recipe.kind].labels or recipe.decoding.form()):
+        why = "answers that are held to labels, to a schema or to a pattern have no room for thoughts: leave it out"
+        raise InputError(Problem(why, key="data.reasoning"))
     read: list[Read] = []
     if files := eval_files(recipe):
         loaded = load(files, recipe.data, recipe.folder, "data.eval", work.dropped, read)

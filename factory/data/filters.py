@@ -13,6 +13,7 @@ from factory import control
 from factory.data.refusals import REFUSAL
 from factory.data.rows import Row, one_line
 from factory.data.steps import Work
+from factory.data.templated import without_thought
 from factory.data.words import words
 from factory.errors import InputError, Problem
 from factory.train.tokens import prompt_text
@@ -41,7 +42,8 @@ def rules(rows: Iterable[Row], work: Work) -> Iterator[Row]:
 
 
 def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: list[str]) -> str:
-    answer, data = row.answer, work.recipe.data
+    data = work.recipe.data
+    answer = without_thought(row.answer) if data.reasoning else row.answer
     if not answer.strip():
         return "the answer is empty"
     if not row.turns and not work.prompt:

@@ -18,7 +18,8 @@ from factory.data.decode import Record, printable
 from factory.data.formats import FORMATS, candidates, convert
 from factory.data.read import encoding_of, find, records
 from factory.data.rows import Dropped, Row, one_line
-from factory.data.values import Fault, named
+from factory.data.templated import THOUGHT
+from factory.data.values import THOUGHTS, Fault, named
 from factory.errors import InputError, Problem
 from factory.home import shown
 from factory.recipe import Data
@@ -29,6 +30,7 @@ SHOWN = 20  # problems listed in one error
 OWN_WORDS = "{{base}}"  # as a row's whole answer: the base's own is put in later (mix.own_words)
 KNOWN = frozenset().union(*(form.known for form in FORMATS.values()))
 MISSING = object()
+OF_A_TURN = " of a turn"
 _BESIDE = re.compile(r"label|class|categ|^role$", re.I)  # columns that a text alone has no use for
 _SLOT = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
@@ -63,6 +65,8 @@ def load(
     a single row, and with `data.strict` any fault at all.
     """
     _settings(data)
+    if key != "data.train":  # what is graded is said and not thought
+        data = data.model_copy(update={"reasoning": False})
     for name in find(spec, folder, key):
         yield from _file(name, data, dropped, read)
 
@@ -136,9 +140,12 @@ def _rows(record: Record, data: Data, info: Read, unfilled: dict[str, Record]) -
         meta = _filled(_plain(meta), data.fill, record, unfilled)
         info.unused.update(meta.keys() & value.keys() - FORMATS[name].known)
         for turn in messages:
-            info.unused.update(f"{key} of a turn" for key in turn.get("unused", ()))
+            ignored = {*turn.get("unused", ())}.difference(THOUGHTS if data.reasoning else ())
+            info.unused.update(key + OF_A_TURN for key in ignored)
         for end in _learned(messages, data.learn, info):
-            turns = ({"role": m["role"], "content": m["content"]} for m in messages[:end])
+            turns = [{"role": m["role"], "content": m["content"]} for m in messages[:end]]
+            if data.reasoning and (thought := messages[end - 1].get("thought")):
+                turns[-1]["content"] = THOUGHT.format(thought=thought) + turns[-1]["content"]
             yield Row(tuple(_filled(m, data.fill, record, unfilled) for m in turns), meta, record.file, record.line)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from factory.data.dedup import question_hash
 from factory.data.label import visible
-from factory.data.load import Read
+from factory.data.load import OF_A_TURN, Read
+from factory.data.mix import ENOUGH_TO_TUNE
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Count, Work
+from factory.data.values import THOUGHTS
 from factory.kinds import KINDS
 
 FEW = 100  # rows below which a task is warned (METHODS: 100 to 100,000 rows for one task)
+_SETTING = re.compile(r"[a-z_]+\.[a-z_.]+=")
 OTHERS = ("eval", "replay")  # the steps of dropped rows that are none of the training files'
 
 
@@ -21,25 +25,14 @@ def manifest(
     work: Work, train: list[Row], evals: list[Row], read: list[Read], eval_read: list[Read], funnel: list[Count]
 ) -> dict[str, Any]:
     """What is said of a data set: files, rows, funnel, reasons, tokens, labels, contradictions, leaks, notes. JSON."""
-    recipe, own = work.recipe, [row for row in train if not row.meta.get("replay")]
-    labels = recipe.labels
+    recipe = work.recipe
+    labels, own = recipe.labels, [row for row in train if not row.meta.get("replay")]
     if KINDS[recipe.kind].labels and not labels:
         labels = sorted({row.answer for row in [*own, *evals]})
-    trained, graded = ({row.answer for row in rows} if labels else set[str]() for rows in (own, evals))
-    unseen, unasked = sorted(graded - trained), sorted(trained - graded)
-    numbers = bool(labels) and all(label.lstrip("-").isdigit() for label in labels)
-    unused = sum((r.unused for r in read), Counter[str]())
-    work.notes += _notes(work, labels, unseen, unasked, len(own), [*read, *eval_read])
-    if n := sum(r.rendered for r in read):
-        work.notes.append(f"{n:,} rows were rendered by a chat template already: they are read back into turns")
-    if work.controlled:
-        work.notes.append(
-            f"{work.controlled:,} rows hold control tokens of the base in what users wrote: they are read as plain text"
-        )
-    if numbers:
-        work.notes.append(f"the labels are numbers ({', '.join(labels[:5])}), and numbers will be the answers")
-    if unused:
-        work.notes.append("keys kept beside the rows, not trained on: " + ", ".join(sorted(unused)))
+        work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
+    unseen, unasked = _apart(own, evals) if labels else ([], [])
+    _notes(work, own, labels, unseen, unasked, read)
+    work.notes += [note for r in (*read, *eval_read) for note in r.notes]
     reasons: dict[str, Counter[str]] = {}
     for row in work.dropped:
         reasons.setdefault(row.step, Counter())[reason(row)] += 1
@@ -73,69 +66,91 @@ def manifest(
         "notes": work.notes,
         "usage": work.usage,
     }
-    thought = sorted(key.split()[0] for key in unused if key.startswith("reasoning"))
-    return found | {"next": _remedy(found, work, unseen, unasked, thought, numbers)}
+    settled = next(filter(None, _settling(found, work, unseen, unasked)), "")
+    where = f" (on the command line, or in adapters/{recipe.task}/recipe.yaml)"
+    return found | {"next": settled + where * bool(_SETTING.match(settled))}
+
+
+def _apart(own: list[Row], evals: list[Row]) -> tuple[list[str], list[str]]:
+    """The labels without a training row, and those without an eval row."""
+    learned, graded = ({row.answer for row in rows} for rows in (own, evals))
+    return sorted(graded - learned), sorted(learned - graded)
 
 
 def _notes(
-    work: Work, labels: list[str], unseen: list[str], unasked: list[str], own: int, read: list[Read]
-) -> Iterator[str]:
-    """What is to be said of labels, of rows that are too long or too few, and of the files."""
-    most, longest = work.recipe.train.max_length, work.longest
-    if labels and not work.recipe.labels:
-        yield f"the {len(labels)} labels are those of the data: the recipe lists none"
-    for where, lacking in (("a training row", unseen), ("an eval row", unasked)):
-        if lacking:
-            yield f"labels without {where}: {', '.join(one_line(label, 60) for label in lacking[:10])}"
-    if longest:
-        yield (
-            f"rows of more than train.max_length={most} tokens are left out, for their answers would break off; "
-            f"train.max_length={longest} takes them all"
+    work: Work, own: list[Row], labels: list[str], unseen: list[str], unasked: list[str], read: list[Read]
+) -> None:
+    """What is worth knowing of the rows of a data set, each in a line."""
+    recipe = work.recipe
+    if unseen:
+        work.notes.append(f"labels without a training row: {', '.join(one_line(label, 60) for label in unseen[:10])}")
+    if unasked:
+        work.notes.append(f"labels without an eval row: {', '.join(one_line(label, 60) for label in unasked[:10])}")
+    if work.longest:
+        work.notes.append(
+            f"rows of more than train.max_length={recipe.train.max_length} tokens are left out, for their answers "
+            f"would break off; train.max_length={work.longest} takes them all"
         )
-    if own < FEW:
-        yield f"only {own} training rows: below {FEW} an adapter seldom learns more than a style"
-    yield from (note for r in read for note in r.notes)
+    if len(own) < FEW:
+        work.notes.append(f"only {len(own)} training rows: below {FEW} an adapter seldom learns more than a style")
+    if n := sum(r.rendered for r in read):
+        work.notes.append(f"{n:,} rows were rendered by a chat template already: they are read back into turns")
+    if work.controlled:
+        work.notes.append(
+            f"{work.controlled:,} rows hold control tokens of the base in what users wrote: they are read as plain text"
+        )
+    numbers = bool(labels) and all(label.lstrip("-").isdigit() for label in labels)
+    if numbers:
+        names = "add a column label_text with the names of the classes, if the numbers stand for any"
+        work.note(f"the labels are numbers ({', '.join(labels[:5])}), and numbers will be the answers", names)
+    ignored = sorted({key for r in read for key in r.unused if key.endswith(OF_A_TURN)})
+    if ignored:
+        thought = any(key.removesuffix(OF_A_TURN) in THOUGHTS for key in ignored) and not KINDS[recipe.kind].labels
+        learn = "data.reasoning=true has thoughts learned, as <think>…</think> before the answer" if thought else ""
+        work.note(f"not trained on: {', '.join(ignored)}", learn)
+    most, said = recipe.decoding.max_tokens, [row.tokens[1] for row in own]
+    if long := sum(tokens > most for tokens in said):
+        work.note(
+            f"{long:,} of {len(own):,} answers are longer than decoding.max_tokens={most}: the adapter's break off",
+            f"decoding.max_tokens={max(said) + 1} has room for every answer",
+        )
 
 
-def _remedy(
-    found: dict[str, Any], work: Work, unseen: list[str], unasked: list[str], thought: list[str], numbers: bool
-) -> str:
-    """The one setting or edit that settles what is oddest about a data set; empty if nothing is."""
+def _settling(found: dict[str, Any], work: Work, unseen: list[str], unasked: list[str]) -> Iterator[str]:
+    """The one setting or edit for everything that is odd about a data set, the oddest first."""
     reasons, task = found["reasons"], work.recipe.task
     many = 0.2 * found["funnel"][0]["in"]
-    recipe = f"(on the command line, or in adapters/{task}/recipe.yaml)"
     for note in found["notes"]:
         if "data.encoding=" in note:
-            return f"data.encoding={note.rpartition('data.encoding=')[2].split()[0]} {recipe}"
-    if lost := [row for row in work.dropped if row.step == "read"]:
-        return f"mend {lost[0].file}:{lost[0].line}: {lost[0].reason}"
-    if outside := [row for row in work.dropped if row.reason.startswith("the label is outside the set")]:
-        return (
-            f"add the label to the labels in adapters/{task}/recipe.yaml, or mend {outside[0].file}:{outside[0].line}"
-        )
+            yield f"data.encoding={note.rpartition('data.encoding=')[2].split()[0]}"
+    lost = [row for row in work.dropped if row.step in ("read", "eval")]
+    outside = [row for row in work.dropped if row.reason.startswith("the label is outside the set")]
+    if outside:
+        yield f"add the label to the labels in adapters/{task}/recipe.yaml, or mend {outside[0].file}:{outside[0].line}"
+    for row in lost[:1]:
+        yield f"mend {row.file}:{row.line}: {row.reason}"
     if work.longest:
-        whole = -(-work.longest // 64) * 64
-        return f"train.max_length={whole} keeps every answer whole {recipe}"
+        yield f"train.max_length={-(-work.longest // 64) * 64} keeps every answer whole"
     for step, setting in (("near", "data.near=0"), ("semantic", "data.semantic=1")):
         if sum(reasons.get(step, {}).values()) > many:
-            return f"{setting} keeps what is nearly the same {recipe}"
+            yield f"{setting} keeps what is nearly the same"
+    ruled = [row for row in work.dropped if row.step == "rules"]
     if reasons.get("rules", {}).get("the answer refuses", 0) > many / 4:
-        return f"data.refusals=true keeps answers that refuse {recipe}"
+        yield "data.refusals=true keeps answers that refuse"
+    elif len(ruled) > many:
+        yield f"mend {ruled[0].file}:{ruled[0].line}: {ruled[0].reason}"
     if unseen:
-        return f"write rows with the label {visible(unseen[0])} into the training file"
-    if unasked and not work.split:
-        return f"write rows with the label {visible(unasked[0])} into the eval file: nothing grades it"
+        yield f"write rows with the label {visible(unseen[0])} into the training file"
+    if unasked:
+        more, into = ("more ", "") if work.split else ("", " into the eval file")
+        yield f"write {more}rows with the label {visible(unasked[0])}{into}: nothing grades it"
     if found["conflicts"]["count"]:
         one, two = found["conflicts"]["shown"][0]["places"]
-        return f"keep one of {one} and {two}: the same question, answered differently"
-    if thought:
-        return f"write {thought[0]} into content where it is to be learned: adapters answer without thinking first"
-    if numbers:
-        return "add a column label_text with the names of the classes, if the numbers stand for any"
-    if found["rows"]["train"] - found["rows"]["replay"] < FEW:
+        yield f"keep one of {one} and {two}: the same question, answered differently"
+    yield from work.settle
+    if found["rows"]["train"] - found["rows"]["replay"] < FEW or 0 < len(work.tune) < ENOUGH_TO_TUNE:
         ways = "from-labels" if found["labels"] else "evolve"
-        return f"write more rows, or make some: factory data task={task} synth={ways} (needs data.synth.endpoint)"
-    return ""
+        yield f"write more rows, or make some: factory data task={task} synth={ways} (needs data.synth.endpoint)"
 
 
 def _leaks(work: Work) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -17,11 +18,13 @@ from factory.data.filters import count_tokens, rules, too_long
 from factory.data.load import OWN_WORDS, load
 from factory.data.rows import Row
 from factory.data.steps import Replier, Work
+from factory.data.templated import without_thought
 from factory.data.words import jaccard, normal, shingles, unshared
 from factory.errors import InputError, Problem
 from factory.strict import nearest
 
 FEW_TO_TUNE = 40  # rows below which no part of them is spared for tuning
+MOST_TO_TUNE = 0.2  # share of the rows that is worth keeping for it
 ENOUGH_TO_TUNE = 30  # tune rows below which a choice by them is told to be uncertain
 
 
@@ -45,11 +48,13 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     limit = max(data.eval_share, min(places, default=0) + 2**-48)
     if held and all(place < limit for place in places):
         raise InputError(Problem("no eval rows can be split off: the rows are too alike; name a file", key="data.eval"))
-    work.split = [row for row, place in zip(held, places, strict=True) if place < limit]
+    said = (row.with_answer(without_thought(row.answer)) if data.reasoning else row for row in held)
+    work.split = [row for row, place in zip(said, places, strict=True) if place < limit]
     if len(work.split) > 2 * data.eval_share * len(held) + 10:
-        work.notes.append(
+        work.note(
             f"{len(work.split)} of {len(held)} rows are set aside to grade on, for many of them are alike or of one "
-            "group and stay together: another data.salt draws anew, data.eval names a file of its own"
+            "group and stay together: another data.salt draws anew, data.eval names a file of its own",
+            "data.salt=2 draws the rows to grade on anew",
         )
     work.evals = {**work.evals, work.recipe.task: work.split}
     yield from (row for row, place in zip(held, places, strict=True) if place >= limit)
@@ -77,8 +82,10 @@ def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
             yield row
     work.tune = list(own_words(work.tune, work))
     if len(work.tune) < ENOUGH_TO_TUNE:
-        work.notes.append(
-            f"only {len(work.tune)} rows to tune on: what early stopping or a sweep chooses by them is partly luck"
+        share = math.ceil(100 * 1.2 * ENOUGH_TO_TUNE / len(held)) / 100
+        work.note(
+            f"only {len(work.tune)} rows to tune on: what early stopping or a sweep chooses by them is partly luck",
+            f"data.tune_share={share} keeps enough rows to tune on" if share <= MOST_TO_TUNE else "",
         )
 
 
@@ -105,10 +112,10 @@ def _said(rows: list[Row], base: Replier, limit: int, step: str, work: Work) -> 
     replies = base.answer([replace(row, messages=row.turns) for row in prompted], limit) if rows else []
     found: list[Row | None] = []
     for row, reply in zip(rows, replies, strict=True):
-        answer = {"role": "assistant", "content": (reply or "").strip()}
-        [(counted, fault)] = count_tokens([replace(row, messages=(*row.turns, answer))], work.tokenizer, work.prompt)
+        answered = row.with_answer((reply or "").strip())
+        [(counted, fault)] = count_tokens([answered], work.tokenizer, work.prompt)
         fault = fault or too_long(counted, work)
-        if not answer["content"]:
+        if not answered.answer:
             fault = f"the base has no answer to it within {limit} tokens"
         if fault:
             work.drop(row, step, fault)
@@ -180,7 +187,8 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
     replay = work.recipe.data.replay
     if not replay.files or not replay.share or not n:
         if replay.share and n:
-            work.notes.append("no general rows are mixed in: data.replay.files names none")
+            none = "data.replay.share=0 if no general rows are wanted, else data.replay.files=FILE with some"
+            work.note("no general rows are mixed in: data.replay.files names none", none)
         return
     data = work.recipe.data.model_copy(update={"format": "", "columns": {}})
     loaded = load(replay.files, data, work.recipe.folder, "data.replay.files", work.dropped, [])
@@ -194,7 +202,11 @@ def _replayed(n: int, work: Work, draw: random.Random) -> Iterator[Row]:
     work.rename(since, "replay")
     wanted = round(n * replay.share / (1 - replay.share))
     if wanted > len(pool):
-        work.notes.append(f"only {len(pool)} general rows for the {wanted} that data.replay.share asks for")
+        share = math.floor(1000 * len(pool) / (n + len(pool))) / 1000
+        work.note(
+            f"only {len(pool)} general rows for the {wanted} that data.replay.share asks for",
+            f"data.replay.share={share} asks for as many as there are; or add rows to data.replay.files",
+        )
     drawn = [pool[i] for i in sorted(draw.sample(range(len(pool)), min(wanted, len(pool))))]
     if work.base is None:
         yield from drawn

@@ -8,6 +8,7 @@ from typing import Any
 
 from factory.data.analyse import facts
 from factory.data.build import Built
+from factory.data.load import OF_A_TURN
 from factory.data.rows import one_line
 from factory.home import shown, write_file
 
@@ -52,7 +53,9 @@ def lines(built: Built, path: Path | None = None) -> list[str]:
     ]
     for entry in (entry for entry in m["files"] if entry["for"] == "train"):
         twice = f", {entry['duplicates']:,} to the letter twice" if entry["duplicates"] else ""
-        found.append(f"  {entry['file']}: {entry['rows']:,} rows, {entry['format']}{twice}")
+        keys = ", ".join(sorted(key for key in entry["unused"] if not key.endswith(OF_A_TURN)))
+        beside = f"; kept beside them for checks, not trained on: {keys}" if keys else ""
+        found.append(f"  {entry['file']}: {entry['rows']:,} rows, {entry['format']}{twice}{beside}")
     for step, why in m["reasons"].items():
         step = {"eval": "eval rows", "replay": "general rows"}.get(step, step)
         told = ", ".join(f"{n:,} {what}" for what, n in list(why.items())[:3])

@@ -46,6 +46,10 @@ class Row:
             return self
         return replace(self, messages=({"role": "system", "content": prompt}, *self.messages))
 
+    def with_answer(self, text: str) -> Row:
+        """The conversation with another answer."""
+        return replace(self, messages=(*self.turns, {"role": "assistant", "content": text}))
+
     def key(self) -> str:
         """sha256 of the conversation: the row's identity wherever it is cached or rated."""
         return digest([*self.messages])

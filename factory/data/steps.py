@@ -45,6 +45,7 @@ class Work:
     conflicts: list[dict[str, Any]] = field(default_factory=list)
     closest: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    settle: list[str] = field(default_factory=list)  # what settles some of the notes, the last one first
     longest: int = 0  # tokens of the longest row that did not fit into train.max_length
     questions: set[bytes] = field(default_factory=set)  # hashes of the questions of all training rows
     usage: dict[str, Any] = field(default_factory=dict)
@@ -66,6 +67,10 @@ class Work:
     def drop(self, row: Row, step: str, reason: str) -> None:
         text = "\n".join(f"{m['role']}: {m['content'][:2000]}" for m in row.messages)
         self.dropped.append(Dropped(row.file, row.line, step, reason, clip(text)))
+
+    def note(self, what: str, settle: str) -> None:
+        self.notes.append(what)
+        self.settle.insert(0, settle)
 
     def rename(self, since: int, step: str) -> None:
         """Count what was dropped from number `since` on under `step`: eval and general rows are no training rows."""

@@ -23,6 +23,8 @@ _WRITTEN = [  # in plain words, as people write a conversation too
     re.compile(r"\s*### ?(Human|User|Assistant|System|Bot): ?"),
     re.compile(r"(?:^|\n\n)(Human|User|Assistant|System): ?"),
 ]
+THOUGHT = "<think>\n{thought}\n</think>\n\n"  # how templates of models that think first write it before an answer
+_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>\s*|\Z)", re.S)
 _INST = re.compile(r"\[INST\](.*?)\[/INST\](.*?)(?=(?:<s>)?\s*\[INST\]|\s*$)", re.S)
 _SYS = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.S)
 
@@ -45,6 +47,12 @@ def parsed(text: str, written: bool = True) -> Messages:
 def without_end(text: str) -> str:
     """The text without the end marks of a template after it."""
     return _TAIL.sub("", text)
+
+
+def without_thought(text: str) -> str:
+    """What is said behind a thought at the beginning; nothing where the thought does not end."""
+    found = _THOUGHT.match(text)
+    return text[found.end() :] if found else text
 
 
 def _llama2(text: str) -> Messages:

@@ -18,6 +18,7 @@ ROLES = {
 }  # fmt: skip
 CALLS = ("function_call", "tool_call")  # roles whose text is a call's JSON
 MARKS = ("weight", "loss", "train")  # of a turn: whether it is to be learned (OpenAI, ms-swift, axolotl)
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # of a turn: what went through the model's head before
 USED = {*MARKS, "role", "content", "from", "value", "tool_calls", "name", "tool_call_id", "id"}
 TOOLS = """You can call these functions. To call one, answer with its name and arguments as JSON:
 <tool_call>
@@ -82,7 +83,8 @@ def truth(found: Any) -> bool | None:
 def turn(value: Any, key: str) -> dict[str, Any]:
     """One message from `{role, content}` or `{from, value}`, its tool calls written out as text.
 
-    `learn` is there where the turn says whether it is to be learned, `unused` where it has keys that nothing reads.
+    `learn` is there where the turn says whether it is to be learned, `thought` where it brings what was thought before
+    it, `unused` where it has keys that nothing reads.
     """
     if not isinstance(value, dict):
         raise Fault(f"{key} has {named(value)} where a message belongs")
@@ -103,6 +105,8 @@ def turn(value: Any, key: str) -> dict[str, Any]:
             message["learn"] = truth(value[mark])
             if message["learn"] is None:
                 raise Fault(f"{mark} is {value[mark]!r}: a turn is learned (1) or not (0)")
+    if thought := next((t for key in THOUGHTS if isinstance(t := value.get(key), str) and t.strip()), ""):
+        message["thought"] = thought.strip()
     if unused := [name for name, item in value.items() if name not in USED and item not in (None, "", [], {})]:
         message["unused"] = unused
     return message

@@ -40,7 +40,8 @@ def _table(language: str, task: str, db: str, answer: str) -> Safe:
     if found.result is None:
         return tag("p", say(language, "sql_refused", why=found.refused), class_="fault", role="alert")
     head = tag("tr", *(tag("th", name, scope="col") for name in found.result.columns))
-    rows = [tag("tr", *(tag("td", "" if v is None else str(v)) for v in row)) for row in found.result.rows[:SHOWN]]
+    shown = found.result.rows[:SHOWN]
+    rows = [tag("tr", *(tag("td", "" if v is None else str(v), dir="auto") for v in row)) for row in shown]
     count = say(language, "sql_rows", n=f"{len(found.result.rows)}{'+' * found.result.cut}")
     table = tag("table", tag("caption", count), tag("thead", head), tag("tbody", *rows), class_="result")
     return join(tag("pre", found.result.sql, class_="ran"), table)

@@ -3,10 +3,12 @@ half written, no process left over, and the same command goes on."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,23 +16,12 @@ import pytest
 from factory.base.build import Base
 from factory.stopping import Stopped, stoppable
 from tests.fakes.adapters import register
-from tests.fakes.project import ROOT, write
+from tests.fakes.project import ROOT, running, write
 from tests.fakes.serving import fake_base
 from tests.serve.load import until
 
 INTERRUPTED = "factory: interrupted; the same command goes on where it stopped"
 BACKGROUND = '"$@" & echo $!; wait $!; echo $?'  # has the job ignore Ctrl-C
-
-
-def running(home: Path) -> list[int]:
-    """The processes that know this home, engines too."""
-    mark, found = f"FACTORY_HOME={home}\0".encode(), []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            found += [int(entry.name)] * (mark in (entry / "environ").read_bytes())
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize(
@@ -90,6 +81,41 @@ def test_workers_on_other_devices_end_too(tmp_path: Path, number: int) -> None:
     assert until(lambda: len(running(tmp_path)) == 4)  # the shell, the work, and a worker on each device
     os.kill(job, number)
     assert shell.communicate(timeout=60)[0] == f"{int(number)}\n0\n" and not running(tmp_path)
+
+
+def test_a_training_is_stopped_while_it_grades(base: Base, tmp_path: Path) -> None:
+    """By Ctrl-C, then by SIGTERM, as a background job of a script: what was trained is registered and not graded, and
+    the same command grades it."""
+    project, home = write(tmp_path / "project", train=20, evaluation=70), tmp_path / "home"
+    (home / "bases").mkdir(parents=True)
+    (home / "bases" / base.folder.name).symlink_to(base.folder)
+    environment = os.environ | {"FACTORY_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "factory.cli", "train", "task=summary", "train.epochs=0.5"]
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (None, 0)):
+        shell = subprocess.Popen(["sh", "-c", BACKGROUND, "sh", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 text=True, cwd=project, env=environment)  # fmt: skip
+        assert shell.stdout and shell.stderr
+        job = int(shell.stdout.readline())
+        said = "".join(iter(shell.stderr.readline, "")) if number is None else _until_grading(shell, home)
+        if number is not None:
+            os.kill(job, number)
+        out, err = shell.communicate(timeout=60)
+        assert int(out.splitlines()[-1]) == code and "Traceback" not in said + err and not running(home), said + err
+        (version,) = json.loads((home / "registry" / "summary.json").read_text())["versions"]
+        graded = (home / "notes" / version["sha"] / "report.json").exists()
+        assert graded if number is None else err.splitlines()[-1] == INTERRUPTED and not graded
+
+
+def _until_grading(shell: subprocess.Popen[str], home: Path) -> str:
+    said, began = "", time.time()
+    assert shell.stderr
+    while "trained in" not in said:
+        line = shell.stderr.readline()
+        assert line, said
+        said += line
+    assert until(lambda: any(run.stat().st_mtime > began for run in home.glob("notes/*/run.json")))
+    assert until(lambda: (home / "registry" / "summary.json").exists())
+    return said
 
 
 def test_an_error_that_a_library_makes_of_a_signal_is_a_signal() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from factory.base import build
 from factory.base.build import Base
 from factory.data.rows import Row
 from factory.decoding import Decoding
@@ -164,6 +167,26 @@ def test_on_a_gpu_without_room_nothing_is_started(base: Base, monkeypatch: pytes
     monkeypatch.setattr(process, "on_gpu", lambda visible: Shares("cuda", free=10**9, total=24 * 10**9))
     with pytest.raises(EngineError, match=r"of the GPU, and 1\.0 GB of 24\.0 are free"):
         answers.by_engine(base, None, rows(1), Decoding())
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_base_too_large_for_one_gpu_answers_from_an_engine_over_as_few_as_hold_it(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three cards of 4 GB are simulated, and a base of 3 GB; the engine is the fake one."""
+    large = replace(base, folder=tmp_path / "large")
+    shutil.copytree(base.folder, large.folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    with open(large.folder / "model.safetensors", "wb") as file:
+        file.truncate(3 * 10**9)  # takes no room
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
+    for module, name in ((answers, "cuda"), (process, "cuda"), (build, "_cuda")):
+        monkeypatch.setattr(module, name, lambda: True)
+    for module in (process, build):
+        monkeypatch.setattr(module, "on_gpu", lambda visible: Shares("cuda", free=4 * 10**9, total=4 * 10**9))
+    sizes, command = [], process.command
+    monkeypatch.setattr(process, "command", lambda *given: sizes.append(given[2]) or command(*given))
+    assert answers.answer(large, None, rows(1), Decoding(max_tokens=1)) == [f"{base.label}:0"]
+    assert [(size.tensor, size.devices) for size in sizes] == [(2, "3,5")] and sizes[0].share == 0.86
 
 
 @pytest.mark.slow

@@ -119,9 +119,9 @@ export class Grades {
           'data-level': level.name, 'aria-disabled': this.answer ? 'true' : null,
           onclick: () => { if (!this.answer) { this.active = i; this.set(n + 1); } },
         }, h('span', {class: 'name'}, h('kbd', {}, String(n + 1)), upper(level.name)), h('span', {class: 'anchor'}, level.anchor)))),
-      reason || (this.answer && grade.reason ? h('p', {class: 'quiet'}, grade.reason) : null),
+      reason || (this.answer && grade.reason ? h('p', {class: 'quiet', dir: 'auto'}, grade.reason) : null),
       (grade.evidence || []).length > 0 && h('ul', {class: 'quotes', 'aria-label': t('r_marked')}, grade.evidence.map(quote =>
-        h('li', {}, h('q', {}, quote), !this.answer && h('button', {type: 'button', class: 'plain', 'aria-label': t('r_unmark'),
+        h('li', {}, h('q', {dir: 'auto'}, quote), !this.answer && h('button', {type: 'button', class: 'plain', 'aria-label': t('r_unmark'),
           onclick: () => this.unmark(dimension.name, quote)}, '×')))),
       right && h('p', {class: 'told', role: 'note'},
         h('strong', {}, state === 'right' ? t('r_right') : t('r_wrong', {level: right.level})), ' ', right.reason));

@@ -141,7 +141,7 @@ async function open_(output) {
   };
   const said = table(['', ...found.said.map(one => t('l_said_by', {who: one.who}))], rubric.dimensions.map(({name}) =>
     h('tr', {class: new Set(levels(name)).size > 1 ? 'short' : ''}, h('th', {scope: 'row'}, title(name)), found.said.map(one => h('td', {class: 'wrap'},
-      one.grades[name]?.level ?? '–', one.grades[name]?.reason && h('small', {}, ` ${one.grades[name].reason}`))))));
+      one.grades[name]?.level ?? '–', one.grades[name]?.reason && h('small', {}, ' ', h('bdi', {}, one.grades[name].reason)))))));
   root.replaceChildren(bar(view, t('l_dispute', {n: view.disputes.length}), [], [h('button', {class: 'plain', onclick: () => load(view.batch)}, t('l_back'))]),
     h('main', {class: 'desk'},
       h('section', {class: 'card source', 'aria-label': rubric.source}, h('h2', {}, rubric.source), texts[0]),

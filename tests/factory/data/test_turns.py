@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from data_support import ROWS, THINGS, Try, lines, said
+from data_support import LABELS, ROWS, THINGS, Try, lines, said
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,30 @@ def test_what_a_turn_holds_beside_its_text_is_told(attempt: Try) -> None:
                           {"role": "assistant", "reasoning_content": "I add.", "content": str(i + 3)}]}
             for i in range(12)]  # fmt: skip
     assert "not trained on: reasoning_content of a turn" in attempt("why.jsonl", lines(rows), kind="general").out
+
+
+def test_thoughts_are_learned_where_the_recipe_says_so_and_never_graded(attempt: Try) -> None:
+    def turn(said: str) -> dict[str, str]:
+        return {"role": "assistant", "reasoning_content": f"\nI think of {said}\n", "content": said}
+
+    rows = [{"messages": [{"role": "user", "content": f"{t}?"}, turn("Wait."), {"role": "user", "content": "So?"},
+                          turn(f"{n}.")]} for t, n in ROWS]  # fmt: skip
+    told = attempt("why.jsonl", lines(rows), "data.reasoning=true", "data.tune_share=0", kind="general")
+    built = told.built()
+    for row in built.train:
+        [*_, before, _, answer] = [m["content"] for m in row.messages]
+        said = answer.rpartition("\n\n")[2]
+        assert before == "Wait." and said.strip(".") in LABELS
+        assert answer == f"<think>\nI think of {said}\n</think>\n\n{said}" and row.tokens[1] > 10
+    assert len(built.eval) and all(row.answer.strip(".") in LABELS for row in built.eval)
+    assert "not trained on" not in told.out
+    told = attempt("why.jsonl", lines(rows), "data.reasoning=true", "data.require=json", kind="general")
+    assert told.code == 2 and "the answer is not JSON" in told.err
+
+
+def test_a_classification_has_no_thoughts(attempt: Try) -> None:
+    told = attempt("plain.jsonl", lines([{"text": t, "label": n} for t, n in ROWS]), "data.reasoning=true")
+    assert told.code == 2 and "data.reasoning: answers that are held to labels" in told.err
 
 
 def test_swifts_tool_turns_are_read(attempt: Try) -> None:

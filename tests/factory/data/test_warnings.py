@@ -13,6 +13,7 @@ MANY = [" ".join(DRAW.sample(THINGS, 9)) for _ in range(130)]  # rows enough, of
 SORTED = [{"text": text, "label": LABELS[i % 3]} for i, text in enumerate(MANY)]
 EXAM = [{"text": " ".join(DRAW.sample(THINGS, 9)), "label": LABELS[i % 3]} for i in range(9)]
 ASKED = [{"prompt": text, "completion": f"Answer {i} it is."} for i, text in enumerate(MANY)]
+SETTINGS = ["train.max_length=512", "data.near=0.7", "decoding.max_tokens=16"]
 LONG = [{"prompt": " ".join(MANY[i : i + 5]), "completion": MANY[i]} for i in range(0, 125, 5)]
 
 
@@ -29,14 +30,15 @@ def with_last(row: dict[str, Any], rows: list[dict[str, Any]] = SORTED) -> list[
          "note: labels without a training row: refund", "write rows with the label 'refund' into the training file"),
         (with_last({"text": "a lonely question", "label": "refund"}), EXAM,
          "note: labels without an eval row: refund", "write rows with the label 'refund' into the eval file"),
-        (with_last(SORTED[4]), EXAM, "131 rows, label, 1 to the letter twice", ""),
+        (with_last(SORTED[4]), EXAM, "131 rows, label, 1 to the letter twice", "write more"),
         (with_last({"text": EXAM[2]["text"], "label": EXAM[2]["label"]}), EXAM,
-         "1 eval row of x stood in train; none does now", ""),
+         "1 eval row of x stood in train; none does now", "write more"),
         (with_last({"text": SORTED[5]["text"], "label": "billing"}), EXAM,
          "same question, different answers: 1, kept; see the report", "keep one of mine.jsonl:6 and mine.jsonl:131"),
         (with_last({"text": "what is it", "label": None}), EXAM, "label is null, not text",
          "mend mine.jsonl:131: label is null, not text"),
-        ([{**row, "note": "seen"} for row in SORTED], EXAM, "keys kept beside the rows, not trained on: note", ""),
+        ([{**row, "note": "seen"} for row in SORTED], EXAM, "kept beside them for checks, not trained on: note",
+         "write more"),
         (SORTED[:30], EXAM, "note: below 40 rows none are kept to tune on", "write more rows"),
         (SORTED[:60], EXAM, "rows to tune on: what early stopping or a sweep chooses by them is partly luck", "write"),
     ],
@@ -59,14 +61,22 @@ def test_a_classifications_rows(
          "nearly the same as an earlier row", "data.near=0"),
         ([{"messages": [{"role": "user", "content": row["prompt"]},
                         {"role": "assistant", "content": row["completion"], "reasoning_content": "Well."}]}
-          for row in ASKED], "not trained on: reasoning_content of a turn", "write reasoning_content into content"),
+          for row in ASKED], "note: not trained on: reasoning_content of a turn", "data.reasoning=true has thoughts"),
+        ([{**row, "completion": f"Answer {i}: {MANY[i]}."} for i, row in enumerate(ASKED)],
+         "answers are longer than decoding.max_tokens=16: the adapter's break off", "decoding.max_tokens="),
+        ([{"prompt": " ".join(DRAW.sample(THINGS, 9)), "completion": f"Say {i}."} for i in range(270)],
+         "rows to tune on: what early stopping or a sweep chooses by them is partly luck", "data.tune_share="),
         ([{**row, "completion": "long " + " ".join(f"word{n}" for n in range(400))} if i == 7 else row
           for i, row in enumerate(ASKED)], "takes them all", "train.max_length="),
     ],
 )  # fmt: skip
 def test_a_general_tasks_rows(attempt: Try, rows: list[Any], warns: str, settles: str) -> None:
-    told = attempt("mine.jsonl", lines(rows), "train.max_length=512", "data.near=0.7", kind="general")
+    told = attempt("mine.jsonl", lines(rows), *SETTINGS, kind="general")
     assert told.code == 0 and warns in told.out and told.next.startswith(settles), told.out + told.err
+    option = told.next.split()[0]
+    others = (word for word in SETTINGS if word.partition("=")[0] != option.partition("=")[0])
+    settled = attempt("mine.jsonl", lines(rows), *others, option)
+    assert settled.code == 0 and warns not in settled.out, settled.out + settled.err
 
 
 def test_a_label_outside_the_recipes(attempt: Try) -> None:

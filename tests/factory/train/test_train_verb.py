@@ -25,7 +25,7 @@ from factory.cli import main
 from factory.pipeline.train import prepare
 from factory.recipe import load
 from factory.shares import Shares
-from tests.fakes.project import ROOT, write
+from tests.fakes.project import ROOT, running, write
 from tests.tiny_base import TINY
 
 APART = 0.02  # how far the losses of two processes may be from those of one, in a base computing in bf16
@@ -130,16 +130,21 @@ def started(home: Path, *words: str) -> subprocess.Popen[bytes]:
     return process
 
 
+def workers(process: subprocess.Popen[bytes]) -> dict[int, list[str]]:
+    """The processes that it has started, with their words."""
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    pids = [int(pid) for thread in threads for pid in thread.read_text().split()]
+    return {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
+
+
 @pytest.mark.slow
 def test_a_device_that_is_lost_costs_nothing_but_time(home: Path, undisturbed: dict[str, Any]) -> None:
     """Two tasks on two devices, a process each; the one with summary is killed in the middle, the other one takes it
     over from its checkpoint. What comes out is what one device makes."""
     process = started(home, "task=summary,identity", "devices=2")
-    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
-    pids = [int(pid) for thread in threads for pid in thread.read_text().split()]
-    workers = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
-    (lost,) = [pid for pid, words in workers.items() if "task=summary" in words]
-    assert [pid for pid, words in workers.items() if "task=identity" in words]
+    there = workers(process)
+    (lost,) = [pid for pid, words in there.items() if "task=summary" in words]
+    assert [pid for pid, words in there.items() if "task=identity" in words]
     os.kill(lost, signal.SIGKILL)
     assert process.wait(timeout=400) == 0, (home / "said").read_text()
     told = (home / "said").read_text()
@@ -154,7 +159,15 @@ def test_a_device_that_is_lost_costs_nothing_but_time(home: Path, undisturbed: d
 
 @pytest.mark.slow
 def test_one_task_trains_on_two_devices_that_share_base_and_rows(home: Path, undisturbed: dict[str, Any]) -> None:
-    """Two processes over gloo, each with half of every 4-bit layer and of every row: step by step the losses of one."""
+    """Two processes over gloo, each with half of every 4-bit layer and of every row: step by step the losses of one.
+    Where one is lost the other ends at once, and the same command goes on."""
+    process = started(home, "task=summary", "devices=2")
+    lost = next(pid for pid, words in workers(process).items() if '"rank": 1' in words[-2])
+    os.kill(lost, signal.SIGKILL)
+    assert process.wait(timeout=30) == 1
+    told = (home / "said").read_text().splitlines()
+    assert told[-1].startswith("factory: summary: its process ended with -9 on process 2: "), told
+    assert told[-1].endswith("; the same command goes on where it stopped") and not running(home)
     code, result, said = factory(home, "task=summary", "devices=2")
     assert code == 0, said
     (made,) = result["versions"]
