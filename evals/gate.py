@@ -146,7 +146,7 @@ def _left_open(
             rest = f"{left}: more eval rows, or another version"
         return f"{why}: {lies}, and {rest}", None
     most = max(labels or 0 for labels in needed.values())
-    return f"{why}: label {most} more {kind} to settle it", most
+    return f"{why}: {'label' if sets else 'write'} {most:,} more {kind} to settle it", most
 
 
 def _short(plan: Gate, sets: Sequence[Sample], labels: int, kind: str) -> tuple[str, int | None] | None:

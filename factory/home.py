@@ -17,8 +17,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,18 +82,23 @@ def write_file(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = unfinished(path)  # before it is made: whatever interrupts us then finds it to take away
     try:
-        with os.fdopen(fd, "wb") as out:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def unfinished(path: Path) -> Path:
+    """A name of its own in the same folder, for what becomes `path` once it is whole."""
+    return path.with_name(f".{path.name[:24]}.{secrets.token_hex(6)}")
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
@@ -108,8 +113,9 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:24]}."))
+    temporary = unfinished(path)
     try:
+        temporary.mkdir(mode=0o700)
         fill(temporary)
         for entry in sorted(temporary.rglob("*"), reverse=True):
             sync(entry)

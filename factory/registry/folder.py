@@ -10,17 +10,15 @@ every byte in it, so two who push at once never write into the same one; the fol
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from factory.errors import InputError
-from factory.home import sync
+from factory.home import sync, unfinished
 from factory.registry.faults import redacted
 from factory.registry.remote import Catalogue, Lost, Release, RemoteError, State
 from factory.registry.store import SHORT
@@ -131,14 +129,13 @@ def _on_disk(fs: Any) -> bool:
 def _beside(path: Path) -> Iterator[Path]:
     """A new file in the same folder, gone at the end unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    os.chmod(name, 0o644)
+    temporary = unfinished(path)
     try:
-        yield Path(name)
+        temporary.touch(mode=0o644, exist_ok=False)
+        temporary.chmod(0o644)
+        yield temporary
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 from factory.base.build import Base
 from factory.decoding import Decoding
 from factory.errors import FactoryError, InputError
-from factory.home import digest, home, locked, sha256, write_folder, write_json
+from factory.home import digest, home, locked, sha256, unfinished, write_folder, write_json
 from factory.kinds import Kind
 from factory.recipe import Recipe
 from factory.strict import Strict
@@ -97,8 +97,9 @@ def content_hash(folder: Path) -> str:
 
 def add(adapter: Path, facts: Facts) -> Version:
     """Copy an adapter folder as PEFT wrote it into the store. Adding the same content twice gives the same version."""
-    staging = Path(tempfile.mkdtemp(dir=home("store", "x").parent, prefix=".staging-"))
+    staging = unfinished(home("store", "staging"))
     try:
+        staging.mkdir(mode=0o700, parents=True)
         return keep(stage(adapter, facts, staging))
     finally:
         shutil.rmtree(staging, ignore_errors=True)

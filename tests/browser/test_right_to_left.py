@@ -12,11 +12,10 @@ from evals import rubric as rubrics
 from evals.ratings import Assignment, Plan
 from factory.data.rows import Row
 from serve import demo
-from serve.pages import app as pages
 from serve.pages.ask import Server
 from tests.browser import world
 from tests.browser.people import Person, Watched
-from tests.fakes import gateway
+from tests.fakes import gateway, pages
 
 pytestmark = pytest.mark.browser
 RUBRIC = rubrics.load("summary")

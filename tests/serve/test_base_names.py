@@ -69,7 +69,9 @@ def test_every_spelling_makes_the_same_version(spellings: list[str], capsys: pyt
 def test_recipes_that_write_it_differently_train_together(
     spellings: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    wanted = [SimpleNamespace(task=f"t{n}", base=spelling, rubric="") for n, spelling in enumerate(spellings)]
+    wanted = [
+        SimpleNamespace(task=f"t{n}", base=spelling, rubric="", stages=[]) for n, spelling in enumerate(spellings)
+    ]
     together: list[list[str]] = []
 
     def fit(on: Any, jobs: list[Any]) -> list[Any]:
