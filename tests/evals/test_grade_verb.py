@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -33,8 +32,9 @@ def lines(name: str, n: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def versions(home: Path, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Version]]:
-    """A project of its own with one task; versions that are right in 90, 100, 40 and 90 % of 90 eval rows."""
+def versions(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Version]]:
+    """A project and a home of its own, which no server of other tests knows, with one task; versions that are right in
+    90, 100, 40 and 90 % of 90 eval rows."""
     folder, rubrics = tmp_path_factory.mktemp("project"), checkout() / "rubrics"
     task = folder / "adapters" / "parcels"
     task.mkdir(parents=True)
@@ -46,8 +46,11 @@ def versions(home: Path, base: Base, tmp_path_factory: pytest.TempPathFactory) -
     (task / "recipe.yaml").write_text(RECIPE)
     (task / "train.jsonl").write_text(lines("note", 120))
     (task / "eval.jsonl").write_text(lines("letter", 90))
+    (folder / "home" / "bases").mkdir(parents=True)
+    (folder / "home" / "bases" / base.folder.name).symlink_to(base.folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("FACTORY_HOME", str(folder / "home"))
         patch.setenv("FACTORY_RATINGS", f"sqlite:///{folder}/ratings.db")
         rows = dataset(load("parcels")).eval
         found = [register(base, "parcels", seed, kind="classification", labels=LABELS) for seed in range(4)]
