@@ -98,7 +98,7 @@ def write_file(path: Path, content: str | bytes, mode: int = 0o644) -> None:
 
 def unfinished(path: Path) -> Path:
     """A name of its own in the same folder, for what becomes `path` once it is whole."""
-    return path.with_name(f".{path.name[:24]}.{secrets.token_hex(6)}")
+    return path.with_name(f".{path.name[:64]}.{secrets.token_hex(6)}")
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:

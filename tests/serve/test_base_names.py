@@ -79,13 +79,14 @@ def test_recipes_that_write_it_differently_train_together(
         return [None] * len(jobs)
 
     def prepare(recipe: Any, on: Any) -> Any:
-        return SimpleNamespace(recipe=recipe, on=on, job=SimpleNamespace(name=recipe.task, run=tmp_path / recipe.task))
+        job = SimpleNamespace(name=recipe.task, run=tmp_path / recipe.task)
+        return SimpleNamespace(recipe=recipe, on=on, job=job, parent="a version")
 
     monkeypatch.setattr(train.rubrics, "load", lambda *_: None)
     monkeypatch.setattr(train, "prepare", prepare)
-    monkeypatch.setattr(train, "finish", lambda one, result: {"task": one.recipe.task, "base": one.on.base.label})
+    monkeypatch.setattr(train, "finish", lambda one, result: SimpleNamespace(recipe=one.recipe, on=one.on, version=""))
     made: list[Any] = list(train.train(wanted, fit))  # type: ignore[arg-type]
-    assert together == [[recipe.task for recipe in wanted]] and {m["base"] for m in made} == {"own-llama"}
+    assert together == [[recipe.task for recipe in wanted]] and {m.on.base.label for m in made} == {"own-llama"}
     forget()
 
 
