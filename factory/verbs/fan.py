@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -128,8 +129,12 @@ class Worker:
     def stop(self) -> None:
         """End what still runs, when the rest is of no use any more."""
         self.stopped = True
-        for process in list(self.running):
-            process.terminate()
+        while self.running:  # asked again after a while: between its start and its program a process hears nothing
+            for process in list(self.running):
+                process.terminate()
+            limit = time.monotonic() + 3
+            while self.running and time.monotonic() < limit:
+                time.sleep(0.05)
 
 
 def _tell(lines: Any, device: str, said: list[str]) -> None:
