@@ -49,6 +49,31 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def leaving(call: Callable[[], T]) -> T:
+    """What `call` gives, from a thread that a signal leaves behind: for libraries that wait for threads of their own
+    before they let one through, and those for the network. What they began may still come to its end."""
+    from concurrent.futures import Future, thread
+
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    found = Future[T]()
+
+    def work() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()  # and so are the threads that it starts
+    try:
+        return found.result()
+    except Stopped:
+        waited_for: Any = thread._threads_queues  # at Python's end
+        for left in [one for one in waited_for if one.daemon]:
+            del waited_for[left]
+        raise
+
+
 def run(
     work: Coroutine[Any, Any, T],
     runner: Callable[[Coroutine[Any, Any, T]], T] | None = None,

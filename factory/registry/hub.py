@@ -10,6 +10,7 @@ without Xet storage needs HF_HUB_DISABLE_XET=1.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import time
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from factory import stopping
 from factory.home import sha256
 from factory.registry.faults import explained, transient
 from factory.registry.remote import CATALOGUE, Catalogue, Lost, Release, RemoteError, State
@@ -75,9 +77,8 @@ class Hub:
                 gone = (name for name in there if name in OWN or name.startswith(OWN_FOLDER))
                 operations += [CommitOperationDelete(name) for name in gone if name not in files]
             try:
-                done = _api().create_commit(
-                    self.repo, operations, commit_message=title, parent_commit=state.at, num_threads=2
-                )
+                commit = functools.partial(_api().create_commit, self.repo, operations, commit_message=title)
+                done = stopping.leaving(lambda: commit(parent_commit=state.at, num_threads=2))
             except HfHubHTTPError as error:
                 if error.response.status_code in (409, 412):
                     raise Lost(

@@ -102,7 +102,8 @@ class FakeHub:
 
     def fault(self, pattern: str, kind: str | int, times: int = 1) -> None:
         """The next `times` requests that match "METHOD path" fail: a status number, or cut, drop, lost (done, but the
-        answer never comes), slow, stuck (one byte, then nothing), wrong (other bytes), stale (main's bytes)."""
+        answer never comes), slow, silent (nothing for long), stuck (one byte,
+        then nothing), wrong (other bytes), stale (main's bytes)."""
         self.faults.append([re.compile(pattern), kind, times])
 
     def next_fault(self, request: str) -> str | int | None:
@@ -151,6 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.state.next_fault(f"{self.command} {path}")
         if fault == "drop":
             return self.hang_up()
+        if fault == "silent":
+            time.sleep(40)
         try:
             if isinstance(fault, int):
                 raise Answer(fault, {"error": "fault"}, retry_after="0")
@@ -297,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.revision(rev).files
         answer = []
         for file in json.loads(self.body)["files"]:
-            mode = "lfs" if file["path"].endswith(".safetensors") else "regular"
+            mode = "lfs" if file["path"].endswith((".safetensors", ".png")) else "regular"
             there = files.get(file["path"])
             answer.append(
                 {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": there.oid if there else None}

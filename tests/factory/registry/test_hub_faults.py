@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,8 @@ from factory.registry.remote import RemoteError
 from factory.registry.store import Version
 from tests.factory.registry.conftest import Make, contents, other_home, stored
 from tests.fakes.fake_hub import WRITER, FakeHub
+from tests.fakes.project import ROOT
+from tests.serve.load import until
 
 PLACE, V1 = parse("hub:team/mail"), parse("hub:team/mail@v1")
 WEIGHTS = r"GET .*resolve.*safetensors"
@@ -113,6 +119,27 @@ def test_a_passing_fault_while_uploading_leaves_one_version(
     assert list(repo.tags) == ["v1"] and len(repo.commits) == 2
     other_home(tmp_path / "elsewhere", monkeypatch)
     assert contents(pull(open_remote(V1), V1).version) == before
+
+
+@pytest.mark.parametrize(("number", "request_"), [(signal.SIGINT, "PUT /lfs/"), (signal.SIGTERM, "POST .*/commit/")])
+def test_a_hub_that_is_silent_holds_no_signal(
+    hub: FakeHub, make: Make, tmp_path: Path, number: int, request_: str
+) -> None:
+    """Two large files, which the library uploads in threads that it would wait for."""
+    version = make(1)
+    (tmp_path / "curves.png").write_bytes(b"a picture")
+    store.note(version, "run", {"folder": str(tmp_path)})
+    hub.fault(request_, "silent", 2)
+    words = [sys.executable, "-m", "factory.cli", "push", f"version={version.name}", "to=hub:team/mail"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
+    asked = until(lambda: process.poll() is not None or any(re.search(request_, one) for one in hub.requests))
+    assert asked and process.poll() is None, process.communicate()[1]
+    process.send_signal(number)
+    _, told = process.communicate(timeout=15)
+    assert process.returncode == 128 + number and told.splitlines()[-1].startswith("factory: interrupted")
+    push(version, open_remote(PLACE), PLACE)
+    assert list(hub.repos["team/mail"].tags) == ["v1"]
 
 
 def test_what_was_uploaded_is_not_uploaded_again(hub: FakeHub, make: Make) -> None:
