@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 import yaml
 
 from tests.tiny_base import TINY, world
@@ -45,6 +48,21 @@ def write(folder: Path, train: int, evaluation: int) -> Path:
     _lines(adapters / "general.jsonl", talk)
     shutil.copytree(ROOT / "rubrics", folder / "rubrics")
     return folder
+
+
+@contextmanager
+def inside(folder: Path, **environment: str) -> Iterator[Path]:
+    """Within, we are in the project, and torch computes in one thread, as it must for equal numbers."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            yield folder
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from factory.train.methods.method import Method, Seen
+from factory.train.methods.method import Onward, Seen
 
 if TYPE_CHECKING:
     import torch
 
 
-class Pairs(Method):
+class Pairs(Onward):
     """What both have. `beta` holds the adapter to its parent."""
 
     beta: float
     sft: float = Field(0.1, ge=0, description="weight of a supervised term that keeps chosen answers likely")
-    epochs: float | None = Field(1, gt=0)
 
-    usual = (5e-6, 5e-4)
-    share = 0.25
     rows = "pairs"
     refers = True
     figures = ("chosen", "rejected", "accuracy")

@@ -7,24 +7,21 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from factory.train.methods.method import Method, Seen
+from factory.train.methods.method import Onward, Seen
 
 if TYPE_CHECKING:
     import torch
 
 
-class Draws(Method):
+class Draws(Onward):
     """Each step draws `group` answers to each of `batch` questions with the adapter as it is, and learns from them
     once. `gold` are dimensions of the rubric that pay nothing: watched on held-out questions, they stop the run."""
 
     group: int = Field(8, ge=2, le=64, description="answers to a question")
     temperature: float = Field(1.0, gt=0, le=2)
     gold: list[str] = []
-    epochs: float | None = Field(1, gt=0)
     batch: int | None = Field(4, ge=1, description="questions a step")
 
-    usual = (5e-6, 5e-4)
-    share = 0.25
     draws = True
 
     def advantages(self, rewards: Sequence[float]) -> list[float]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from factory.train.methods.method import Method, Seen
+from factory.train.methods.method import Onward, Seen
 
 if TYPE_CHECKING:
     import torch
 
 
-class Kto(Method):
+class Kto(Onward):
     """TRL's loss type `kto`. The baseline is how far the adapter has moved from its parent, estimated from answers
     beside questions that are not theirs (`Totals.baseline`). The weights even out unlike numbers of thumbs."""
 
@@ -20,10 +20,7 @@ class Kto(Method):
     beta: float = Field(0.1, gt=0)
     desirable: float = Field(1.0, gt=0, description="weight of a thumb up")
     undesirable: float = Field(1.0, gt=0, description="weight of a thumb down")
-    epochs: float | None = Field(1, gt=0)
 
-    usual = (5e-6, 5e-4)
-    share = 0.25
     rows = "thumbs"
     refers = True
     figures = ("accuracy",)

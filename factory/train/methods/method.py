@@ -105,3 +105,12 @@ class Method(Strict):
         """The examples' share of the step's loss, then of its `figures`: summed over all its packed batches each is
         that of the step."""
         raise NotImplementedError
+
+
+class Onward(Method):
+    """What goes on from a version that is trained already: once through, and gently."""
+
+    epochs: float | None = Field(1, gt=0)
+
+    usual = (5e-6, 5e-4)
+    share = 0.25

@@ -19,7 +19,7 @@ from factory.registry import store
 from factory.train import curves
 from factory.train.methods import Grpo, Raft, Seen, Totals
 from factory.train.tokens import IGNORE, Example
-from tests.fakes.project import write
+from tests.fakes.project import inside, write
 
 CHECK = '''"""A reward that can be hacked: length pays. What is wanted is a short answer."""
 
@@ -53,13 +53,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = write(tmp_path_factory.mktemp("project"), train=64, evaluation=4)
     (folder / "adapters" / "summary" / "check.py").write_text(CHECK)
     (folder / "rubrics" / "length.yaml").write_text(HEAD + "".join(DIMENSION.format(name=n) for n in ("paid", "short")))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("FACTORY_HOME", str(folder / "home"))
+    with inside(folder, FACTORY_HOME=str(folder / "home")):
         yield folder
-    torch.set_num_threads(threads)
 
 
 def factory(*words: str) -> tuple[int, list[dict[str, Any]], str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from evals import feedback, tables
@@ -22,7 +21,7 @@ from factory.errors import InputError
 from factory.pipeline import stages
 from factory.registry import store
 from factory.train import curves
-from tests.fakes.project import write
+from tests.fakes.project import inside, write
 from tests.tiny_base import world
 
 SMALL = ["train.evals=1", "train.patience=0", "data.tune_share=0.2", "--json"]
@@ -47,12 +46,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 for n, pair in enumerate(pairs)
             ],
         )
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with inside(folder):
         yield folder
-    torch.set_num_threads(threads)
 
 
 def _turns(row: dict[str, Any]) -> tuple[str, str]:

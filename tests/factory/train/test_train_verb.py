@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from factory.base import build
@@ -25,7 +24,7 @@ from factory.cli import main
 from factory.pipeline.train import prepare
 from factory.recipe import load
 from factory.shares import Shares
-from tests.fakes.project import ROOT, running, write
+from tests.fakes.project import ROOT, inside, running, write
 from tests.tiny_base import TINY
 
 APART = 0.02  # how far the losses of two processes may be from those of one, in a base computing in bf16
@@ -41,12 +40,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     recipe = yaml.safe_load((broken / "recipe.yaml").read_text())
     recipe |= {"rubric": "summary", "lora": {"alpha": 1e38}}
     (broken / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with inside(folder):
         yield folder
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
