@@ -13,6 +13,7 @@ The *project* is the folder that holds `adapters/` and `rubrics/`; the *home* is
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -99,6 +100,11 @@ def write_file(path: Path, content: str | bytes, mode: int = 0o644) -> None:
 def unfinished(path: Path) -> Path:
     """A name of its own in the same folder, for what becomes `path` once it is whole."""
     return path.with_name(f".{path.name[:64]}.{secrets.token_hex(6)}")
+
+
+def left_behind(path: Path) -> list[Path]:
+    """What runs that were killed left of `path`. Only whoever holds its lock may take it away."""
+    return list(path.parent.glob(f".{glob.escape(path.name[:64])}.*"))
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:

@@ -30,7 +30,7 @@ from factory.data.read import find, fingerprint, records
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Progress, Replier, Step, Work, chain, quiet
 from factory.errors import FactoryError, InputError, Problem
-from factory.home import digest, home, locked, project, write_file, write_folder
+from factory.home import digest, home, left_behind, locked, project, write_file, write_folder
 from factory.kinds import KINDS
 from factory.recipe import Recipe, tasks
 from factory.recipe import load as load_recipe
@@ -96,8 +96,8 @@ def build(
     key = _key(recipe, tokenizer, others, base.name if base else "")
     folder = home("data", key)
     with locked(folder):
-        for left in folder.parent.glob(f".{folder.name[:24]}.*"):
-            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+        for left in left_behind(folder):
+            shutil.rmtree(left, ignore_errors=True)
         if not folder.exists():
             listed = frozenset(recipe.labels)
             work = Work(recipe, tokenizer, recipe.system_prompt(), listed, progress, base, dict(others), notes=notes)
