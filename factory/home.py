@@ -111,6 +111,17 @@ def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     write_file(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode)
 
 
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A folder beside `path`, its owner's alone, that is gone afterwards, whatever interrupts us."""
+    temporary = unfinished(path)
+    try:
+        temporary.mkdir(mode=0o700, parents=True)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_folder(path: Path, fill: Callable[[Path], None]) -> Path:
     """Make the folder `path` by `fill(temporary)`, appearing whole or not at all. An existing `path` stays as it is.
 
@@ -118,10 +129,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> Path:
     """
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = unfinished(path)
-    try:
-        temporary.mkdir(mode=0o700)
+    with scratch(path) as temporary:
         fill(temporary)
         for entry in sorted(temporary.rglob("*"), reverse=True):
             sync(entry)
@@ -131,8 +139,6 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> Path:
         except OSError:
             if not path.exists():
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     sync(path.parent)
     return path
 

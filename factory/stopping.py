@@ -68,9 +68,16 @@ def leaving(call: Callable[[], T]) -> T:
     try:
         return found.result()
     except Stopped:
-        waited_for: Any = thread._threads_queues  # at Python's end
-        for left in [one for one in waited_for if one.daemon]:
-            del waited_for[left]
+        pools: Any = thread
+        at_end: Any = threading
+
+        def unwaited() -> None:
+            with pools._global_shutdown_lock:
+                pools._shutdown = True  # none begins any more
+                for left in [one for one in pools._threads_queues if one.daemon]:
+                    del pools._threads_queues[left]
+
+        at_end._register_atexit(unwaited)  # before Python waits for them
         raise
 
 

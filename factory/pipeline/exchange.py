@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from factory.base.build import Base, base_of, load_tokenizer, prepare
 from factory.data.build import Built, build
 from factory.data.rows import Row
 from factory.errors import InputError
-from factory.home import home, shown, write_json
+from factory.home import home, scratch, shown, write_json
 from factory.pipeline.data import labelled
 from factory.pipeline.grade import grade
 from factory.recipe import Recipe, load, tasks
@@ -77,9 +75,7 @@ def export(version: Version, name: str, to: str = "") -> dict[str, Any]:
     built = _built(recipe, base)[0] if recipe else None
     own = [row for row in built.train if not row.meta.get("replay")] if built else [Row(turns) for turns in GOLDEN]
     err.print(f"exporting {aliases.label(version)} as {name}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with scratch(folder) as temporary:
         made = FORMS[name](version, base, own, temporary)
         facts = {"form": name, "version": version.name, "sha": version.sha, "base": base.label, **made.facts}
         if made.model is not None and recipe and built:
@@ -90,8 +86,6 @@ def export(version: Version, name: str, to: str = "") -> dict[str, Any]:
         if folder.exists():
             folder.rmdir()
         temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return facts | {"folder": str(folder), "files": made.files}
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from factory.base.build import Base, base_of, find
 from factory.base.catalog import CATALOG, entry
 from factory.errors import FactoryError, InputError
-from factory.home import home, locked, sha256
+from factory.home import home, locked, scratch, sha256
 from factory.registry import aliases, bundle, store
 from factory.registry.preflight import MAX_WEIGHTS, Refused, plain_file, preflight
 from factory.registry.remote import Catalogue, Lost, Place, Pointer, Release, Remote, RemoteError, State
@@ -209,9 +209,9 @@ def _fetch(remote: Remote, catalogue: Catalogue, release: Release, quarantine: P
             plain_file(quarantine / name, MAX_WEIGHTS)
             if sha256(quarantine / name) != hash_:
                 raise _differs(remote, release, name)
-        with tempfile.TemporaryDirectory(dir=quarantine.parent, prefix=".staged-") as staged:
+        with scratch(quarantine.with_name("staged")) as staged:
             try:
-                version = bundle.restore(quarantine, Path(staged))
+                version = bundle.restore(quarantine, staged)
             except (ValueError, KeyError, TypeError):
                 raise _differs(remote, release, FACTS) from None
             if version.sha != release.sha:

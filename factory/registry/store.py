@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 from factory.base.build import Base
 from factory.decoding import Decoding
 from factory.errors import FactoryError, InputError
-from factory.home import digest, home, locked, sha256, unfinished, write_folder, write_json
+from factory.home import digest, home, locked, scratch, sha256, unfinished, write_folder, write_json
 from factory.kinds import Kind
 from factory.recipe import Recipe
 from factory.strict import Strict
@@ -97,12 +96,8 @@ def content_hash(folder: Path) -> str:
 
 def add(adapter: Path, facts: Facts) -> Version:
     """Copy an adapter folder as PEFT wrote it into the store. Adding the same content twice gives the same version."""
-    staging = unfinished(home("store", "staging"))
-    try:
-        staging.mkdir(mode=0o700, parents=True)
+    with scratch(home("store", "staging")) as staging:
         return keep(stage(adapter, facts, staging))
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def stage(adapter: Path, facts: Facts, folder: Path) -> Version:
@@ -133,9 +128,9 @@ def keep(staged: Version) -> Version:
     folder = home("store", staged.sha)
     with locked(folder.parent):
         if folder.exists() and fault(staged.sha):
-            os.rename(folder, tempfile.mkdtemp(dir=folder.parent, prefix=".damaged-"))
+            os.rename(folder, unfinished(folder.with_name("damaged")))
         write_folder(folder, fill)
-        for left in folder.parent.glob(".damaged-*"):
+        for left in folder.parent.glob(".damaged.*"):
             shutil.rmtree(left, ignore_errors=True)
     return get(staged.sha)
 

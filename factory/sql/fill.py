@@ -12,12 +12,11 @@ import datetime
 import os
 import random
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from factory.home import digest, home
+from factory.home import digest, home, scratch
 from factory.sql.schema import Column, Schema, Table
 
 TODAY = datetime.date(2026, 11, 29)  # of the shipped questions; rows lie in the 400 days before and 30 after it
@@ -45,14 +44,13 @@ def database(schema: Schema, seed: int = SEEDS[0]) -> Path:
     told = digest([schema.file.read_text(encoding="utf-8"), Path(__file__).read_text(encoding="utf-8"), seed])
     path = home("sql", f"{schema.name}-{seed}-{told[:12]}.sqlite")
     if not path.is_file():
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        db = sqlite3.connect(temporary)
-        try:
-            fill(schema, db, seed)
-        finally:
-            db.close()
-        os.replace(temporary, path)
+        with scratch(path) as temporary:
+            db = sqlite3.connect(temporary / path.name)
+            try:
+                fill(schema, db, seed)
+            finally:
+                db.close()
+            os.replace(temporary / path.name, path)
     return path
 
 
