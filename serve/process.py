@@ -164,6 +164,8 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
         # A step takes as long as its tokens, and whoever comes waits for it: they are few, and fewer of a long prompt.
         options |= {"max-num-batched-tokens": STEP, "long-prefill-token-threshold": STEP // 8}
         options["scheduler-cls"] = "serve.scheduler.ShortFirst"
+        # By its full name: under its short one vLLM takes a process more for it, and one core less.
+        options["distributed-executor-backend"] = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
         options |= {"load-format": nf4.FORMAT, "hf-overrides": json.dumps({"quantization_config": None})}
         options["kv-cache-memory-bytes"] = cached(base)  # VLLM_CPU_KVCACHE_SPACE, in GiB, wins over it
     else:
