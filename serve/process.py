@@ -46,6 +46,7 @@ PLUGINS = "adapter_factory,adapter_factory_child,adapter_factory_nf4,bitsandbyte
 
 STEP = 512  # tokens that an engine on a CPU reads and writes in one step
 CACHED = 12_288  # tokens whose keys and values an engine on a CPU keeps; more if one request may be longer
+FEW = 4  # cores, none of which vLLM shall keep free; where there are more it binds its threads to them
 WORKING = 1.5e9  # bytes that an engine's activations, graphs and kernels take beside weights, slots, keys and values
 
 
@@ -164,8 +165,9 @@ def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[s
         # A step takes as long as its tokens, and whoever comes waits for it: they are few, and fewer of a long prompt.
         options |= {"max-num-batched-tokens": STEP, "long-prefill-token-threshold": STEP // 8}
         options["scheduler-cls"] = "serve.scheduler.ShortFirst"
-        # By its full name: under its short one vLLM takes a process more for it, and one core less.
-        options["distributed-executor-backend"] = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+        if len(os.sched_getaffinity(0)) <= FEW and not os.environ.get("VLLM_CPU_OMP_THREADS_BIND"):
+            # By its full name: under its short one vLLM takes a process more for it, and one core less.
+            options["distributed-executor-backend"] = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
         options |= {"load-format": nf4.FORMAT, "hf-overrides": json.dumps({"quantization_config": None})}
         options["kv-cache-memory-bytes"] = cached(base)  # VLLM_CPU_KVCACHE_SPACE, in GiB, wins over it
     else:
