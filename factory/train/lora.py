@@ -27,8 +27,7 @@ def config(lora: Lora, model: Any) -> Any:
 
     targets, upper = lora.targets, None
     if lora.layers < 1:
-        layers = model.config.get_text_config().num_hidden_layers
-        upper = list(range(layers - math.ceil(lora.layers * layers), layers))
+        upper = list(range(untouched(lora, model), _layers(model)))
         targets = _linear(model) if targets == "all-linear" else targets
     return LoraConfig(
         task_type="CAUSAL_LM",
@@ -42,6 +41,11 @@ def config(lora: Lora, model: Any) -> Any:
         rank_pattern=dict(lora.rank_pattern),
         alpha_pattern=dict(lora.alpha_pattern),
     )
+
+
+def untouched(lora: Lora, model: Any) -> int:
+    """How many of the base's lower layers stay as they are."""
+    return _layers(model) - math.ceil(lora.layers * _layers(model))
 
 
 def untrainable(model: Any, lora: Lora) -> list[str]:
@@ -79,6 +83,10 @@ def unlike(parent: Path, lora: Lora, model: Any) -> list[str]:
         for key, name in FORM.items()
         if theirs.get(name) != getattr(mine, name)
     ]
+
+
+def _layers(model: Any) -> int:
+    return int(model.config.get_text_config().num_hidden_layers)
 
 
 def _linear(model: Any) -> list[str]:

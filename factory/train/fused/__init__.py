@@ -8,7 +8,7 @@ lora       one adapter's weights                        head       log-probabili
 saving     checkpoints, beside the training             dropout    what an adapter's inputs leave out
 forward    a row to its log-probs                       precision  the base in bf16 or fp32
 memory     how long a row may be                        progress   lines in the terminal
-sweep      variants of one task, the losers stopped early
+sweep      variants of one task, some stopped early        below      layers under all adapters, read once
 """
 
 from factory.train.fused.engine import ALL, train_many

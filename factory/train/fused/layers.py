@@ -104,7 +104,7 @@ class Layers:
         try:
             yield
         finally:
-            _put_back(changed)
+            put_back(changed)
 
     @contextmanager
     def answering(self, adapter: Adapter) -> Iterator[None]:
@@ -125,7 +125,7 @@ class Layers:
         try:
             yield
         finally:
-            _put_back([(module, before) for _, module, before in changed])
+            put_back([(module, before) for _, module, before in changed])
 
     def _frozen(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(x: torch.Tensor) -> torch.Tensor:
@@ -144,7 +144,7 @@ class Layers:
         return forward
 
 
-def _put_back(changed: Sequence[tuple[Any, Any]]) -> None:
+def put_back(changed: Sequence[tuple[Any, Any]]) -> None:
     """Give modules the forward passes that they had; None is their class's."""
     for module, before in changed:
         vars(module)["forward"] = before

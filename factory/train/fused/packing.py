@@ -20,7 +20,7 @@ class PackedBatch:
     ids, positions [1, N] · bounds [S + 1], where sequences begin · prefixes [S], the shared beginning (from, to) that
     each goes on after, (0, 0) if none · longest, with its prefix · keep [M], the positions that reach the LM head ·
     labels [M] · of [M], which example of its segment each belongs to · counts [P], how many each segment has of M ·
-    slices, the segments' tokens.
+    slices, the segments' tokens · parts [S], which tokens (from, to) of which example each sequence is.
     """
 
     ids: torch.Tensor
@@ -33,6 +33,7 @@ class PackedBatch:
     of: torch.Tensor
     counts: list[int]
     slices: list[tuple[int, int]]
+    parts: list[tuple[Example, int, int]]
 
     @property
     def tokens(self) -> int:
@@ -59,6 +60,7 @@ def pack(segments: Sequence[Sequence[Example]], device: torch.device, share: boo
     counts: list[int] = []
     starts: list[int] = [0]
     prefixes: list[tuple[int, int]] = []
+    parts: list[tuple[Example, int, int]] = []
     ends = [0]
 
     def add(example: Example, begin: int, end: int, prefix: tuple[int, int], following: list[int], number: int) -> None:
@@ -68,6 +70,7 @@ def pack(segments: Sequence[Sequence[Example]], device: torch.device, share: boo
         of.extend([number] * (end - begin))
         starts.append(len(ids))
         prefixes.append(prefix)
+        parts.append((example, begin, end))
 
     for examples in segments:
         numbers = {id(example): number for number, example in enumerate(examples)}
@@ -92,7 +95,8 @@ def pack(segments: Sequence[Sequence[Example]], device: torch.device, share: boo
     }
     moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
     slices = list(pairwise(ends))
-    return PackedBatch(**moved, prefixes=prefixes, longest=max(positions) + 1, counts=counts, slices=slices)
+    longest = max(positions) + 1
+    return PackedBatch(**moved, prefixes=prefixes, longest=longest, counts=counts, slices=slices, parts=parts)
 
 
 def probe(examples: Sequence[Example], most: int) -> list[Example]:

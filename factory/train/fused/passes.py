@@ -15,6 +15,7 @@ from factory.errors import FactoryError
 from factory.shares import give_back
 from factory.train.fused import memory
 from factory.train.fused.attention import can_share, packed_attention
+from factory.train.fused.below import Below
 from factory.train.fused.dropout import Dropout
 from factory.train.fused.forward import supervised_log_probs
 from factory.train.fused.group import Group
@@ -37,7 +38,7 @@ class Passes:
 
     def __init__(self, model: Any, base: Base, jobs: Sequence[Job], group: Group) -> None:
         self.model, self.base, self.group = model, base, group
-        self.layers = Layers(model)
+        self.layers, self.below = Layers(model), Below(model, jobs, group)
         self.longest = max(
             len(e.input_ids) + (job.rollouts.most if job.rollouts else 0)
             for job in jobs
@@ -168,7 +169,8 @@ class Passes:
     ) -> T | None:
         """What `do` makes of a row with the runs' adapters on it; None if there was no memory for it."""
         adapters = [run.adapter for run in runs]
-        with self.layers.adapted(adapters, row.slices, dropouts), packed_attention(self.model):
+        added = self.layers.adapted(adapters, row.slices, dropouts)
+        with added, packed_attention(self.model), self.below.known(row):
             try:
                 return do()
             except Exception as error:

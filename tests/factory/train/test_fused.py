@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from factory.base.build import Base
 from factory.errors import FactoryError, InputError
 from factory.train import curves
-from factory.train.fused import Failed, Job, memory, passes, train_many
+from factory.train.fused import Failed, Job, below, memory, passes, train_many
 from factory.train.fused.passes import Passes
 from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
@@ -168,6 +168,33 @@ def test_gradient_checkpointing_changes_nothing(model: Any, base: Base, together
     _, weights = together
     trained = final_weights(model, base, four(tmp_path, gradient_checkpointing=True))
     assert max(largest(weights[name], trained[name]) for name in weights) < WEIGHT
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_checkpointing": True}, {"lr": 3e-3, "layers": 1.0}])
+def test_lower_layers_without_adapters_are_read_once_and_that_changes_nothing(
+    model: Any, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    """Beginnings in common of other lengths in each row, a batch in several rows, two tasks in one."""
+
+    def both(folder: Path) -> list[Job]:
+        other = make_job(folder, "other", rows=9, epochs=3, layers=0.5)
+        return [make_job(folder, rows=13, held_out=5, epochs=3, evals=3, **{"layers": 0.5, **settings}), other]
+
+    read: list[int] = []
+    hook = model.base_model.layers[0].mlp.down_proj.register_forward_hook(
+        lambda module, given, out: read.append(out.shape[1])
+    )
+    weights = final_weights(model, base, jobs := both(tmp_path / "kept"), budget=100)
+    kept, tokens = sum(read), sum(len(example.input_ids) for job in jobs for example in job.train)
+    read.clear()
+    monkeypatch.setattr(below, "KEPT_BYTES", 0)
+    anew = final_weights(model, base, both(tmp_path / "anew"), budget=100)
+    hook.remove()
+    assert max(largest(weights[name], anew[name]) for name in weights) < WEIGHT
+    if "layers" in settings:
+        assert kept == sum(read)
+    else:
+        assert kept < sum(read) - tokens
 
 
 def test_too_little_memory_halves_the_rows_and_loses_nothing(
