@@ -26,7 +26,6 @@ from factory.registry import aliases, store
 from factory.registry.aliases import Registry
 from factory.registry.preflight import TASK, Refused
 from factory.registry.store import Version
-from serve import journal
 from serve.catalogue import read_registries, read_versions
 from serve.engine import EngineError
 from serve.loading import Loading
@@ -52,7 +51,6 @@ class Control:
 
     async def start(self, base: str = "") -> None:
         """Start the engines that the promoted versions need (and `base`'s), and make every promoted version live."""
-        await asyncio.to_thread(journal.adopt)
         await self._read()
         if base:
             await self.loading.keep(base)

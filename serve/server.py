@@ -217,7 +217,7 @@ def _launch(options: Options) -> Launch:
 
 
 def _taken() -> None:
-    """One server a home: the journal has one writer. The lock goes when the process does."""
+    """One server a home. The lock goes when the process does."""
     where = ""
     with contextlib.suppress(OSError, ValueError, KeyError):  # it may still be starting
         where = f" (on {json.loads(home('serve', 'server.json').read_text())['host']})"

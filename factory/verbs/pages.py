@@ -25,12 +25,7 @@ def demo(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
     key = _environment(arguments["key_env"]) if "key_env" in arguments else ""
     admin = arguments.get("admin") or ("" if "url" in arguments else running.get("admin", ""))
     options = demos.Options(Server(url.rstrip("/"), key), admin)
-    demos.run(
-        options,
-        arguments.get("host", "127.0.0.1"),
-        whole("port", arguments.get("port", "7860"), 0, 65535),
-        _say(f"demo of {url}"),
-    )
+    demos.run(options, *_where(arguments, "7860"), _say(f"demo of {url}"))
     err.print("stopped")
     return {"stopped": True}
 
@@ -51,12 +46,7 @@ def rate(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
     options = rater.Options(arguments.get("proxy_header", ""))
     if not users.all() and not options.proxy_header:
         raise InputError("nobody can sign in yet; make a lead first: factory rate add_user=name role=lead")
-    rater.run(
-        options,
-        arguments.get("host", "127.0.0.1"),
-        whole("port", arguments.get("port", "7861"), 0, 65535),
-        _say("rating"),
-    )
+    rater.run(options, *_where(arguments, "7861"), _say("rating"))
     err.print("stopped")
     return {"stopped": True}
 
