@@ -5,8 +5,6 @@ pairs of values in the same unit. It takes any number of raters and missing valu
 than a miss by one. What cannot be measured (nobody rated twice, only one level ever used) is None, never 0 or 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -6,8 +6,6 @@ rubric's qualification items. The replies are kept like all others: a judge is t
     {"dimension": "groundedness", "level": "poor", "source": "... Thursday ...", "output": "Moved to Friday."}
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ it by what it got wrong where people graded too: unbiased whatever the judge doe
 is worked out stands at `sampled`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import Any

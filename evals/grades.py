@@ -1,7 +1,5 @@
 """The words that every grader speaks in."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

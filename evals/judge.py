@@ -5,8 +5,6 @@ that is killed goes on where it stopped without paying twice, and the same grade
 that cannot be read is asked for twice more; then the judge abstains. It never counts as a grade.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter

@@ -4,8 +4,6 @@ Half of the pairs show the one side first, half the other, chosen by hash; where
 in the other order. `next_one` hands pairs out like any assignment. Comparisons are append-only; an undo is a line too.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A judge whose kappa with the known truth of a dimension is below the floor, or unknown, is not heard on that dimension.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np

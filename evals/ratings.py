@@ -8,8 +8,6 @@ slot is locked while it is chosen, so two raters never get the same one. Gold (k
 own) are mixed in unseen. What a rater gets carries neither version nor kind.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal

@@ -6,8 +6,6 @@ and all between as *average* when dimensions are composed: any poor makes the wh
 rule that Apple published for its summaries, arXiv 2407.21075); a rubric may relax either with `most`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal

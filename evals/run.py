@@ -4,8 +4,6 @@ Answers and grades are kept in the ratings database and reused. Which view decid
 stand in the recipe's gate section; the decision is logged with it.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +72,17 @@ class Report(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The gate's verdict on answers that are all there, with what it rests on; `batch` is where people graded."""
+
+    verdict: gate.Verdict
+    views: Views
+    batch: str
+    said: Mapping[str, verdicts.Consensus]
+    sample: criteria.Sample | None
 
 
 def gate_rows(recipe: Recipe, rows: Sequence[Row]) -> list[Row]:
@@ -193,17 +202,6 @@ def _by_views(engine: Engine, plan: Gate, found: Weighed) -> dict[str, Any]:
         "views": {view: views.card(view) for view in views.graded},
         "numbers": views.numbers(plan, found.sample),
     }
-
-
-@dataclass(frozen=True)
-class Weighed:
-    """The gate's verdict on answers that are all there, with what it rests on; `batch` is where people graded."""
-
-    verdict: gate.Verdict
-    views: Views
-    batch: str
-    said: Mapping[str, verdicts.Consensus]
-    sample: criteria.Sample | None
 
 
 def weigh(

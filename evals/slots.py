@@ -1,7 +1,5 @@
 """How a batch is planned and which of its slots is next for a rater: a random order, overlap, gold, repeats, leases."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import secrets

@@ -7,8 +7,6 @@ bottom-k sampling). All weights are 1 without a judge. With a calibrated one a p
 is sure of it (active inference, Zrnic and Candes, ICML 2024: the best chance is in proportion to the judge's error).
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,6 @@ between two levels goes to the one between them, or to one of the two by a hash 
 being worse, or an output would lose by being looked at again. Repeats and gold are no votes: they measure the raters.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ judge abstained, the dimension is not measured, whatever a check found: else the
 ones. People's grades stand by themselves; only what people may not decide is filled in by the checks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Whether answers for grading are worth an engine: it is faster than this process, and takes its time to start."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

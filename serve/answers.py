@@ -8,8 +8,6 @@ What is asked is what the gateway would ask, but greedy. The engine is on a priv
 it also works while a server of the same home runs.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

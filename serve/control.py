@@ -9,8 +9,6 @@ kept nowhere. A promotion made here goes through the registry, and one made else
 version that cannot be served never becomes live; the one before stays.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -4,8 +4,6 @@ Gradio frames the pages; what must be quick at every key (levels, highlighting, 
 JSON with the routes here. Identity is the server's (`serve.pages.auth`), never what a page says.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@
 The official clients turn them into their own exceptions by the status alone; `message` says what to do.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math

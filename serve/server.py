@@ -4,8 +4,6 @@
 quickstart and bench; the child ends with its parent, however that ends.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

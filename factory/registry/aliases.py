@@ -4,8 +4,6 @@ One small file a task, `registry/<task>.json`, changed only under a lock and wri
 every change, so that a server or a second promoter sees at once that something moved.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -9,8 +9,6 @@ this project does again: the version's hash is over the latter. Nothing leaves t
 this machine, and no row of the data unless asked for.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

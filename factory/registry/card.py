@@ -4,8 +4,6 @@ Everything in it is measured or stands in the version; what was not measured is 
 metadata (`model-index`) and in a table with their intervals. A card never holds rows of the data, paths or secrets.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

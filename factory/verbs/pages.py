@@ -1,7 +1,5 @@
 """`factory demo` and `factory rate`: the two pages, and the users of the second."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import secrets

@@ -1,7 +1,5 @@
 """One version told in full: what it scored and how surely, what the gate said, and the prompt that travels with it."""
 
-from __future__ import annotations
-
 from factory.registry import store
 from serve.pages.markup import Safe, macros
 from serve.pages.versions import Known

@@ -1,7 +1,5 @@
 """Answers side by side as cards: the text as plain text, who gave it, how fast, and what went wrong in plain words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from serve.pages.ask import Answer

@@ -1,7 +1,5 @@
 """Signing in and out: a plain form that needs no script, and the way there for who opens a page without a session."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

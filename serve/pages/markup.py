@@ -1,7 +1,5 @@
 """HTML that cannot be broken by what stands in it: every text is escaped unless it was built here."""
 
-from __future__ import annotations
-
 import html
 from functools import cache, partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Answers that are queries: what the model must see of the database asked, and what a query gives, as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from factory.errors import FactoryError
