@@ -57,12 +57,6 @@ class Local:
         self.waiting: list[tuple[Messages, asyncio.Future[Reply]]] = []
         self.busy = False
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Nothing is held open."""
-
     async def __call__(self, messages: Messages, schema: dict[str, Any] | None, attempt: int) -> Reply:
         if attempt:
             raise Unanswered("asked again it would say the same")

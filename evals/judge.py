@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -147,7 +148,7 @@ class _Run:
             waiting = iter(questions)
             local = self.member.generate
             many = 256 if local else self.judge.concurrency
-            async with Local(local) if local else Endpoint(self.judge, self.member.name) as asking:
+            async with nullcontext(Local(local)) if local else Endpoint(self.judge, self.member.name) as asking:
 
                 async def worker() -> None:
                     for question in waiting:

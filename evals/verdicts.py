@@ -103,9 +103,6 @@ def verdicts(
         for d in rubric.dimensions:
             grades = [vote[d.name] for vote in verdict.votes.values() if d.name in vote]
             if grades:
-                if len(grades) == 1:
-                    verdict.grades[d.name], verdict.spread[d.name] = grades[0], 0
-                    continue
                 grades.sort(key=lambda g, levels=d.names(): levels.index(g.level))  # type: ignore[misc]
                 verdict.grades[d.name] = _middle(d, grades, output)
                 lowest, highest = (d.names().index(g.level) for g in (grades[0], grades[-1]))

@@ -142,7 +142,7 @@ class Loading:
             return pool
         async with self._starting:
             owner = await asyncio.to_thread(find, fingerprint) if fingerprint else None
-            prepared = owner or await asyncio.to_thread(prepare, base)
+            prepared: Base = owner or await asyncio.to_thread(prepare, base)
             if fingerprint and not prepared.owns(fingerprint):
                 raise Refused(
                     f"it was trained on another build of {label(base)} ({str(fingerprint)[:12]}) than the one here "
