@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from factory.base.build import find, label, prepare
+from factory.base.build import Base, find, label, prepare
 from factory.probe import NOTE, conversations
 from factory.registry import store
 from factory.registry.preflight import Refused, own_copy, preflight
