@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from factory.base.build import Base, find, label, prepare
+from factory.base.build import find, label, prepare
 from factory.probe import NOTE, conversations
 from factory.registry import store
 from factory.registry.preflight import Refused, own_copy, preflight
@@ -141,8 +141,9 @@ class Loading:
         if pool := self.running(fingerprint):
             return pool
         async with self._starting:
-            owner = await asyncio.to_thread(find, fingerprint) if fingerprint else None
-            prepared: Base = owner or await asyncio.to_thread(prepare, base)
+            prepared = await asyncio.to_thread(find, fingerprint) if fingerprint else None
+            if prepared is None:
+                prepared = await asyncio.to_thread(prepare, base)
             if fingerprint and not prepared.owns(fingerprint):
                 raise Refused(
                     f"it was trained on another build of {label(base)} ({str(fingerprint)[:12]}) than the one here "

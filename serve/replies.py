@@ -22,7 +22,6 @@ BODY_LIMIT = 30.0  # seconds a caller may take to send it
 TYPES = {
     401: "authentication_error",
     403: "permission_error",
-    404: "invalid_request_error",
     429: "rate_limit_error",
     503: "service_unavailable",
 }

@@ -41,10 +41,10 @@ def rate(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
         users.remove(name)
         out(quiet).print(f"{name} can no longer sign in; what they rated stays")
         return {"removed": name}
-    options = rater.Options(arguments.get("proxy_header", ""))
-    if not users.all() and not options.proxy_header:
+    header = arguments.get("proxy_header", "")
+    if not users.all() and not header:
         raise InputError("nobody can sign in yet; make a lead first: factory rate add_user=name role=lead")
-    rater.run(options, *_where(arguments, "7861"), _say("rating"))
+    rater.run(header, *_where(arguments, "7861"), _say("rating"))
     err.print("stopped")
     return {"stopped": True}
 
