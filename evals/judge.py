@@ -25,7 +25,8 @@ from factory.chat import Reply, Unanswered, run_alone
 from factory.home import digest
 
 ATTEMPTS = 3
-Progress = Callable[["Tally"], None]
+Texts = Mapping[str, tuple[str, str]]  # output id to source and output
+Triples = Mapping[str, tuple[str, str, str]]  # key to source and two outputs
 
 
 @dataclass
@@ -42,6 +43,13 @@ class Tally:
     why: Counter[str] = field(default_factory=Counter)
 
 
+Progress = Callable[[Tally], None]
+
+
+def quiet(tally: Tally) -> None:
+    """No progress shown."""
+
+
 @dataclass(frozen=True)
 class Question:
     """One thing to ask: `key` is handed back with the grade."""
@@ -52,11 +60,7 @@ class Question:
 
 
 def grade(
-    member: Member,
-    rubric: Rubric,
-    texts: Mapping[str, tuple[str, str]],
-    engine: Engine,
-    progress: Progress = lambda tally: None,
+    member: Member, rubric: Rubric, texts: Texts, engine: Engine, progress: Progress = quiet
 ) -> tuple[dict[str, dict[str, Grade]], Tally]:
     """Grade `texts` (output id to source and output) on the dimensions that a judge may decide. Returns the grades by
     output and dimension, abstentions left out, and how the run went."""
@@ -70,11 +74,7 @@ def grade(
 
 
 def pairwise(
-    member: Member,
-    rubric: Rubric,
-    triples: Mapping[str, tuple[str, str, str]],
-    engine: Engine,
-    progress: Progress = lambda tally: None,
+    member: Member, rubric: Rubric, triples: Triples, engine: Engine, progress: Progress = quiet
 ) -> tuple[dict[str, str], float | None, Tally]:
     """Which of two outputs is better, asked in both orders: key to (source, a, b) gives key to "a", "b" or "tie".
 
@@ -109,11 +109,7 @@ def vote(rubric: Rubric, members: Sequence[Mapping[str, Mapping[str, Grade]]]) -
 
 
 def ask_all(
-    member: Member,
-    rubric: Rubric,
-    questions: Sequence[Question],
-    engine: Engine,
-    progress: Progress = lambda tally: None,
+    member: Member, rubric: Rubric, questions: Sequence[Question], engine: Engine, progress: Progress = quiet
 ) -> tuple[dict[tuple[str, ...], Grade], Tally]:
     """Put all questions, `judge.concurrency` at a time. A question without a readable reply is not in the result.
 
