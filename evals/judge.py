@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from evals import tables as t
 from evals.asking import Endpoint, Local
-from evals.grades import Grade
+from evals.grades import Grade, Grades
 from evals.judges import Member
 from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Rubric
@@ -95,7 +95,7 @@ def pairwise(
     return {key: x if x == y else "tie" for key, (x, y) in both.items()}, flips, tally
 
 
-def vote(rubric: Rubric, members: Sequence[Mapping[str, Mapping[str, Grade]]]) -> dict[str, dict[str, Grade]]:
+def vote(rubric: Rubric, members: Sequence[Grades]) -> dict[str, dict[str, Grade]]:
     """A jury's grades: per dimension the median level of those who did not abstain, the lower one of a split."""
     found: dict[str, dict[str, Grade]] = {}
     for output in {o for member in members for o in member}:

@@ -3,7 +3,7 @@
 A judge whose kappa with the known truth of a dimension is below the floor, or unknown, is not heard on that dimension.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,13 +14,12 @@ from evals import judge as judging
 from evals.agreement import Agreement, fleiss
 from evals.calibration import Calibration, calibrate
 from evals.estimate import Estimate
-from evals.grades import Grade
+from evals.grades import Grade, Grades
 from evals.judge import Tally, Texts, Triples
 from evals.judges import Member
 from evals.rubric import Rubric
 
 SCORE = {"poor": 0.0, "average": 0.5, "good": 1.0}
-Grades = Mapping[str, Mapping[str, Grade]]
 Watch = Callable[[str, Tally], None]
 
 

@@ -16,7 +16,7 @@ from evals import answers, criteria, decisions, frozen, gate, labelling, panel, 
 from evals import rubric as rubrics
 from evals.agreement import Agreement, alpha, attenuation
 from evals.answers import Answer
-from evals.grades import BANDS, Grade
+from evals.grades import BANDS, Grades
 from evals.judges import Member
 from evals.matrix import Cell
 from evals.rubric import Rubric
@@ -167,11 +167,7 @@ def _terms(
 
 
 def _weights(
-    rubric: Rubric,
-    how: panel.Judging | None,
-    judged: Mapping[str, Mapping[str, Grade]],
-    rows: Sequence[Row],
-    versions: Sequence[Answered],
+    rubric: Rubric, how: panel.Judging | None, judged: Grades, rows: Sequence[Row], versions: Sequence[Answered]
 ) -> dict[str, float]:
     """How heavy each row is drawn for people, by how uncertain the judge is. InputError where no judge is heard."""
     if not (known := panel.known_errors(how) if how else {}):
@@ -211,7 +207,7 @@ def weigh(
     plan: Gate,
     rows: Sequence[Row],
     versions: Sequence[Answered],
-    judged: Mapping[str, Mapping[str, Grade]],
+    judged: Grades,
     asked: Sequence[str] | None,
     abstentions: float | None = None,
 ) -> Weighed:

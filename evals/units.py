@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.grades import Grade
+from evals.grades import Grade, Grades
 from evals.rubric import Rubric
 from evals.slots import Plan, place
 from evals.verdicts import Consensus, Rating, standing, verdicts
@@ -99,10 +99,7 @@ def read(engine: Engine, batch: str, plan: Plan, rubric: Rubric) -> Labels:
 
 
 def weights(
-    rubric: Rubric,
-    confusion: Mapping[str, Sequence[Sequence[int]]],
-    judged: Mapping[str, Mapping[str, Grade]],
-    pairs: Mapping[str, Sequence[str]],
+    rubric: Rubric, confusion: Mapping[str, Sequence[Sequence[int]]], judged: Grades, pairs: Mapping[str, Sequence[str]]
 ) -> dict[str, float]:
     """How heavy each item of `pairs` (item to its outputs) is drawn: in proportion to the judge's error, mixed with 1.
 
