@@ -8,7 +8,7 @@ from typing import Any
 
 
 def run() -> dict[str, Any]:
-    """From how many rows on an engine pays for grading here, for `SPEEDS` in factory/pays.py: each way
+    """From how many rows on an engine pays for grading here, for `SPEEDS` in serve/answers.py: each way
     answers the same rows, of summary (free text) and of classification (labels)."""
     from factory import answers, recipe
     from factory.base.loaded import loaded

@@ -35,7 +35,7 @@ PAUSE = 0.5  # seconds between two keys of one person
 PASSWORD = "bench-password"
 SERVER = """
 from serve import rater
-rater.run(rater.Options(), "127.0.0.1", 0, lambda address: print(address, flush=True))
+rater.run("", "127.0.0.1", 0, lambda address: print(address, flush=True))
 """
 
 

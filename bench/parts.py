@@ -57,9 +57,9 @@ def pages(settings: Settings) -> dict[str, Any]:
 
 
 def gate(settings: Settings) -> dict[str, Any]:
-    from evals import experiments
+    from bench import gate
 
-    return experiments.run(settings.experiments, progress=settings.progress)
+    return gate.run(settings.experiments, progress=settings.progress)
 
 
 def gpu(settings: Settings) -> dict[str, Any]:

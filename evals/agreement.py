@@ -5,15 +5,13 @@ pairs of values in the same unit. It takes any number of raters and missing valu
 than a miss by one. What cannot be measured (nobody rated twice, only one level ever used) is None, never 0 or 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel
 
-Metric = Literal["nominal", "ordinal", "interval", "ratio"]
+Metric = Literal["nominal", "ordinal"]
 RESAMPLES = 1000
 FEWEST = 5  # units of either kind, graded twice, below which all levels tell more than "is it this one?"
 SEED = 20240731
@@ -135,14 +133,7 @@ def _alpha(coincidences: np.ndarray, values: np.ndarray, metric: Metric) -> np.n
 
 def _distance(totals: np.ndarray, values: np.ndarray, metric: Metric) -> np.ndarray:
     """Squared differences between values (B x values x values); the ordinal one depends on how often each occurs."""
-    left, right = values[:, None], values[None, :]
     if metric == "ordinal":
         below = np.cumsum(totals, axis=1) - totals / 2  # midrank of each value
         return (below[:, :, None] - below[:, None, :]) ** 2
-    if metric == "nominal":
-        return np.broadcast_to((left != right).astype(float), (len(totals), len(values), len(values)))
-    if metric == "ratio":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(left + right == 0, 0.0, (left - right) / (left + right))
-        return np.broadcast_to(ratio**2, (len(totals), len(values), len(values)))
-    return np.broadcast_to((left - right) ** 2, (len(totals), len(values), len(values)))
+    return np.broadcast_to(values[:, None] != values[None, :], (len(totals), len(values), len(values))).astype(float)

@@ -3,8 +3,6 @@
 Equal texts for one item are one output, whoever wrote them: what was graded for one version counts for the next.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 

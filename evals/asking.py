@@ -4,11 +4,9 @@ What no retry mends for any question (a wrong key, an unknown model) ends the ru
 when nothing came: the judge abstains.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
-from typing import Any
+from typing import Any, Self
 
 from evals.judges import Generate, Judge
 from factory.chat import Chat, Messages, Refused, Reply, Unanswered
@@ -24,7 +22,7 @@ class Endpoint:
         self.judge, self.name = judge, name
         self.chat = Chat(judge.url, judge.key(), judge.timeout)
 
-    async def __aenter__(self) -> Endpoint:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -58,12 +56,6 @@ class Local:
         self.generate, self.size = generate, size
         self.waiting: list[tuple[Messages, asyncio.Future[Reply]]] = []
         self.busy = False
-
-    async def __aenter__(self) -> Local:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Nothing is held open."""
 
     async def __call__(self, messages: Messages, schema: dict[str, Any] | None, attempt: int) -> Reply:
         if attempt:

@@ -6,8 +6,6 @@ rubric's qualification items. The replies are kept like all others: a judge is t
     {"dimension": "groundedness", "level": "poor", "source": "... Thursday ...", "output": "Moved to Friday."}
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 
@@ -83,10 +81,7 @@ def known(rubric: Rubric) -> list[Known]:
 
 
 def calibrate(
-    member: Member,
-    rubric: Rubric,
-    engine: Engine,
-    progress: judging.Progress = lambda tally: None,
+    member: Member, rubric: Rubric, engine: Engine, progress: judging.Progress = judging.quiet
 ) -> Calibration:
     """Ask the judge about items of known truth. An abstention counts against it: as the level farthest from the truth.
 

@@ -12,8 +12,6 @@ check does not read): absent, never poor.
     output   "Design sync moved to Friday 2:15 pm, room 214."
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 

@@ -3,8 +3,6 @@
 How people's labels are drawn and what that means for the estimates is told in `evals.gate`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

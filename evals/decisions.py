@@ -6,8 +6,6 @@ rubric, the rows or the judge have changed, the candidate has to be graded again
 decision of the gate, and lets a version in for a day.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

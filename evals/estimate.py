@@ -7,8 +7,6 @@ it by what it got wrong where people graded too: unbiased whatever the judge doe
 is worked out stands at `sampled`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -39,7 +37,10 @@ class Estimate(BaseModel):
 def bounds(d: Any, confidence: float = CONFIDENCE) -> tuple[Any, Any, Any, Any]:
     """Mean of `d` over the last axis, its standard error, and the one-sided t bounds. Shapes (..., n) -> (...)."""
     d = np.asarray(d, float)
-    return _bounds(d.mean(axis=-1), _floored(d) / d.shape[-1], d.shape[-1], confidence)
+    n, mean = d.shape[-1], d.mean(axis=-1)
+    se = np.sqrt(_floored(d) / n)
+    reach = _t(n - 1, confidence) * se
+    return mean, se, mean - reach, mean + reach
 
 
 def people(d: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
@@ -185,12 +186,6 @@ def _floored(d: np.ndarray) -> np.ndarray:
     Without the floor 40 items that do not differ would claim certainty; Agresti and Min (2005) add the same pair.
     """
     return np.asarray(np.maximum(np.var(d, axis=-1, ddof=1), 2 / d.shape[-1]))
-
-
-def _bounds(mean: Any, variance: Any, n: int, confidence: float) -> tuple[Any, Any, Any, Any]:
-    se = np.sqrt(variance)
-    t = _t(n - 1, confidence)
-    return mean, se, mean - t * se, mean + t * se
 
 
 @cache

@@ -1,7 +1,5 @@
 """The faults of form and language that a pattern can see, as tables: what it is called, the pattern, how bad it is."""
 
-from __future__ import annotations
-
 import re
 
 from evals.grades import Band, Grade

@@ -4,8 +4,6 @@ A line of feedback has no assignment, so no verdict, agreement figure or gate ev
 stranger: an export of preferences has only what a lead has accepted, which is a line of its own.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any, Literal
 

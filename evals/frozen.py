@@ -6,8 +6,6 @@ kept for each comparison and rubric (a changed rubric needs new labels, and is a
 refused with what differs. `factory promote` holds the run's terms against today's in the same way.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime

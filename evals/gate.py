@@ -17,8 +17,6 @@ Where people decide the unit is the pair: an item with the outputs of both versi
 - Against `anchor`, a fixed version, the same margins hold, so that small losses cannot add up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal

@@ -1,7 +1,6 @@
 """The words that every grader speaks in."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,3 +37,6 @@ class Grade:
     why: str = ""
     evidence: list[str] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
+
+
+Grades = Mapping[str, Mapping[str, Grade]]  # by output and dimension

@@ -5,12 +5,11 @@ that is killed goes on where it stopped without paying twice, and the same grade
 that cannot be read is asked for twice more; then the judge abstains. It never counts as a grade.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -18,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from evals import tables as t
 from evals.asking import Endpoint, Local
-from evals.grades import Grade
+from evals.grades import Grade, Grades
 from evals.judges import Member
 from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Rubric
@@ -26,7 +25,8 @@ from factory.chat import Reply, Unanswered, run_alone
 from factory.home import digest
 
 ATTEMPTS = 3
-Progress = Callable[["Tally"], None]
+Texts = Mapping[str, tuple[str, str]]  # output id to source and output
+Triples = Mapping[str, tuple[str, str, str]]  # key to source and two outputs
 
 
 @dataclass
@@ -43,6 +43,13 @@ class Tally:
     why: Counter[str] = field(default_factory=Counter)
 
 
+Progress = Callable[[Tally], None]
+
+
+def quiet(tally: Tally) -> None:
+    """No progress shown."""
+
+
 @dataclass(frozen=True)
 class Question:
     """One thing to ask: `key` is handed back with the grade."""
@@ -53,11 +60,7 @@ class Question:
 
 
 def grade(
-    member: Member,
-    rubric: Rubric,
-    texts: Mapping[str, tuple[str, str]],
-    engine: Engine,
-    progress: Progress = lambda tally: None,
+    member: Member, rubric: Rubric, texts: Texts, engine: Engine, progress: Progress = quiet
 ) -> tuple[dict[str, dict[str, Grade]], Tally]:
     """Grade `texts` (output id to source and output) on the dimensions that a judge may decide. Returns the grades by
     output and dimension, abstentions left out, and how the run went."""
@@ -71,11 +74,7 @@ def grade(
 
 
 def pairwise(
-    member: Member,
-    rubric: Rubric,
-    triples: Mapping[str, tuple[str, str, str]],
-    engine: Engine,
-    progress: Progress = lambda tally: None,
+    member: Member, rubric: Rubric, triples: Triples, engine: Engine, progress: Progress = quiet
 ) -> tuple[dict[str, str], float | None, Tally]:
     """Which of two outputs is better, asked in both orders: key to (source, a, b) gives key to "a", "b" or "tie".
 
@@ -96,7 +95,7 @@ def pairwise(
     return {key: x if x == y else "tie" for key, (x, y) in both.items()}, flips, tally
 
 
-def vote(rubric: Rubric, members: Sequence[Mapping[str, Mapping[str, Grade]]]) -> dict[str, dict[str, Grade]]:
+def vote(rubric: Rubric, members: Sequence[Grades]) -> dict[str, dict[str, Grade]]:
     """A jury's grades: per dimension the median level of those who did not abstain, the lower one of a split."""
     found: dict[str, dict[str, Grade]] = {}
     for output in {o for member in members for o in member}:
@@ -110,11 +109,7 @@ def vote(rubric: Rubric, members: Sequence[Mapping[str, Mapping[str, Grade]]]) -
 
 
 def ask_all(
-    member: Member,
-    rubric: Rubric,
-    questions: Sequence[Question],
-    engine: Engine,
-    progress: Progress = lambda tally: None,
+    member: Member, rubric: Rubric, questions: Sequence[Question], engine: Engine, progress: Progress = quiet
 ) -> tuple[dict[tuple[str, ...], Grade], Tally]:
     """Put all questions, `judge.concurrency` at a time. A question without a readable reply is not in the result.
 
@@ -149,7 +144,7 @@ class _Run:
             waiting = iter(questions)
             local = self.member.generate
             many = 256 if local else self.judge.concurrency
-            async with Local(local) if local else Endpoint(self.judge, self.member.name) as asking:
+            async with nullcontext(Local(local)) if local else Endpoint(self.judge, self.member.name) as asking:
 
                 async def worker() -> None:
                     for question in waiting:

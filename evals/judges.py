@@ -8,11 +8,10 @@ judges:
   jury:    {members: [big, other, own]}              # they vote per dimension
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -46,7 +45,7 @@ class Judge(Strict):
     max_tokens: int = Field(default=512, ge=16)
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Judge:
+    def _one_kind(self) -> Self:
         if sum(map(bool, (self.model, self.adapter, self.members))) != 1:
             raise ValueError("give exactly one of model (with base_url), adapter, members")
         if self.model and not self.base_url:
@@ -87,7 +86,7 @@ class _Table(Strict):
     judges: dict[str, Judge] = {}
 
     @model_validator(mode="after")
-    def _known(self) -> _Table:
+    def _known(self) -> Self:
         for name, judge in self.judges.items():
             for member in judge.members:
                 if member not in self.judges or self.judges[member].members:

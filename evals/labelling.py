@@ -3,8 +3,6 @@
 Two ways in: `factory grade … label=` with the rows of the gate, and the lead's page with the answers that are stored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy.engine import Engine

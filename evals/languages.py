@@ -5,8 +5,6 @@ a check can abstain where it would only guess. In scripts without spaces there a
 fact stands in a text if its characters do.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

@@ -5,11 +5,8 @@ a summary has learned less about summaries than it seems, and shows here first. 
 left out: the matrix is made of checks, each version against the base.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from pydantic import BaseModel
 
@@ -47,7 +44,7 @@ def matrix(own: str, version: Answer, base: Answer, tasks: Mapping[str, tuple[Ru
     cells = []
     for task, (rubric, rows) in checked.items():
         if task == GENERAL:
-            rows = [_referenced(row, text) for row, text in zip(rows, before[task], strict=True)]
+            rows = [row.with_answer(text) for row, text in zip(rows, before[task], strict=True)]
         graded = [by_checks(rubric, rows, outputs) for outputs in (said[task], before[task])]
         measured = {d for set_ in graded for g in set_ for d in g.grades}
         pairs = [[composite(rubric, g.grades, measured) for g in set_] for set_ in graded]
@@ -88,7 +85,3 @@ def general() -> tuple[Rubric, list[Row]]:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(Problem(f"not a request: {error!r}", shown(path), number)) from None
     return load(GENERAL), rows
-
-
-def _referenced(row: Row, answer: str) -> Row:
-    return replace(row, messages=(*row.messages, {"role": "assistant", "content": answer}))

@@ -3,8 +3,6 @@
 A migration is never edited after a release; a change is a new one at the end, and in the tables.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Raters are shown with their names to the lead alone. Outputs stay blind here too
 know which version wrote the text.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections import defaultdict

@@ -4,8 +4,6 @@ Half of the pairs show the one side first, half the other, chosen by hash; where
 in the other order. `next_one` hands pairs out like any assignment. Comparisons are append-only; an undo is a line too.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,11 +53,7 @@ def open_pairs(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[tupl
                     "shuffle": seeded(plan.seed, "shuffle", *pair) % PRIME,
                 }
             )
-    with t.writing(engine) as c:
-        values = {"id": batch, "task": task, "rubric": rubric.hash(), "plan": plan.model_dump(mode="json")}
-        t.insert_new(c, t.batches, [{**values, "created": time.time()}])
-        t.insert_new(c, t.assignments, rows)
-    return batch
+    return ratings.keep(engine, batch, task, rubric, plan, rows)
 
 
 def prefer(engine: Engine, assignment: str, rater: str, winner: Winner, reason: str = "") -> None:

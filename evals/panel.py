@@ -3,9 +3,7 @@
 A judge whose kappa with the known truth of a dimension is below the floor, or unknown, is not heard on that dimension.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from pydantic import BaseModel
@@ -16,13 +14,12 @@ from evals import judge as judging
 from evals.agreement import Agreement, fleiss
 from evals.calibration import Calibration, calibrate
 from evals.estimate import Estimate
-from evals.grades import Grade
-from evals.judge import Tally
+from evals.grades import Grade, Grades
+from evals.judge import Tally, Texts, Triples
 from evals.judges import Member
 from evals.rubric import Rubric
 
 SCORE = {"poor": 0.0, "average": 0.5, "good": 1.0}
-Grades = Mapping[str, Mapping[str, Grade]]
 Watch = Callable[[str, Tally], None]
 
 
@@ -55,12 +52,7 @@ class Judging(BaseModel):
 
 
 def ask_jury(
-    jury: Sequence[Member],
-    rubric: Rubric,
-    pairs: Mapping[str, tuple[str, str]],
-    engine: Engine,
-    floor: float,
-    watch: Watch,
+    jury: Sequence[Member], rubric: Rubric, pairs: Texts, engine: Engine, floor: float, watch: Watch
 ) -> tuple[dict[str, dict[str, Grade]], Judging]:
     """The jury's grades of `pairs` (output id to source and output), on the dimensions where it holds the floor."""
     how = Judging(name=", ".join(m.name for m in jury))
@@ -88,9 +80,7 @@ def known_errors(how: Judging) -> dict[str, list[list[int]]]:
     return found
 
 
-def compare_with_people(
-    how: Judging, rubric: Rubric, people: Grades, judged: Grades, pairs: Mapping[str, tuple[str, str]]
-) -> None:
+def compare_with_people(how: Judging, rubric: Rubric, people: Grades, judged: Grades, pairs: Texts) -> None:
     """Judge against people on the outputs that both graded, and whether the judge likes them long."""
     levels = [{o: {d: g.level for d, g in found.items()} for o, found in who.items()} for who in (people, judged)]
     both = verdicts.against_people(rubric, *levels)
@@ -101,14 +91,7 @@ def compare_with_people(
     how.length_effect = estimate.length_effect(said, trusted, [len(pairs[o][1].split()) for o, _ in common])
 
 
-def prefer(
-    how: Judging,
-    member: Member,
-    rubric: Rubric,
-    triples: Mapping[str, tuple[str, str, str]],
-    engine: Engine,
-    watch: Watch,
-) -> None:
+def prefer(how: Judging, member: Member, rubric: Rubric, triples: Triples, engine: Engine, watch: Watch) -> None:
     """Which of two answers a judge prefers, asked in both orders: (source, candidate's, production's) by row."""
     compares = _named(watch, f"{member.name} compares")
     winners, how.flip_rate, tally = judging.pairwise(member, rubric, triples, engine, compares)

@@ -1,7 +1,5 @@
 """A rater's way through the work: where they are, their tests, their day. Nobody else's answers are ever in it."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping, Sequence

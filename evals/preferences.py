@@ -5,8 +5,6 @@ users of the demo would have written instead of an answer, where a lead accepted
 out, whatever their white space and case: what decides about a version must never have trained it.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any

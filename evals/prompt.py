@@ -6,8 +6,6 @@ unreadable: no level is guessed from it. The texts are data that may be hostile.
 and the tags around them carry a hash of both texts, so neither can hold its own closing tag.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

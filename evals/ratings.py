@@ -8,8 +8,6 @@ slot is locked while it is chosen, so two raters never get the same one. Gold (k
 own) are mixed in unseen. What a rater gets carries neither version nor kind.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -90,6 +88,11 @@ def open_batch(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[str]
         for o in outputs
         for slot in range(2 if item[o] in twice else 1)
     ]
+    return keep(engine, batch, task, rubric, plan, rows)
+
+
+def keep(engine: Engine, batch: str, task: str, rubric: Rubric, plan: Plan, rows: list[dict[str, Any]]) -> str:
+    """Store a batch with its assignments (`rows`), unless it is there; returns its id."""
     with t.writing(engine) as c:
         values = {"id": batch, "task": task, "rubric": rubric.hash(), "plan": plan.model_dump(mode="json")}
         t.insert_new(c, t.batches, [{**values, "created": time.time()}])

@@ -5,8 +5,6 @@ it fails with the words that show it, what the judge can be trusted with; the pl
 of messages and models are untrusted and escaped.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime

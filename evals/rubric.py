@@ -6,13 +6,11 @@ and all between as *average* when dimensions are composed: any poor makes the wh
 rule that Apple published for its summaries, arXiv 2407.21075); a rubric may relax either with `most`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from evals.checks import named as check_named
 from evals.grades import Band, Limits
@@ -147,15 +145,12 @@ def read(path: Path) -> Rubric:
     layer.values.setdefault("name", path.stem)
     problems = list(_crossed(layer, shown(path)))
     try:
-        Rubric.model_validate(layer.values)
-    except ValidationError:
-        try:
-            check(Rubric, layer, shown(path))
-        except InputError as error:
-            problems = [*error.problems, *problems]
+        found = check(Rubric, layer, shown(path))
+    except InputError as error:
+        problems = [*error.problems, *problems]
     if problems:
         raise InputError(*sorted(set(problems), key=lambda p: (p.file, p.line)))
-    return check(Rubric, layer, shown(path))
+    return found
 
 
 def _crossed(layer: Layer, file: str) -> Iterator[Problem]:

@@ -4,8 +4,6 @@ Answers and grades are kept in the ratings database and reused. Which view decid
 stand in the recipe's gate section; the decision is logged with it.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from evals import answers, criteria, decisions, frozen, gate, labelling, panel, 
 from evals import rubric as rubrics
 from evals.agreement import Agreement, alpha, attenuation
 from evals.answers import Answer
-from evals.grades import BANDS, Grade
+from evals.grades import BANDS, Grades
 from evals.judges import Member
 from evals.matrix import Cell
 from evals.rubric import Rubric
@@ -74,6 +72,17 @@ class Report(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The gate's verdict on answers that are all there, with what it rests on; `batch` is where people graded."""
+
+    verdict: gate.Verdict
+    views: Views
+    batch: str
+    said: Mapping[str, verdicts.Consensus]
+    sample: criteria.Sample | None
 
 
 def gate_rows(recipe: Recipe, rows: Sequence[Row]) -> list[Row]:
@@ -158,11 +167,7 @@ def _terms(
 
 
 def _weights(
-    rubric: Rubric,
-    how: panel.Judging | None,
-    judged: Mapping[str, Mapping[str, Grade]],
-    rows: Sequence[Row],
-    versions: Sequence[Answered],
+    rubric: Rubric, how: panel.Judging | None, judged: Grades, rows: Sequence[Row], versions: Sequence[Answered]
 ) -> dict[str, float]:
     """How heavy each row is drawn for people, by how uncertain the judge is. InputError where no judge is heard."""
     if not (known := panel.known_errors(how) if how else {}):
@@ -195,17 +200,6 @@ def _by_views(engine: Engine, plan: Gate, found: Weighed) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Weighed:
-    """The gate's verdict on answers that are all there, with what it rests on; `batch` is where people graded."""
-
-    verdict: gate.Verdict
-    views: Views
-    batch: str
-    said: Mapping[str, verdicts.Consensus]
-    sample: criteria.Sample | None
-
-
 def weigh(
     engine: Engine,
     task: str,
@@ -213,7 +207,7 @@ def weigh(
     plan: Gate,
     rows: Sequence[Row],
     versions: Sequence[Answered],
-    judged: Mapping[str, Mapping[str, Grade]],
+    judged: Grades,
     asked: Sequence[str] | None,
     abstentions: float | None = None,
 ) -> Weighed:

@@ -1,7 +1,5 @@
 """A grading run in a few lines for the terminal; the page (`evals.report`) has the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from rich.progress import Progress, TaskID

@@ -1,7 +1,5 @@
 """How a batch is planned and which of its slots is next for a rater: a random order, overlap, gold, repeats, leases."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import secrets
@@ -47,13 +45,11 @@ def hidden(c: Connection, batch: str, rater: str, number: int, plan: Plan) -> st
     seen = set(c.execute(sa.select(a.output).where(a.batch == batch, a.rater == rater, a.kind == "gold")).scalars())
     if draw < plan.gold:
         kind, pool = "gold", sorted(set(plan.gold_grades) - seen)
-    elif draw < plan.gold + plan.repeats:
+    else:
         done = sa.select(a.output).where(a.batch == batch, a.rater == rater, a.done.is_not(None), a.kind == "plain")
         repeated = sa.select(a.output).where(a.batch == batch, a.rater == rater, a.kind == "repeat")
         old = list(c.execute(done.order_by(a.done)).scalars())[:-REPEAT_AFTER]
         kind, pool = "repeat", sorted(set(old) - set(c.execute(repeated).scalars()))
-    else:
-        return None
     if not pool:
         return None
     output = pool[seeded(plan.seed, rater, number, "which") % len(pool)]

@@ -4,8 +4,6 @@
 database; *right*: the same rows in all of them, their order counting where the question asks for one.
 """
 
-from __future__ import annotations
-
 import datetime
 import functools
 import itertools

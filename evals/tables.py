@@ -9,8 +9,6 @@ and paid calls are append-only, which triggers enforce: every verdict is worked 
                            assignments ─< ratings ─ raters        outputs ─< adjudications, comparisons
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

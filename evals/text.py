@@ -5,8 +5,6 @@ where what follows says so ("Maya Chen ...", "Maya needs ..."), a wrong verb or 
 that was worked out ("three parcels" for a list of three) counts as not in the source. Judges and people see the rest.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher

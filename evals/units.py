@@ -7,8 +7,6 @@ bottom-k sampling). All weights are 1 without a judge. With a calibrated one a p
 is sure of it (active inference, Zrnic and Candes, ICML 2024: the best chance is in proportion to the judge's error).
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.grades import Grade
+from evals.grades import Grade, Grades
 from evals.rubric import Rubric
 from evals.slots import Plan, place
 from evals.verdicts import Consensus, Rating, standing, verdicts
@@ -101,10 +99,7 @@ def read(engine: Engine, batch: str, plan: Plan, rubric: Rubric) -> Labels:
 
 
 def weights(
-    rubric: Rubric,
-    confusion: Mapping[str, Sequence[Sequence[int]]],
-    judged: Mapping[str, Mapping[str, Grade]],
-    pairs: Mapping[str, Sequence[str]],
+    rubric: Rubric, confusion: Mapping[str, Sequence[Sequence[int]]], judged: Grades, pairs: Mapping[str, Sequence[str]]
 ) -> dict[str, float]:
     """How heavy each item of `pairs` (item to its outputs) is drawn: in proportion to the judge's error, mixed with 1.
 

@@ -5,8 +5,6 @@ between two levels goes to the one between them, or to one of the two by a hash 
 being worse, or an output would lose by being looked at again. Repeats and gold are no votes: they measure the raters.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,9 +103,6 @@ def verdicts(
         for d in rubric.dimensions:
             grades = [vote[d.name] for vote in verdict.votes.values() if d.name in vote]
             if grades:
-                if len(grades) == 1:
-                    verdict.grades[d.name], verdict.spread[d.name] = grades[0], 0
-                    continue
                 grades.sort(key=lambda g, levels=d.names(): levels.index(g.level))  # type: ignore[misc]
                 verdict.grades[d.name] = _middle(d, grades, output)
                 lowest, highest = (d.names().index(g.level) for g in (grades[0], grades[-1]))

@@ -5,8 +5,6 @@ judge abstained, the dimension is not measured, whatever a check found: else the
 ones. People's grades stand by themselves; only what people may not decide is filled in by the checks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from pydantic import BaseModel
 from evals import criteria, estimate
 from evals.criteria import Pair, Sample
 from evals.estimate import Estimate
-from evals.grades import Band, Grade
+from evals.grades import Band, Grade, Grades
 from evals.rubric import Rubric
 from evals.scorecard import Graded, Scorecard, by_checks, composite, scorecard
 from evals.units import Unit
@@ -26,7 +24,6 @@ from factory.data.rows import Row
 from factory.recipe import Gate
 
 View = Literal["checks", "judge", "people"]
-Grades = Mapping[str, Mapping[str, Grade]]
 Join = Callable[[Mapping[str, Grade], str], dict[str, Grade]]
 
 

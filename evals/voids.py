@@ -1,7 +1,5 @@
 """Bad rows: the ratings table is append-only, so what should never have been stored is voided by a line of its own."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

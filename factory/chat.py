@@ -5,8 +5,6 @@ connections, up to RETRIES times; a stall until the time limit twice at most. `U
 `Refused` for what no retry mends (a wrong key, an unknown model).
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random
@@ -15,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -72,7 +70,7 @@ class Chat:
             proxy=_proxy(url),
         )
 
-    async def __aenter__(self) -> Chat:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

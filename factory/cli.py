@@ -5,8 +5,6 @@ messages go to stderr; `--json` prints one JSON object to stdout and nothing els
 failed. A verb's module is imported only when it runs.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

@@ -4,8 +4,6 @@ A tokenizer takes `<|im_end|>` for the token wherever it stands, also in what a 
 up by a zero-width space after its first character, which reads the same and is plain text for every tokenizer.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re

@@ -1,7 +1,5 @@
 """What a process that computes is given in its environment, where the user has not said otherwise."""
 
-from __future__ import annotations
-
 import logging
 import os
 

@@ -7,8 +7,6 @@
 Anything else that reaches the command line is a bug of ours and shows its traceback.
 """
 
-from __future__ import annotations
-
 import errno
 from dataclasses import dataclass
 from typing import Any

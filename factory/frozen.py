@@ -1,7 +1,5 @@
 """Products with weights that stay as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -10,8 +10,6 @@ The *project* is the folder that holds `adapters/` and `rubrics/`; the *home* is
     ratings.db             items, answers, ratings
 """
 
-from __future__ import annotations
-
 import fcntl
 import glob
 import hashlib

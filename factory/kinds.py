@@ -1,7 +1,5 @@
 """The kinds of tasks, and what is different about each: a new kind is a word and a line here."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

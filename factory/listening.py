@@ -1,7 +1,5 @@
 """A listening socket for the server and the pages, and the address that it has."""
 
-from __future__ import annotations
-
 import errno
 import socket
 

@@ -1,7 +1,5 @@
 """What a project defines in Python files of its own: checks of a rubric, the model of an answer."""
 
-from __future__ import annotations
-
 import functools
 import sys
 from pathlib import Path

@@ -6,8 +6,6 @@ every bf16 product is emulated and five to thirteen times slower than fp32. The 
 timing, so that a busy machine never computes otherwise than an idle one.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ An engine may ignore modules of an adapter without a word, or let an adapter cha
 of the conversations noted with a version are scored when it is made, and again by every engine that loads it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

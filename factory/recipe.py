@@ -3,10 +3,8 @@
 A recipe is read strictly, is frozen, and has a hash: whatever is built from it can say exactly what it was built from.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -179,7 +177,7 @@ class Recipe(Strict):
         return labels
 
     @model_validator(mode="after")
-    def _usual_rate(self) -> Recipe:
+    def _usual_rate(self) -> Self:
         if any(isinstance(stage, Sft) and stage.lr == "auto" for stage in self.stages):
             Sft.usual_rate(self.train.lr)
         return self

@@ -1,7 +1,5 @@
 """What a recipe says of a version once it is trained: when it may go to production, and what its card tells."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

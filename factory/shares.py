@@ -5,8 +5,6 @@ has to be set aside for another. The rules are plain arithmetic on what is free 
 CPUs, and by calculation for GPUs of several sizes; they were not run on a GPU.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os

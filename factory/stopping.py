@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM: both end the work in order, wherever it is."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator

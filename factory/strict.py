@@ -1,7 +1,5 @@
 """YAML files checked against pydantic models: strictly, and every mistake named at once with its file and line."""
 
-from __future__ import annotations
-
 import copy
 import difflib
 import types

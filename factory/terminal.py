@@ -1,7 +1,5 @@
 """What people see in the terminal: progress and remarks on stderr, results on stdout."""
 
-from __future__ import annotations
-
 import math
 import sys
 import threading

@@ -12,8 +12,6 @@ Tokens are the keys of `serve/keys.json` that have `admin` scopes, and one that 
 that one may override the gate, with `force`, the reason.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import json

@@ -8,15 +8,13 @@ What is asked is what the gateway would ask, but greedy. The engine is on a priv
 it also works while a server of the same home runs.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -29,7 +27,6 @@ from factory.data.templated import without_thought
 from factory.decoding import Decoding
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, write_json
-from factory.pays import pays
 from factory.recipe import Recipe
 from factory.registry.store import Facts, Version
 from factory.shares import give_back
@@ -41,6 +38,32 @@ from serve.process import Process, cuda, split
 Answerer = Callable[[Sequence[Row]], list[str]]
 Progress = Callable[[int, str], None]  # how many rows are answered, and what else there is to say
 ASKED = 64  # rows that the engine is asked at once
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What answering costs on a kind of device: seconds until an engine is up, and how many of the tokens that answers
+    may have (rows · max_tokens; most end before) this process and the engine get through in a second."""
+
+    start: float
+    here: float
+    engine: float
+
+
+# "cpu" is a guess for SmolLM2-135M over summaries on two cores in bf16, kept near the 2,000 rows that it replaces;
+# `factory bench only=answers` measures it, which was not done yet. "cuda" was not measured on a
+# GPU, it is worked out for qwen3-4b: vLLM loads, compiles and captures its graphs in a minute. Here 4 GB of keys and
+# values (`ANSWERS` in shares.py) hold 64 rows of 450 tokens; a step launches some thousand kernels from Python, 40 ms;
+# answers end half way on average: 64 / 0.04 · 2. The engine takes twice as many rows in half the time a step.
+SPEEDS = {"cpu": Speed(start=30, here=900, engine=1300), "cuda": Speed(start=60, here=3200, engine=12_800)}
+
+
+def pays(kind: str, rows: int, tokens: int, labels: bool = False) -> bool:
+    """Whether an engine on a "cpu" or on "cuda", its start counted, gives so many answers of at most so many tokens
+    sooner than this process. For labels on a CPU it never does: there this process was the faster one."""
+    speed = SPEEDS[kind]
+    gain = 0.0 if labels and kind == "cpu" else 1 / speed.here - 1 / speed.engine
+    return rows * tokens * gain > speed.start
 
 
 def of_version(version: Version) -> Answerer:

@@ -5,8 +5,6 @@ hash is needed), the tasks it allows and its limits. The file is read again when
 keys: then the server listens on the loopback alone, and refuses what a web page on the same machine could send it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -5,8 +5,6 @@ when its own parent dies: this one before vLLM starts, forked ones after the for
 plugin (`die_with_parent` is its entry point), which vLLM runs in every process.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

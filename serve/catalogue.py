@@ -1,7 +1,5 @@
 """The registry and the store as the server reads them: a damaged or hostile entry is reported and left out."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -9,8 +9,6 @@ kept nowhere. A promotion made here goes through the registry, and one made else
 version that cannot be served never becomes live; the one before stays.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
@@ -26,7 +24,6 @@ from factory.registry import aliases, store
 from factory.registry.aliases import Registry
 from factory.registry.preflight import TASK, Refused
 from factory.registry.store import Version
-from serve import journal
 from serve.catalogue import read_registries, read_versions
 from serve.engine import EngineError
 from serve.loading import Loading
@@ -52,7 +49,6 @@ class Control:
 
     async def start(self, base: str = "") -> None:
         """Start the engines that the promoted versions need (and `base`'s), and make every promoted version live."""
-        await asyncio.to_thread(journal.adopt)
         await self._read()
         if base:
             await self.loading.keep(base)

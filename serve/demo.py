@@ -4,8 +4,6 @@ A Gradio app over the registry on disk, the OpenAI endpoint and the ratings data
 process: what is shown comes from the registry at each look (every two seconds), so a promotion shows without reload.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace

@@ -1,12 +1,10 @@
 """One engine as the server talks to it: vLLM in a process of its own, here (`process.py`) or elsewhere (`ray.py`)."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import aiohttp
 
@@ -82,7 +80,7 @@ class Engine:
             await asyncio.sleep(0.2)
         progress(f"engine for {self.name} ready after {time.monotonic() - began:.0f} s")
 
-    async def __aenter__(self) -> Engine:
+    async def __aenter__(self) -> Self:
         """Not started yet: `start` may want to tell how it goes."""
         return self
 

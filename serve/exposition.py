@@ -1,7 +1,5 @@
 """`/metrics`: ours and every engine's own, joined into one text that Prometheus reads."""
 
-from __future__ import annotations
-
 import asyncio
 
 import aiohttp

@@ -13,8 +13,6 @@ long as many answers, only so many are read at once (`long`). When an adapter ha
 one of whoever holds most is let run out. The base itself needs no slot.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter, deque

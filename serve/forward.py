@@ -4,8 +4,6 @@ Streams are relayed event by event as they come. Inside a JSON string a quote is
 `"model":"<internal name>"` can only be the field itself, and replacing them needs no parsing of every chunk.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 import time

@@ -9,8 +9,6 @@ turn → its prompt, defaults and labels → the engine → the answer relayed a
 that hangs up ends the generation. No other path exists, and nothing a caller sends ends in a bare 500.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import secrets

@@ -5,8 +5,6 @@ connection for ever. The body has its own limits in `replies.read_body`, a reade
 (TCP_USER_TIMEOUT, set on the listener).
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The manifests in `deploy/kubernetes.yaml`, filled in: which image, and a GPU for each engine."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml

@@ -5,8 +5,6 @@
 A version that was refused stays so. Where the engine failed it is left alone for a while, with growing pauses.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import shutil
@@ -16,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from factory.base.build import Base, find, label, prepare
+from factory.base.build import find, label, prepare
 from factory.probe import NOTE, conversations
 from factory.registry import store
 from factory.registry.preflight import Refused, own_copy, preflight
@@ -143,7 +141,9 @@ class Loading:
         if pool := self.running(fingerprint):
             return pool
         async with self._starting:
-            prepared = await asyncio.to_thread(_base, base, fingerprint)
+            prepared = await asyncio.to_thread(find, fingerprint) if fingerprint else None
+            if prepared is None:
+                prepared = await asyncio.to_thread(prepare, base)
             if fingerprint and not prepared.owns(fingerprint):
                 raise Refused(
                     f"it was trained on another build of {label(base)} ({str(fingerprint)[:12]}) than the one here "
@@ -193,8 +193,3 @@ class Loading:
                 self.retired.discard(name)
                 await pool.unload(name)
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _base(name: str, fingerprint: str | None) -> Base:
-    """The base that owns a fingerprint, or else the one of that name."""
-    return (find(fingerprint) if fingerprint else None) or prepare(name)

@@ -1,7 +1,5 @@
 """The server's log: one JSON object a line, with request ids and without texts, in files that do not grow for ever."""
 
-from __future__ import annotations
-
 import json
 import logging
 import logging.handlers

@@ -9,8 +9,6 @@ Here the weights of all adapters of the batch stand side by side: x @ [A1 A2 …
 the token's is set to 0, @ [B1 B2 …].
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -3,8 +3,6 @@
 A label's value is never a text that a caller wrote: requests for what does not exist count under `unknown`.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -16,6 +14,25 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 HUNG_UP = 499  # the status of a request whose caller left; what was generated until then is counted
 WINDOW = 30.0  # seconds that `recent` looks back
+
+
+@dataclass
+class RequestRecord:
+    """One request: filled in while it runs, counted when it ends. Seconds; `first` is known only of streams."""
+
+    task: str = "unknown"
+    version: str = ""
+    key: str = ""
+    status: int = 500
+    prompt: int = 0
+    completion: int = 0
+    first: float = 0.0
+    seconds: float = 0.0
+    at: float = field(default_factory=time.monotonic)
+
+    def each(self) -> float | None:
+        """Seconds between two tokens, or None if that was not measured."""
+        return (self.seconds - self.first) / (self.completion - 1) if self.first and self.completion > 1 else None
 
 
 class Metrics:
@@ -76,25 +93,6 @@ class Metrics:
             "first": _median([d.first for d in fine]),
             "each": _median([each for d in fine if (each := d.each()) is not None]),
         }
-
-
-@dataclass
-class RequestRecord:
-    """One request: filled in while it runs, counted when it ends. Seconds; `first` is known only of streams."""
-
-    task: str = "unknown"
-    version: str = ""
-    key: str = ""
-    status: int = 500
-    prompt: int = 0
-    completion: int = 0
-    first: float = 0.0
-    seconds: float = 0.0
-    at: float = field(default_factory=time.monotonic)
-
-    def each(self) -> float | None:
-        """Seconds between two tokens, or None if that was not measured."""
-        return (self.seconds - self.first) / (self.completion - 1) if self.first and self.completion > 1 else None
 
 
 def _median(values: list[float]) -> float | None:

@@ -6,8 +6,6 @@ from 4 bits but memory, so this loader reads the very same checkpoint, writes th
 engine computes in, and vLLM runs its ordinary layers over them: the numbers are those that training computes with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any

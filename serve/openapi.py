@@ -1,7 +1,5 @@
 """`/openapi.json`: the public listener described from the very models that check its requests."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from serve.schema import REQUESTS

@@ -6,18 +6,14 @@ server listens on a private socket that only the gateway knows. They load a name
 for one content-addressed version for ever, so prefix-cache blocks, which vLLM keys by name and path, stay right.
 """
 
-from __future__ import annotations
-
 import hmac
 import os
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 NAME = "adapter_factory"
 

@@ -4,8 +4,6 @@ Several engines of a base are replicas: an adapter prefers one of them (rendezvo
 prefix cache are used, and moves to the next when that one is much busier or away.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import logging

@@ -5,8 +5,6 @@ an adapter mixed in (#42008). The log-probabilities of known prompts tell: they 
 weights were used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from factory.probe import Messages, apart

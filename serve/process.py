@@ -5,8 +5,6 @@ config of the base's makers, a fixed seed, thinking off, the checkpoint's own ch
 of vLLM stay off; adapters come through our plugin's routes (`serve/plugin.py`), and every path needs the random key.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -4,11 +4,8 @@ Gradio frames the pages; what must be quick at every key (levels, highlighting, 
 JSON with the routes here. Identity is the server's (`serve.pages.auth`), never what a page says.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -27,17 +24,11 @@ from serve.pages.texts import say, texts
 PAGES = {"", "en", "zh", "lead", "en/lead", "zh/lead"}
 
 
-@dataclass(frozen=True)
-class Options:
-    """`proxy_header`: the header in which a signing-in proxy on this machine names the user (empty: passwords)."""
-
-    proxy_header: str = ""
-
-
-def make(options: Options | None = None) -> FastAPI:
-    """The web application over the ratings database."""
+def make(proxy_header: str = "") -> FastAPI:
+    """The web application over the ratings database. `proxy_header`: the header in which a signing-in proxy on this
+    machine names the user (empty: passwords)."""
     web = app.make("rate")
-    users = Users((options or Options()).proxy_header)
+    users = Users(proxy_header)
     engine = tables.open_database()
 
     def user(request: Request) -> User:
@@ -62,11 +53,11 @@ def make(options: Options | None = None) -> FastAPI:
     return web
 
 
-def run(options: Options, host: str, port: int, ready: Callable[[str], None]) -> None:
+def run(proxy_header: str, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM. A proxy's header is believed on the loopback only: nobody else is there."""
-    if options.proxy_header and host not in app.LOOPBACK:
+    if proxy_header and host not in app.LOOPBACK:
         raise InputError("proxy_header is for a proxy on this machine: leave host at 127.0.0.1")
-    app.run(make(options), host, port, ready)
+    app.run(make(proxy_header), host, port, ready)
 
 
 def _frame(language: str, root: str) -> gr.Blocks:

@@ -9,8 +9,6 @@ The nodes need this package and vLLM installed, and the factory's home (bases an
 see under the same path. The gateway must reach the nodes' ports; every path of an engine there needs its random key.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from pathlib import Path

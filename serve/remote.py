@@ -1,8 +1,6 @@
 """Commands to the server that runs over this factory's home, for the command line. None means that none runs here: one
 on another machine follows the registry on their disk by itself, and is not reached from here."""
 
-from __future__ import annotations
-
 import json
 import platform
 from typing import Any

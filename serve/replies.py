@@ -5,8 +5,6 @@
 The official clients turn them into their own exceptions by the status alone; `message` says what to do.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math
@@ -24,7 +22,6 @@ BODY_LIMIT = 30.0  # seconds a caller may take to send it
 TYPES = {
     401: "authentication_error",
     403: "permission_error",
-    404: "invalid_request_error",
     429: "rate_limit_error",
     503: "service_unavailable",
 }

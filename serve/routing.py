@@ -10,8 +10,6 @@
 Names come from clients, so they are only looked up in what the snapshot holds: nothing here touches a file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable

@@ -6,8 +6,6 @@ has chunks, each as long as everybody's reading in it. Here those who hold least
 write. A prompt that no step holds is read in chunks beside the others, as ever.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -4,11 +4,9 @@ Strict: nothing is coerced, so what is checked here is what the engine gets. The
 Errors name the field and what it may be.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -70,7 +68,7 @@ class Message(_SentBack):
     tool_call_id: Name | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Message:
+    def _says_something(self) -> Self:
         if self.content is None and not (self.role == "assistant" and self.tool_calls):
             raise ValueError("content must be given, as text")
         return self
@@ -120,7 +118,7 @@ class Structure(Exact):
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> Structure:
+    def _one_of_them(self) -> Self:
         if bool(self.choice) == (self.json_ is not None):
             raise ValueError("give choice or json, one of the two")
         return self
@@ -177,7 +175,7 @@ class _Common(_Ignored):
     user: Annotated[str, StringConstraints(max_length=512)] | None = None
 
     @model_validator(mode="after")
-    def _in_itself(self) -> _Common:
+    def _in_itself(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options goes with stream=true")
         if self.response_format is not None and self.structured_outputs is not None:
@@ -200,7 +198,7 @@ class ChatRequest(_Common):
     chat_template_kwargs: Thinking | None = None
 
     @model_validator(mode="after")
-    def _fits(self) -> ChatRequest:
+    def _fits(self) -> Self:
         if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs goes with logprobs=true")
         if self.continue_final_message and self.add_generation_prompt is not False:

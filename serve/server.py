@@ -4,8 +4,6 @@
 quickstart and bench; the child ends with its parent, however that ends.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -217,7 +215,7 @@ def _launch(options: Options) -> Launch:
 
 
 def _taken() -> None:
-    """One server a home: the journal has one writer. The lock goes when the process does."""
+    """One server a home. The lock goes when the process does."""
     where = ""
     with contextlib.suppress(OSError, ValueError, KeyError):  # it may still be starting
         where = f" (on {json.loads(home('serve', 'server.json').read_text())['host']})"

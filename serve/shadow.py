@@ -4,8 +4,6 @@ The record (`serve/shadow/<task>.jsonl` in the factory's home) holds the convers
 what it is for; it is written only while someone has asked for a shadow.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from datetime import UTC, datetime

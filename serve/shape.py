@@ -5,8 +5,6 @@ A version brings its system prompt, its decoding defaults and the form of its an
 schema or a pattern. The engine may then answer nothing else.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

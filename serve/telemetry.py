@@ -3,8 +3,6 @@
 The caller's trace is continued and handed on to the engine. A span holds names, counts and times, never a text.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

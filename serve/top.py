@@ -1,7 +1,5 @@
 """`factory top`: the running server, live in the terminal."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

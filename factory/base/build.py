@@ -4,8 +4,6 @@ NF4 with double quantisation is QLoRA's format (arXiv 2305.14314). Quantising al
 machine gets the same bytes and with them the same fingerprint.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The bases that have a short name. `base=` also takes any Hub id or local path of a causal language model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

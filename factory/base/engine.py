@@ -5,8 +5,6 @@ widths of a head that its attention has on a CPU. Where vLLM is not installed, o
 objected: then the engine itself will tell.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ model. Earlier releases left the latter three out. Their sum is a sum half way, 
 an adapter that was trained under the shorter one is still known as the base's own.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

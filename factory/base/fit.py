@@ -7,8 +7,6 @@ What passed is noted in the base's folder under CHECKED; a base that an earlier 
 used next.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from factory.base import template

@@ -1,7 +1,5 @@
 """The bases in this home: what each is called, where it came from, and which adapters are its own."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

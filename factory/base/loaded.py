@@ -1,7 +1,5 @@
 """Bases in the memory of this process, each at most once."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ that is lies within the rounding of NF4, about 0.1 of its length, from the other
 in the first even where the second hides it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -6,8 +6,6 @@ template has it. It is written into the base's template, so that training, the e
 message see the same, and it is part of the base's fingerprint.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from factory.train.tokens import prompt_text

@@ -4,8 +4,6 @@ The set-up installs the wheel without what it asks for; here its file is found, 
 ordinary model folder. GGUF keeps blocks of 4-bit integers (Q4_1), which are dequantised to bf16 before they become NF4.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What a built data set looks like in numbers: the same for the report and for `--json`."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from typing import Any

@@ -6,8 +6,6 @@ The hash is over everything that decides the result: the bytes of all files, the
 and the eval rows of all tasks. If nothing changed, the data set is there already and is only read.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -16,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from factory.data.decontaminate import decontaminate
 from factory.data.dedup import exact, near, semantic
@@ -63,7 +61,7 @@ class Built:
     manifest: dict[str, Any] = field(repr=False)
 
     @classmethod
-    def read(cls, folder: Path) -> Built:
+    def read(cls, folder: Path) -> Self:
         """Open a stored data set. FactoryError: it is damaged."""
         try:
             manifest = json.loads((folder / "manifest.json").read_text())

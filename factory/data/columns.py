@@ -4,8 +4,6 @@ A row whose own keys make no format is read by the first layout whose parts it h
 the space around them. `a+b` are two columns, one under the other; `a&b` two texts to compare, each under its name.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

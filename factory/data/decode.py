@@ -4,8 +4,6 @@ A byte that is none of the encoding becomes a lone surrogate on reading, so that
 the file; `undecodable` finds it.
 """
 
-from __future__ import annotations
-
 import codecs
 import io
 import re

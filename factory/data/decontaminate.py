@@ -7,8 +7,6 @@ compared: for a summary that is its source. What many rows begin or end with (`w
 many eval rows of a task share, are its template or the phrases of its world, and do not count.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator

@@ -4,8 +4,6 @@ The first of several copies stays. Rows whose answers differ are no copies but a
 reported and kept. What many rows share is left out before they are compared (`words.unshared`).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Texts as unit vectors by a local encoder: the mean of its last hidden states over the tokens of each text."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

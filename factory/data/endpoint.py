@@ -5,8 +5,6 @@ for what is still open. A question that is not answered (after retries), or not 
 nothing is answered at all, the whole stops with one line.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

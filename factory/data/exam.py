@@ -1,7 +1,5 @@
 """On which rows a version was graded: noted with it, so that an old score is not taken for one on the rows of today."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Rules that each row passes or fails by itself, the tokens of the actual tokenizer counted first."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence

@@ -8,8 +8,6 @@ A converter takes the row's values and returns messages and what else it knows; 
 it does not use are kept in the row's meta.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Two labels *look alike* when they differ only in case, width, composition of acc
 nobody sees. They are one label only if somebody says so (`data.labels_fold`), and never become two classes silently.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The labels of a classification's rows: one a row, in one spelling each, short enough to be answered."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Files to rows: every record recognised by its keys, converted, its placeholders filled; what cannot be is listed."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import math

@@ -1,7 +1,5 @@
 """What a data set's manifest says, and the kinds of reasons that rows were dropped for."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator

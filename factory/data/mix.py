@@ -1,7 +1,5 @@
 """What is trained on in the end: the splits, weights per source, the base's own words, and replay."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import random

@@ -1,7 +1,5 @@
 """A judge's grade of each row, reason first; rows below the threshold are dropped."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal

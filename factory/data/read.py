@@ -7,8 +7,6 @@ each also as .gz, and `hub:owner/name[:split]`. Text is UTF-8 (with or without B
 zero bytes of its first characters, or what `data.encoding` declares.
 """
 
-from __future__ import annotations
-
 import functools
 import glob
 import gzip

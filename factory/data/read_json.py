@@ -4,8 +4,6 @@ NaN, comments and trailing commas are refused, which the standard library does n
 double's range are taken and keep their digits.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """Tables and plain text: CSV and TSV under a header, Parquet, and text in blocks."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

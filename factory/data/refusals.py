@@ -3,8 +3,6 @@
 Who cannot come on Friday only declines, and that is a reply like any other.
 """
 
-from __future__ import annotations
-
 import re
 
 _CANNOT = (

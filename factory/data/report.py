@@ -1,7 +1,5 @@
 """The report of a data set: one self-contained HTML file, and ten lines for the terminal."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 from typing import Any

@@ -1,9 +1,7 @@
 """The one internal form of a training or evaluation row: a conversation with roles, and what is known about it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from factory.home import digest
 
@@ -40,13 +38,13 @@ class Row:
         """What the caller wrote: the user turns, joined."""
         return "\n\n".join(m["content"] for m in self.messages if m["role"] == "user")
 
-    def with_system(self, prompt: str) -> Row:
+    def with_system(self, prompt: str) -> Self:
         """The row with `prompt` as its system message, unless it has its own or is replayed against forgetting."""
         if not prompt or self.meta.get("replay") or any(m["role"] == "system" for m in self.messages):
             return self
         return replace(self, messages=({"role": "system", "content": prompt}, *self.messages))
 
-    def with_answer(self, text: str) -> Row:
+    def with_answer(self, text: str) -> Self:
         """The conversation with another answer."""
         return replace(self, messages=(*self.turns, {"role": "assistant", "content": text}))
 
@@ -60,7 +58,7 @@ class Row:
         return {"messages": [*self.messages], "meta": self.meta, **place}
 
     @classmethod
-    def of(cls, value: dict[str, Any]) -> Row:
+    def of(cls, value: dict[str, Any]) -> Self:
         return cls(tuple(value["messages"]), value["meta"], value["file"], value["line"], tuple(value["tokens"]))
 
 

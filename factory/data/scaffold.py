@@ -3,8 +3,6 @@
 What a task of one kind starts with are the files of `starters/<kind>/`, in which TASK stands for its name.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

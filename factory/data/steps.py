@@ -1,7 +1,5 @@
 """What every step works with, and the chain that counts and times them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace

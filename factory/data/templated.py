@@ -4,8 +4,6 @@ The families are told by the marks at their turns' beginnings; what the last tur
 Only a text that *begins* with such a mark is one: marks further in are part of what somebody wrote.
 """
 
-from __future__ import annotations
-
 import re
 
 from factory.data.values import ROLES, Messages

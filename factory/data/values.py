@@ -1,7 +1,5 @@
 """What stands in a row: texts, lists, messages, tool calls; or a Fault that says what stands there instead."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -6,8 +6,6 @@ word. What many rows share at their beginning or end is an instruction, and no p
 (`unshared`).
 """
 
-from __future__ import annotations
-
 import unicodedata
 
 import regex

@@ -1,7 +1,5 @@
 """The forms a version can be exported in: one function each, `(version, base, rows, folder) → Exported`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

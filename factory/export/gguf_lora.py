@@ -5,8 +5,6 @@ may differ by module (patterns, rsLoRA), so what remains of each is multiplied i
 would have to be reordered for llama.cpp's kind of rotary embedding; Qwen's need not, and only those are written here.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

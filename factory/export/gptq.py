@@ -7,8 +7,6 @@ GPTQ has fast kernels where NF4 has none, so this is the form for one adapter un
 the one that was graded: it gets a score of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ correct errors that are not there, and nobody has graded that model. What remain
 added in fp32 and stored as bf16, while the server keeps them apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ What it lacks (task, prompt, decoding, labels, base fingerprint) comes from the 
 Only two files are taken, the config and the safetensors weights; what would have to be unpickled or run is not.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ One small file a task, `registry/<task>.json`, changed only under a lock and wri
 every change, so that a server or a second promoter sees at once that something moved.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -115,15 +113,13 @@ def rollback(task: str) -> Version:
     there was nothing, FactoryError if that version is damaged or gone: then nothing has changed."""
 
     def change(now: Registry) -> Registry:
-        if not now.versions:
-            raise _no_version(task)
         if not now.history:
             raise InputError(f"{task} has no earlier version to go back to")
         verify(get(now.history[-1]))
         aliases = {**now.aliases, "prod": now.history[-1]}
         return now.model_copy(update={"aliases": aliases, "history": now.history[:-1]})
 
-    return get(_change(task, change).aliases["prod"])
+    return get(_change(task, change, known=True).aliases["prod"])
 
 
 def retire(task: str) -> Registry:
@@ -131,25 +127,21 @@ def retire(task: str) -> Registry:
     `prod` back. InputError if nothing of it is promoted."""
 
     def change(now: Registry) -> Registry:
-        if not now.versions:
-            raise _no_version(task)
         if not now.aliases:
             raise InputError(f"no version of {task} is promoted, so there is nothing to retire")
         before = now.aliases.get("prod")
         return now.model_copy(update={"aliases": {}, "history": (*now.history, before) if before else now.history})
 
-    return _change(task, change)
+    return _change(task, change, known=True)
 
 
 def drop(task: str, alias: Alias) -> Registry:
     """Let `alias` mean nothing."""
 
     def change(now: Registry) -> Registry:
-        if not now.versions:
-            raise _no_version(task)
         return now.model_copy(update={"aliases": {name: sha for name, sha in now.aliases.items() if name != alias}})
 
-    return _change(task, change)
+    return _change(task, change, known=True)
 
 
 def anchor(registry: Registry) -> str | None:
@@ -192,10 +184,13 @@ def label(version: Version) -> str:
     return f"{version.task}@v{entry.ordinal} ({version.sha[:SHORT]})" if entry else version.short
 
 
-def _change(task: str, change: Callable[[Registry], Registry]) -> Registry:
+def _change(task: str, change: Callable[[Registry], Registry], known: bool = False) -> Registry:
+    """`known`: InputError for a task without a version."""
     path = home("registry", f"{task}.json")
     with locked(path):
         before = read(task)
+        if known and not before.versions:
+            raise _no_version(task)
         after = change(before)
         if after != before:
             after = after.model_copy(update={"generation": before.generation + 1})

@@ -9,8 +9,6 @@ this project does again: the version's hash is over the latter. Nothing leaves t
 this machine, and no row of the data unless asked for.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,22 +56,8 @@ def gather(
             "sha256": {name: sha256(path) for name in ROWS if (path := _data_folder(version) / name).is_file()},
         }
     curves = Path((store.noted(version, "run") or {}).get("folder", "none")) / "curves.png"
-    dossier = Dossier(
-        version=version,
-        ordinal=ordinal,
-        place=place,
-        base_id=base_id,
-        base_revision=revision,
-        card=card,
-        description=recipe.get("description", ""),
-        train=recipe.get("train", {}),
-        scorecard=notes["scorecard"],
-        before=notes["base_scorecard"],
-        gate=notes["gate"],
-        data=notes["data"],
-        curves=CURVES if curves.is_file() else "",
-    )
-    files = _written(version, folder, dossier, recipe, notes)
+    picture = CURVES if curves.is_file() else ""
+    files = _written(folder, Dossier(version, ordinal, place, base_id, revision, card, recipe, notes, picture))
     files |= {name: path for name, path in ((REPORT, report), (CURVES, curves)) if path and path.is_file()}
     if with_data:
         files |= _rows(version)
@@ -96,10 +80,9 @@ def gather(
     )
 
 
-def _written(
-    version: Version, folder: Path, dossier: Dossier, recipe: Mapping[str, Any], notes: Mapping[str, Any]
-) -> Files:
+def _written(folder: Path, dossier: Dossier) -> Files:
     """The adapter's own files, and what is written into `folder` to go with them."""
+    version, recipe, notes = dossier.version, dossier.recipe, dossier.notes
     config = json.loads((version.folder / CONFIG).read_text())
     config |= {"base_model_name_or_path": dossier.base_id, "revision": dossier.base_revision or None}
     texts = {"README.md": render(dossier)}

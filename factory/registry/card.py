@@ -4,8 +4,6 @@ Everything in it is measured or stands in the version; what was not measured is 
 metadata (`model-index`) and in a table with their intervals. A card never holds rows of the data, paths or secrets.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
@@ -33,12 +31,8 @@ class Dossier:
     base_id: str
     base_revision: str
     card: Card
-    description: str
-    train: dict[str, Any]
-    scorecard: dict[str, Any] | None
-    before: dict[str, Any] | None
-    gate: dict[str, Any] | None
-    data: dict[str, Any] | None
+    recipe: Mapping[str, Any]  # as it was trained
+    notes: Mapping[str, Any]  # scorecard, base_scorecard, gate and data, each None where it is not known
     curves: str  # the picture of the losses there, if there is one
 
     @property
@@ -56,9 +50,11 @@ def render(dossier: Dossier) -> str:
     from huggingface_hub import ModelCard
 
     version, facts, card = dossier.version, dossier.version.facts, dossier.card
-    lr = dossier.train.get("lr")
+    train, before = dossier.recipe.get("train", {}), dossier.notes["base_scorecard"]
+    lr = train.get("lr")
     config = json.loads((version.folder / CONFIG).read_text())
-    values = vars(dossier) | {"before": dossier.before or {}, "data": dossier.data or {}}
+    values = vars(dossier) | {name: dossier.notes[name] or {} for name in ("data", "scorecard", "gate")}
+    values |= {"description": dossier.recipe.get("description", ""), "train": train, "before": before or {}}
     values |= {"percent": _percent, "share": _share, "fenced": _fenced, "license": dossier.license}
     made = ModelCard.from_template(
         metadata(dossier),
@@ -98,7 +94,7 @@ def metadata(dossier: Dossier) -> Any:
 def _results(dossier: Dossier) -> list[Any]:
     from huggingface_hub import EvalResult
 
-    card, facts = dossier.scorecard or {}, dossier.version.facts
+    card, data, facts = dossier.notes["scorecard"] or {}, dossier.notes["data"] or {}, dossier.version.facts
     values = [(name, f"{name.capitalize()} answers", card.get(name)) for name in ("good", "poor")]
     if labels := card.get("labels"):
         values += [("accuracy", "Accuracy", labels.get("accuracy")), ("f1", "Macro F1", labels.get("macro_f1"))]
@@ -109,7 +105,7 @@ def _results(dossier: Dossier) -> list[Any]:
             dataset_type=facts.task,
             dataset_name=f"{facts.task}: rows held out from training",
             dataset_split="eval",
-            dataset_revision=(dossier.data or {}).get("hash"),
+            dataset_revision=data.get("hash"),
             metric_type=metric,
             metric_name=name,
             metric_value=round(value, 4),

@@ -5,8 +5,6 @@ is read again and repeated. A pull trusts nothing that it was sent: the files li
 own hash of them, the preflight and the base's fingerprint are right; only then does the store have them.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

@@ -4,8 +4,6 @@ The Hub tells little apart: a repository that is not there, one that the token m
 "not found", a full account and a missing right both as 403. What it does tell apart is kept apart here.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator

@@ -8,8 +8,6 @@ bucket. That is the compare-and-swap; nothing is ever overwritten. The manifest'
 every byte in it, so two who push at once never write into the same one; the folder of the one who lost stays unnamed.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping

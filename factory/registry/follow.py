@@ -9,8 +9,6 @@ right at the next look is tried again then: a decision of one's own, a Hub that 
 served, and it is said when it is back), and a few times bytes that were not those of the version.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import Counter

@@ -8,8 +8,6 @@ Endpoint, token, offline mode and proxies are huggingface_hub's: HF_ENDPOINT, HF
 without Xet storage needs HF_HUB_DISABLE_XET=1.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import random

@@ -1,7 +1,5 @@
 """The kinds of place that a registry can be at: one entry each in `PLACES`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import NamedTuple

@@ -6,8 +6,6 @@ as bytes, without unpickling, importing or following anything, and held against 
 the engine runs.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -9,13 +9,11 @@ and only from the state that was read (compare-and-swap), so two people who push
 stands the gate's decision that allowed it: whoever follows a registry can see why.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -96,14 +94,14 @@ class Catalogue(Strict):
             raise InputError(f"{self.task} has no version {which!r} there{nearest(which, known)}")
         return found[0]
 
-    def with_release(self, release: Release) -> Catalogue:
+    def with_release(self, release: Release) -> Self:
         return self.model_copy(update={"versions": (*self.versions, release), "generation": self.generation + 1})
 
     def text(self) -> bytes:
         """As it stands in a file. What is not there is left out, so that older programs can read it as before."""
         return self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
 
-    def with_aliases(self, aliases: Mapping[str, Pointer]) -> Catalogue:
+    def with_aliases(self, aliases: Mapping[str, Pointer]) -> Self:
         return self.model_copy(update={"aliases": {**self.aliases, **aliases}, "generation": self.generation + 1})
 
 

@@ -7,8 +7,6 @@ The hash covers what changes a version's answers, and nothing else: weights, con
 chat template and the base's fingerprint. Not time, machine or score: the same training gives the same version.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -9,8 +9,6 @@ Nobody there can widen it. Signatures are those of `ssh-keygen -Y`, which every 
 keys already, an agent or a hardware key can hold them, and nothing of it is code of this project.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

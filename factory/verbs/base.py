@@ -1,7 +1,5 @@
 """`factory base`: prepare a base in 4 bits and show it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.markup import escape

@@ -1,7 +1,5 @@
 """`factory bench`: everything that this project claims to be faster at, measured in one run on this machine."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

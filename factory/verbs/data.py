@@ -1,7 +1,5 @@
 """`factory data`: build a task's data set and report it, or make more rows; `factory new`: a task of one's own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from factory import recipe as recipes

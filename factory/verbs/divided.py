@@ -5,8 +5,6 @@ same processes; here they are started as those of `fan` are, and end with the co
 a CPU, on no GPU.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """`factory adopt` and `factory export`: adapters that come in from elsewhere, versions that leave in other forms."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

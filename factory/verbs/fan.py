@@ -5,8 +5,6 @@ Plain processes and not Ray: on one machine they need no daemon and no package t
 Where there is no GPU the processes share the processor's cores. It was tried with processes on a CPU, on no GPU.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

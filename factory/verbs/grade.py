@@ -1,7 +1,5 @@
 """`factory grade`: a version's scorecard beside production's or the base's, and what the gate says."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from evals import show

@@ -1,7 +1,5 @@
 """`factory push`, `pull` and `list registry=`: versions on the Hub, on a shared disk or in a bucket."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Any

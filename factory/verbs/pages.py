@@ -1,7 +1,5 @@
 """`factory demo` and `factory rate`: the two pages, and the users of the second."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import secrets
@@ -25,12 +23,7 @@ def demo(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
     key = _environment(arguments["key_env"]) if "key_env" in arguments else ""
     admin = arguments.get("admin") or ("" if "url" in arguments else running.get("admin", ""))
     options = demos.Options(Server(url.rstrip("/"), key), admin)
-    demos.run(
-        options,
-        arguments.get("host", "127.0.0.1"),
-        whole("port", arguments.get("port", "7860"), 0, 65535),
-        _say(f"demo of {url}"),
-    )
+    demos.run(options, *_where(arguments, "7860"), _say(f"demo of {url}"))
     err.print("stopped")
     return {"stopped": True}
 
@@ -48,15 +41,10 @@ def rate(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
         users.remove(name)
         out(quiet).print(f"{name} can no longer sign in; what they rated stays")
         return {"removed": name}
-    options = rater.Options(arguments.get("proxy_header", ""))
-    if not users.all() and not options.proxy_header:
+    header = arguments.get("proxy_header", "")
+    if not users.all() and not header:
         raise InputError("nobody can sign in yet; make a lead first: factory rate add_user=name role=lead")
-    rater.run(
-        options,
-        arguments.get("host", "127.0.0.1"),
-        whole("port", arguments.get("port", "7861"), 0, 65535),
-        _say("rating"),
-    )
+    rater.run(header, *_where(arguments, "7861"), _say("rating"))
     err.print("stopped")
     return {"stopped": True}
 

@@ -1,7 +1,5 @@
 """`factory quickstart`: the whole way once, for real: train, compare, promote, serve, ask, stop."""
 
-from __future__ import annotations
-
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor, wait

@@ -1,7 +1,5 @@
 """`factory list`, `show`, `promote` and `rollback`: what the registry holds, and which version a task's name means."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

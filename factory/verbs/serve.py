@@ -1,7 +1,5 @@
 """`factory serve` and `factory key`: all promoted versions behind one address, and who may ask there for what."""
 
-from __future__ import annotations
-
 import itertools
 from contextlib import nullcontext
 from functools import partial

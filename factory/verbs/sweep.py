@@ -3,8 +3,6 @@
 Variants are scored on the tune rows. The eval rows are looked at once, by the winner that is registered.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace

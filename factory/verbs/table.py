@@ -1,7 +1,5 @@
 """Every verb of the command line: what it does, where it lies, its keys. A new verb is a function and an entry here."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from factory.errors import InputError

@@ -1,7 +1,5 @@
 """`factory train`: train the tasks together, show each beside the base, and what the gate says."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Nothing is loaded from elsewhere: the Content-Security-Policy allows this address alone, and Gradio's analytics are off.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

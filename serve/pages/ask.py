@@ -1,7 +1,5 @@
 """Questions to the OpenAI endpoint, streamed, with what a user wants to know of an answer: who, how fast, how much."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

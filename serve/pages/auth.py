@@ -7,8 +7,6 @@ A password is kept as scrypt (n=2^14, r=8, p=1). A session ends after DAYS, with
 Identity comes from the server's side only; what a page sends never says who sends it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """A vote on one of the answers on show: which one is meant, and into the ratings with it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from evals import feedback

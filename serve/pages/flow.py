@@ -6,8 +6,6 @@ Everything comes from the database by the rater's name, so a reload or another d
 to the browser holds the rubric, one source and one output: no version, no kind of item, nothing of others.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The lead's side: progress, agreement, raters, disputes, work to open, users and exports, as JSON for `lead.js`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Signing in and out: a plain form that needs no script, and the way there for who opens a page without a session."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +9,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from serve.pages.auth import COOKIE, DAYS, User, Users
-from serve.pages.markup import Safe, join, tag
+from serve.pages.markup import macros
 from serve.pages.texts import of_browser, say
 
 LONGEST = 4096  # bytes of the form
@@ -24,7 +22,7 @@ def sign_in(web: FastAPI, users: Users, title: str, lead: str) -> None:
     def page(request: Request, trouble: str = "", status: int = 200, **values: Any) -> HTMLResponse:
         language = of_browser(request.headers.get("accept-language", ""))
         said = say(language, trouble, **values) if trouble else ""
-        return HTMLResponse(_page(language, said, title, lead), status)
+        return HTMLResponse(macros("login", language).page(language, title, lead, said).strip(), status)
 
     @web.get("/login", include_in_schema=False)
     def form(request: Request) -> HTMLResponse:
@@ -96,34 +94,3 @@ async def _form(request: Request) -> dict[str, str]:
         if len(body) > LONGEST:
             raise HTTPException(413, "too long")
     return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10, keep_blank_values=True))
-
-
-def _page(language: str, trouble: str, title: str, lead: str) -> str:
-    def field(name: str, kind: str, autocomplete: str) -> Safe:
-        entry = tag("input", id=name, name=name, type=kind, required=True, autocomplete=autocomplete)
-        return join(tag("label", say(language, f"r_{name}"), for_=name), entry)
-
-    form = tag(
-        "form",
-        tag("h1", say(language, title)),
-        tag("p", say(language, lead), class_="quiet"),
-        tag("p", trouble, class_="fault", role="alert") if trouble else None,
-        field("name", "text", "username"),
-        field("password", "password", "current-password"),
-        tag("button", say(language, "r_login"), class_="primary"),
-        method="post",
-        action="/login",
-        class_="card login",
-    )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", say(language, title)),
-        tag("link", rel="stylesheet", href="/static/style.css"),
-        tag("link", rel="stylesheet", href="/static/rate.css"),
-        tag("link", rel="icon", href="/static/icon.svg"),
-    )
-    # The colours of the dark mode hang on a class that Gradio sets by itself on its own pages.
-    dark = Safe("<script>if(matchMedia('(prefers-color-scheme: dark)').matches)document.body.className='dark'</script>")
-    return "<!doctype html>" + tag("html", head, tag("body", dark, tag("main", form, class_="page")), lang=language)

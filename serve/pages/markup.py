@@ -1,8 +1,11 @@
 """HTML that cannot be broken by what stands in it: every text is escaped unless it was built here."""
 
-from __future__ import annotations
-
 import html
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from serve.pages.texts import say
 
 
 class Safe(str):
@@ -23,3 +26,14 @@ def tag(name: str, /, *inside: str | None, **attributes: str | int | float | boo
 def join(*parts: str | None) -> Safe:
     """Parts one after the other, texts escaped."""
     return Safe("".join(part if isinstance(part, Safe) else html.escape(part) for part in parts if part))
+
+
+@cache
+def macros(name: str, language: str) -> Any:
+    """The macros of the template `name` beside this file. `say` gives them the page's texts; all others are escaped."""
+    from jinja2 import Environment, FileSystemLoader
+
+    page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    page.filters["share"] = lambda share: "–" if share is None else f"{100 * share:.0f} %"
+    page.globals |= {"say": partial(say, language), "percents": lambda x: f"{100 * min(max(x, 0.0), 1.0):.1f}"}
+    return page.get_template(f"{name}.html.j2").module

@@ -1,7 +1,5 @@
 """Promote and roll back from the demo: the user's own admin token goes to the server's admin API and is not kept."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass

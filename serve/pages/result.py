@@ -1,13 +1,11 @@
 """Answers that are queries: what the model must see of the database asked, and what a query gives, as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from factory.errors import FactoryError
 from factory.sql.ask import Asked, shipped, source
 from serve.pages.ask import Answer
-from serve.pages.markup import Safe, join, tag
+from serve.pages.markup import Safe, macros, tag
 from serve.pages.texts import say
 
 SHOWN = 30  # rows
@@ -39,9 +37,4 @@ def _table(language: str, task: str, db: str, answer: str) -> Safe:
         found = Asked(answer, refused=str(error))
     if found.result is None:
         return tag("p", say(language, "sql_refused", why=found.refused), class_="fault", role="alert")
-    head = tag("tr", *(tag("th", name, scope="col") for name in found.result.columns))
-    shown = found.result.rows[:SHOWN]
-    rows = [tag("tr", *(tag("td", "" if v is None else str(v), dir="auto") for v in row)) for row in shown]
-    count = say(language, "sql_rows", n=f"{len(found.result.rows)}{'+' * found.result.cut}")
-    table = tag("table", tag("caption", count), tag("thead", head), tag("tbody", *rows), class_="result")
-    return join(tag("pre", found.result.sql, class_="ran"), table)
+    return Safe(macros("cards", language).result(found.result, SHOWN))

@@ -1,7 +1,5 @@
 """Every text of the pages, in English and Chinese, from the one file `texts.yaml`."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

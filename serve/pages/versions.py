@@ -1,7 +1,5 @@
 """The registry as the pages show it: every version with its names, scores and date, newest first."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from evals import answers, decisions, frozen, ratings, run, simulate, units, verdicts
+from bench import teams
+from evals import answers, decisions, frozen, ratings, run, units, verdicts
 from evals import rubric as rubrics
 from evals.agreement import Agreement
 from evals.calibration import Calibration
@@ -140,12 +141,12 @@ def test_incomplete_items_count_at_no_level() -> None:
         assert composite(RUBRIC, {"groundedness": Grade(level)}, ["groundedness", "composition"]) is None
 
 
-@pytest.mark.parametrize("name", simulate.SCENARIOS)
+@pytest.mark.parametrize("name", teams.SCENARIOS)
 def test_every_simulated_team_gets_a_decision_by_the_real_path(name: str) -> None:
     """One candidate that is far worse: no team may let it pass. The whole table: factory bench only=gate."""
-    decision, labels = simulate.experiment(name, 3, [-0.35])
+    decision, labels = teams.experiment(name, 3, [-0.35])
     assert decision != "PROMOTE" and 40 <= labels <= 180
 
 
 def test_a_chain_of_worse_versions_stays_above_the_margin() -> None:
-    assert simulate.chain(1, versions=5, each=-0.07) >= -simulate.PLAN.margin_good
+    assert teams.chain(1, versions=5, each=-0.07) >= -teams.PLAN.margin_good

@@ -92,9 +92,9 @@ def test_a_proxys_header_is_believed_only_when_it_was_asked_for(client: Client) 
     assert client().get("/api/place", headers={"x-user": "lee"}).status_code == 401
     from fastapi.testclient import TestClient
 
-    behind = TestClient(rater.make(rater.Options("x-user")))
+    behind = TestClient(rater.make("x-user"))
     assert behind.get("/api/place", headers={"x-user": "lee"}).json()["leads"] is True
     assert behind.get("/api/place", headers={"x-user": "new@example.org"}).json()["leads"] is False
     assert behind.get("/api/place").status_code == 401
     with pytest.raises(InputError, match="on this machine"):
-        rater.run(rater.Options("x-user"), "0.0.0.0", 0, print)
+        rater.run("x-user", "0.0.0.0", 0, print)

@@ -15,7 +15,6 @@ from factory.base.build import Base
 from factory.data.rows import Row
 from factory.decoding import Decoding
 from factory.errors import FactoryError
-from factory.pays import SPEEDS, pays
 from factory.recipe import load
 from factory.registry.store import Version
 from factory.shares import Shares
@@ -76,12 +75,12 @@ def test_the_number_of_rows_chooses_the_way(base: Base, version: Version, monkey
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_an_engine_is_started_where_its_start_is_made_up_for(kind: str) -> None:
     """Rows and the length of answers decide, by what was measured (CPU) or worked out (GPU) for the kind of device."""
-    speed = SPEEDS[kind]
-    least = next(n for n in range(1, 10**6) if pays(kind, n, 96))
+    speed = answers.SPEEDS[kind]
+    least = next(n for n in range(1, 10**6) if answers.pays(kind, n, 96))
     saved = least * 96 / speed.here - least * 96 / speed.engine
     assert speed.start < saved < speed.start * 1.01
-    assert not pays(kind, least, 48) and pays(kind, 2 * least, 48)
-    assert pays(kind, 10**6, 16, labels=True) == (kind == "cuda")
+    assert not answers.pays(kind, least, 48) and answers.pays(kind, 2 * least, 48)
+    assert answers.pays(kind, 10**6, 16, labels=True) == (kind == "cuda")
 
 
 def test_an_answer_is_given_once_and_anew_where_anything_that_decides_it_changed(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from pathlib import Path
 
 from factory.base.build import Base
@@ -34,19 +32,6 @@ def test_a_canary_set_elsewhere_is_served_with_its_share(place: Path, made_up: B
         assert until(lambda: task("summary")["canary"] is None, 10) and "canary" not in aliases.read("summary").aliases
         said = ask(fake, model="summary@canary").json()["error"]["message"]
         assert "summary has no canary" in said and "did you mean" not in said
-
-
-def test_what_an_older_journal_alone_knew_goes_into_the_registry(place: Path, made_up: Base) -> None:
-    one, two, three = (register(made_up, "summary", seed).sha for seed in (1, 2, 3))
-    aliases.point(aliases.resolve("summary@v2"), "canary")
-    state = {"task": "summary", "generation": 4, "prod": one, "previous": None, "canary": two, "share": 0.5}
-    lines = [json.dumps(state | {"share": share, "shadow": three}).encode() for share in (0.5, 0.25, 0.75)]
-    written = b"".join(b"%08x %s\n" % (zlib.crc32(line), line) for line in lines)
-    (place / "serve").mkdir(exist_ok=True)
-    (place / "serve" / "journal").write_bytes(written[:-9])  # a power cut tore the last line
-    with fake_server(place):
-        assert task("summary")["share"] == 0.25 and task("summary")["shadow"] == "summary@v3"
-    assert aliases.read("summary").share == 0.25 and not (place / "serve" / "journal").exists()
 
 
 def test_what_is_live_stands_in_the_registry_alone(place: Path, made_up: Base) -> None:

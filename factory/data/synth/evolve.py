@@ -4,8 +4,6 @@ A row's request is rewritten by one of six operators, drawn by chance; then the 
 rewriting that changed nothing is thrown away.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from factory.data.endpoint import Ask, Form

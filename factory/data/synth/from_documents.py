@@ -5,8 +5,6 @@ chunk. Then it answers every question without the document, which shows the ques
 holds the pair's answer, its own, and the chunk against each other: what the chunk does not support is thrown away.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """More rows for thin classes: the label with the fewest rows is filled up first, until `data.synth.n` rows are made."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from typing import Any
 

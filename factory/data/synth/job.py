@@ -1,7 +1,5 @@
 """What every generator of rows is given, and the few things they share."""
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence

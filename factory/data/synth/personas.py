@@ -1,7 +1,5 @@
 """Requests as different people would make them (after Persona Hub, arXiv 2406.20094): people → requests → answers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from factory.data.endpoint import Ask, F, Form

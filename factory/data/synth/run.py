@@ -1,7 +1,5 @@
 """`factory data task=… synth=…`: make rows, pass them through the same steps as anyone's, and write down both sorts."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator

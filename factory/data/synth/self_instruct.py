@@ -5,8 +5,6 @@ The teacher sees eight tasks, at most two of them its own, and writes new ones. 
 rounds in a row bring nothing.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -4,8 +4,6 @@ Dropped are summaries that are too long (above 60 words or half of the source) a
 name, that the source does not have.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,7 @@
 """`factory bench only=gate`: how often simulated teams let a candidate pass that is worse by just the margin.
 
-Every experiment is one line in the home, so that a run that was stopped goes on where it was. Another state of this
-package starts anew.
+Every experiment is one line in the home, so that a run that was stopped goes on where it was. Another state of `evals`
+or of the teams starts anew.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.teams import BETTER, EQUAL, PLAN, SCENARIOS, Scenario, chain, experiment, look, world
 from evals import estimate
-from evals.simulate import BETTER, EQUAL, PLAN, SCENARIOS, Scenario, chain, experiment, look, world
 from factory.home import digest, home
 
 Job = tuple[str, int, float]  # scenario, seed, by how much the candidate is better
@@ -78,7 +78,8 @@ def fixed(s: Scenario, better: float, repeats: int = 2000) -> float:
 
 def _all(jobs: Sequence[Job], processes: int) -> Iterator[Found]:
     """What came of each job, in their order; those that are kept are not done again."""
-    code = digest([path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))])
+    files = [*sorted(Path(estimate.__file__).parent.glob("*.py")), Path(__file__), Path(__file__).with_name("teams.py")]
+    code = digest([path.read_text(encoding="utf-8") for path in files])
     path, known = home("bench", f"gate-{code[:12]}.jsonl"), dict[Job, Found]()
     path.parent.mkdir(parents=True, exist_ok=True)
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
