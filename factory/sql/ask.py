@@ -72,16 +72,16 @@ def shipped(task: str) -> list[str]:
     return sorted(path.stem for path in (project() / "adapters" / task / "schemas").glob("*.yaml"))
 
 
-def source(task: str, db: str, user: str = "", today: datetime.date | None = None) -> Source:
-    """The database by its name among the task's schemas, or by its file; who asks, and when. Where the task's own
-    databases are asked, that is by default who and when their rows are made for. InputError: there is none."""
+def source(task: str, db: str, today: datetime.date | None = None, **caller: str) -> Source:
+    """The database by its name among the task's schemas, or by its file; when it is asked and by whom (user, team,
+    company). Of the task's own databases that is by default when and whom their rows are made for. InputError: there
+    is none."""
     own = db in shipped(task)
     path = project() / "adapters" / task / "schemas" / f"{db}.yaml" if own else Path(db)
     if not path.is_file():
         raise InputError(Problem(f"no such database{nearest(db, shipped(task))}", shown(path), key="db"))
     context: dict[str, int | str] = {**CONTEXT} if own else {}
-    if user:
-        context["current_user"] = int(user) if user.isdigit() else user
+    context |= {f"current_{who}": int(value) if value.isdecimal() else value for who, value in caller.items()}
     schema = read(path.resolve())
     access = Access(context=context, today=today or (TODAY if own else datetime.date.today()))
     return Source(schema, databases(schema)[0], access)

@@ -26,16 +26,23 @@ NAMED = 0.7  # of the best name of a table: from which on the question names a t
 VALUES = 400  # distinct texts of a column that are indexed
 KEPT = 64
 _KEPT: dict[tuple[str, str, str], Index] = {}
+WHEN = re.compile(
+    r"""\b(when|today|yesterday|tomorrow|ago|since|until|before|after|latest|earliest|recent|newest|oldest|\d{4}
+    |(day|week|month|quarter|year)s?)\b|[今昨明]天|[本上下这]个?[周月季]|[今去明]年|最近|何时|哪天|最早|最晚|\d年""",
+    re.I | re.X,
+)
+WHO = re.compile(r"\b(i|my|me|mine)\b|我", re.I)
 _WORD = re.compile(r"[\u3400-\u9fff]+|[^\W_\u3400-\u9fff]+")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of a schema a prompt may hold: `tables`, and `columns` of each beside those that keys need; with
-    `numbers` two values of numbers and dates too, not of texts alone."""
+    """How much of a schema a prompt may hold: `tables`, `columns` of the best one and `further` of each other beside
+    those that keys need; with `numbers` two values of numbers and dates too, not of texts alone."""
 
     tables: int = 4
     columns: int = 12
+    further: int = 12
     near: float = 0.45  # of the best table's score: what a further table must have
     numbers: bool = True
 
@@ -63,11 +70,13 @@ class Index:
     def __init__(self, schema: Schema, database: Path) -> None:
         self.schema = schema
         self.db = sqlite3.connect(":memory:", check_same_thread=False)
-        for name in ("titled", "named", "valued"):
+        for name in ("called", "titled", "named", "valued"):
             self.db.execute(f"CREATE VIRTUAL TABLE {name} USING fts5(t UNINDEXED, c UNINDEXED, v UNINDEXED, "
                             "body, tokenize = 'porter unicode61')")  # fmt: skip
         for table in schema.tables.values():
             self._add("titled", table.name, "", "", f"{spoken(table.name)} {table.comment} {table.chinese}")
+            for called in {spoken(table.name), table.comment, table.chinese}:
+                self._add("called", table.name, "", "", called)
             for column in table.columns.values():
                 said = f"{spoken(column.name)} {column.comment} {column.chinese}"
                 self._add("named", table.name, column.name, "", said)
@@ -87,18 +96,19 @@ class Index:
     def _add(self, into: str, table: str, column: str, value: str, said: str) -> None:
         self.db.execute(f"INSERT INTO {into} VALUES (?, ?, ?, ?)", (table, column, value, " ".join(words(said))))
 
-    def _search(self, where: str, question: str, most: int) -> list[tuple[str, str, str, float]]:
+    def _search(self, where: str, question: str, most: int) -> list[tuple[str, str, str, float, str]]:
+        """Table, column, value, score, and the words found, those of the question in brackets; best first."""
         query = " OR ".join(f'"{word}"' for word in dict.fromkeys(words(question)))
         if not query:
             return []
-        ranked = f"SELECT t, c, v, -bm25({where}) FROM {where} WHERE {where} MATCH ? ORDER BY 4 DESC LIMIT ?"
-        return self.db.execute(ranked, (query, most)).fetchall()
+        found = f"SELECT t, c, v, -bm25({where}), highlight({where}, 3, '[', ']') FROM {where} WHERE {where} MATCH ?"
+        return self.db.execute(f"{found} ORDER BY 4 DESC LIMIT ?", (query, most)).fetchall()
 
     def values(self, question: str) -> list[tuple[str, str, str]]:
         """Texts of the database that stand in the question, whole words, the longest first."""
         said = f" {' '.join(_WORD.findall(question.lower()))} "
         found: list[tuple[str, str, str]] = []
-        for table, column, value, _ in self._search("valued", question, 60):
+        for table, column, value, *_ in self._search("valued", question, 60):
             plain = " ".join(_WORD.findall(value.lower()))
             if len(plain) > 1 and (f" {plain} " in said or (HAN.search(question) and plain in said)):
                 found.append((table, column, value))
@@ -106,23 +116,28 @@ class Index:
 
     def pick(self, question: str, budget: Budget) -> Picked:
         values = self.values(question)
-        titles = {table: score for table, _, _, score in self._search("titled", question, 50)}
+        titles = {table: score for table, _, _, score, _ in self._search("titled", question, 50)}
         tables = defaultdict[str, float](float, {table: 1.5 * score for table, score in titles.items()})
         columns = defaultdict[str, defaultdict[str, float]](lambda: defaultdict(float))
-        for table, column, _, score in self._search("named", question, 2000):
+        for table, column, _, score, _ in self._search("named", question, 2000):
             columns[table][column] = score
         for table, column, value in values:
             columns[table][column] += 4 + len(value) / 10
         for table, own in columns.items():
             best = sorted(own.values(), reverse=True)[:3]
             tables[table] += best[0] + 0.3 * sum(best[1:])
+        whole = {
+            table
+            for table, *_, said in self._search("called", question, 100)
+            if all(word.startswith("[") for word in said.split())
+        }
         enough, named = (budget.near * max(scores.values(), default=0) for scores in (tables, titles))
         named = max(named, NAMED * max(titles.values(), default=0))
-        best_first = sorted(tables, key=lambda t: -tables[t])
-        ranked = [t for t in best_first if tables[t] >= enough or titles.get(t, 0) >= named > 0]
+        best_first = sorted(tables, key=lambda t: (t not in whole, -tables[t]))
+        ranked = [t for t in best_first if tables[t] >= enough or t in whole or titles.get(t, 0) >= named > 0]
         ranked = ranked or [*self.schema.tables]
         chosen = self._joined(ranked[: budget.tables], budget.tables)
-        return Picked({t: self._columns(t, columns[t], chosen, budget) for t in chosen}, values)
+        return Picked({t: self._columns(t, columns[t], chosen, budget, question) for t in chosen}, values)
 
     def _joined(self, chosen: list[str], most: int) -> list[str]:
         """The chosen tables, best first, with those that stand between two of them, as long as there is room."""
@@ -139,16 +154,24 @@ class Index:
                     kept.append(step)
         return kept
 
-    def _columns(self, table: str, scores: dict[str, float], chosen: list[str], budget: Budget) -> list[str]:
+    def _columns(
+        self, table: str, scores: dict[str, float], chosen: list[str], budget: Budget, question: str
+    ) -> list[str]:
+        """What keys need, what the question speaks of, what rows are called, days and people if it asks for them."""
         every = self.schema.tables[table].columns
         wanted = {c.name for c in every.values() if c.key or (c.refers and c.refers[0] in chosen)}
         wanted |= {
             c.refers[1] for c in self.schema.columns() if c.refers and c.refers[0] == table and c.table in chosen
         }
-        plain = sorted(
-            (c for c in every.values() if c.name not in wanted), key=lambda c: (-scores.get(c.name, 0), bool(c.refers))
-        )
-        wanted |= {c.name for c in plain[: budget.columns]}
+        dated, mine = WHEN.search(question), WHO.search(question)
+
+        def rank(column: Column) -> tuple[float, int]:
+            own = mine and not column.refers and column.name.endswith(("_id", "_by"))
+            first = column.name == self.schema.tables[table].label or own or (dated and column.type == "date")
+            return -scores.get(column.name, 0), 0 if first else 2 if column.refers else 1
+
+        plain = sorted((c for c in every.values() if c.name not in wanted), key=rank)
+        wanted |= {c.name for c in plain[: budget.columns if table == chosen[0] else budget.further]}
         return [name for name in every if name in wanted]
 
 

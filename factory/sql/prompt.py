@@ -10,7 +10,9 @@ from factory.sql.pick import Budget, Index, index_of
 from factory.sql.schema import Column, Schema
 
 INSTRUCTION = "Write one SQLite SELECT that answers the question."
-SMALL = Budget(tables=3, columns=6, near=0.6, numbers=False)  # what a base of some hundred million parameters can read
+SMALL = Budget(
+    tables=3, columns=8, further=4, near=0.8, numbers=False
+)  # what a base of some hundred million parameters can read
 
 
 def turns(

@@ -61,6 +61,12 @@ class Table:
     def said(self, question: str) -> str:
         return self.chinese if self.chinese and HAN.search(question) else self.comment
 
+    @property
+    def label(self) -> str:
+        """The column by which its rows are called: name or title, else its first text; empty without any."""
+        texts = [name for name, column in self.columns.items() if column.type == "text"]
+        return next((name for name in ("name", "title") if name in texts), [*texts, ""][0])
+
 
 @dataclass(frozen=True)
 class Schema:

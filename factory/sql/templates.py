@@ -102,11 +102,11 @@ class Maker:
             found = [c for c in table.columns.values() if not c.key and not c.refers and want(c)]
             if not found:
                 return None
-            column = min(found, key=lambda c: c.fill == "code") if name == "label" else rng.choice(found)
+            column = rng.choice(found)
             slots[prefix + name], slots[prefix + called] = column.name, self._called(column)
             return column
 
-        label = chosen("label", "which", lambda c: c.fill.split(" ")[0] in (*NAMES, "each") and c.type == "text")
+        label = chosen("label", "which", lambda c: c.name == table.label and c.fill.split(" ")[0] in (*NAMES, "each"))
         chosen("number", "of", _is_number)
         chosen("by", "g", lambda c: bool(c.meanings()) or c.fill.startswith("of "))
         chosen("date", "dof", lambda c: c.type == "date")
@@ -296,5 +296,5 @@ def _shown(maker: Maker, question: str, sql: str) -> bool:
 
 
 if __name__ == "__main__":
-    for row in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 4500):
+    for row in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 3600):
         print(json.dumps(row, ensure_ascii=False))

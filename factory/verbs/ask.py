@@ -28,7 +28,8 @@ def ask(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
         raise InputError(f"dialect={dialect}: there is none of that name{nearest(dialect, DIALECTS)}")
     name, _, _ = arguments["task"].partition("@")
     today = _day(arguments["today"]) if "today" in arguments else None
-    asked = source(name, arguments["db"], arguments.get("user", ""), today)
+    caller = {who: arguments[who] for who in ("user", "team", "company") if arguments.get(who)}
+    asked = source(name, arguments["db"], today, **caller)
     found = asked.ask(arguments["question"], _say(arguments["task"]))
     console = out(quiet)
     console.print(f"the model wrote: {found.query}", markup=False)

@@ -92,6 +92,8 @@ VERBS = {
             "db": "one of the task's schemas, or an SQLite file",
             "question": "the question; its key may be left out",
             "user": "who <current_user> is; 3 in the task's own databases",
+            "team": "what <current_team> is",
+            "company": "what <current_company> is",
             "today": "the day that counts as today (2026-11-29); in the task's own databases that one",
             "dialect": "show the query for this one too: postgres, mysql, clickhouse or duckdb",
         },

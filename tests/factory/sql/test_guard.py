@@ -74,6 +74,13 @@ def test_the_caller_s_context_must_know_who_asks(shop: Source) -> None:
         checked(MINE, shop.schema, Access(today=TODAY))
 
 
+def test_who_asks_is_their_team_and_company_too(home: Path) -> None:
+    mine = "SELECT name FROM customers WHERE level = '<current_team>' AND city = '<current_company>'"
+    assert "does not say who <current_team> is" in source("sql", "shop", user="7").run(mine).refused
+    asked = source("sql", "shop", team="2", company="Oslo").run(mine).result
+    assert asked and "level = 2 AND customers.city = 'Oslo'" in asked.sql
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_it_is_written_for_every_dialect(shop: Source, dialect: str) -> None:
     sql = shop.written("SELECT name FROM customers WHERE joined = 'last month' ORDER BY points DESC LIMIT 3", dialect)
