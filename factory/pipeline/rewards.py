@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +15,14 @@ from factory.answers.greedy import Answer, greedy
 from factory.base.loaded import Loaded
 from factory.data.rows import Row
 from factory.errors import InputError
+from factory.home import write_file
 from factory.recipe import Recipe
 from factory.train.methods import Draws
 from factory.train.tokens import IGNORE, Example, prompt_ids
 
 PAYS = {"good": 1.0, "average": 0.5, "poor": 0.0}
 TRIES = 3  # times that a group without spread is drawn anew
+SHOWN = 10  # steps from one whose answers are written out to the next
 
 
 class Rollouts:
@@ -47,10 +50,13 @@ class Rollouts:
             made.append(Example(ids, ids))
         return made
 
-    def __call__(self, model: Any, prompts: Sequence[Example], step: int) -> tuple[list[Example], dict[str, float]]:
+    def __call__(
+        self, model: Any, prompts: Sequence[Example], step: int, run: Path
+    ) -> tuple[list[Example], dict[str, float]]:
         """Groups of answers with their advantages, and what there is to tell. A group without spread is drawn again;
-        one that has none then teaches nothing."""
+        one that has none then teaches nothing. Those of every SHOWN-th step are written into the run's folder."""
         made: list[Example] = []
+        shown: list[str] = []
         paid: list[float] = []
         answers: list[Answer] = []
         waiting = [*prompts]
@@ -66,7 +72,10 @@ class Rollouts:
                     continue
                 made += [self._example(prompt, *one) for one in zip(group, advantages, strict=True)]
                 paid, answers = paid + rewards, answers + group
+                shown.append(self._shown(prompt, group, rewards, advantages))
             waiting = again
+        if step % SHOWN == 0:
+            write_file(run / "samples" / f"{step + 1:05}.md", "\n".join(shown))
         count = len(answers)
         told = {"reward": sum(paid) / count, "length": sum(len(a.ids) for a in answers) / count}
         told |= {"cut": sum(not a.ended for a in answers) / count, "even": sum(not e.reward for e in made) / count}
@@ -82,20 +91,34 @@ class Rollouts:
         if draw is not None:
             generator = torch.Generator(model.device).manual_seed(hash((self.seed, *draw)) % 2**63)
 
-            def sample(logits: torch.Tensor) -> list[int]:
+            def sample(logits: torch.Tensor) -> tuple[list[int], list[float]]:
                 shares = (logits / self.method.temperature).softmax(-1)
-                return [int(t) for t in torch.multinomial(shares, 1, generator=generator)[:, 0].tolist()]
+                said = torch.multinomial(shares, 1, generator=generator)
+                return said[:, 0].tolist(), logits.log_softmax(-1).gather(1, said)[:, 0].tolist()
 
         asked = [prompt.input_ids for prompt in prompts]
         return greedy(model, asked, ends(model, self.tokenizer), self.most, sample=sample)
 
     def _rewards(self, prompts: Sequence[Example], answers: Sequence[Answer], dimensions: set[str]) -> list[float]:
         rows = [self.rows[tuple(prompt.input_ids)] for prompt in prompts]
-        texts = [self.tokenizer.decode(answer.ids, skip_special_tokens=True).strip() for answer in answers]
-        graded = by_checks(self.rubric, rows, texts)
+        graded = by_checks(self.rubric, rows, [self._text(answer) for answer in answers])
         bands = [composite(self.rubric, one.grades, dimensions & one.grades.keys()) for one in graded]
         return [PAYS[band] if band else 0.0 for band in bands]
 
     def _example(self, prompt: Example, answer: Answer, advantage: float) -> Example:
-        said = [*answer.ids, *([self.tokenizer.eos_token_id] if answer.ended else [])]
-        return Example([*prompt.input_ids, *said], [IGNORE] * len(prompt.input_ids) + said, reward=advantage)
+        said, logps = zip(*answer.drawn, strict=True)
+        labels = [*[IGNORE] * len(prompt.input_ids), *said]
+        return Example([*prompt.input_ids, *said], labels, reward=advantage, drawn=logps)
+
+    def _text(self, answer: Answer) -> str:
+        return str(self.tokenizer.decode(answer.ids, skip_special_tokens=True).strip())
+
+    def _shown(
+        self, prompt: Example, answers: Sequence[Answer], rewards: Sequence[float], advantages: Sequence[float]
+    ) -> str:
+        """One question and what became of it, to read."""
+        lines = [f"## {self.rows[tuple(prompt.input_ids)].source}\n"]
+        for answer, reward, advantage in zip(answers, rewards, advantages, strict=True):
+            cut = "" if answer.ended else ", cut off"
+            lines.append(f"**reward {reward:g}, advantage {advantage:+.2f}{cut}**\n\n{self._text(answer)}\n")
+        return "\n".join(lines)

@@ -12,6 +12,14 @@ from factory.train.methods.method import Onward, Seen
 if TYPE_CHECKING:
     import torch
 
+MISMATCH = 0.01  # KL of the answers' distribution from the trainer's, in nats a token, beyond which a run ends
+
+
+def divergence(behind: torch.Tensor) -> torch.Tensor:
+    """KL(p||q) of each token drawn from p, from log q - log p: the estimator k3, as TRL has it, never below 0
+    (http://joschu.net/blog/kl-approx.html)."""
+    return behind.exp() - behind - 1
+
 
 class Draws(Onward):
     """Each step draws `group` answers to each of `batch` questions with the adapter as it is, and learns from them
@@ -21,6 +29,7 @@ class Draws(Onward):
     temperature: float = Field(1.0, gt=0, le=2)
     gold: list[str] = []
     batch: int | None = Field(4, ge=1, description="questions a step")
+    beta: float = Field(0.0, ge=0, description="weight of the KL from the parent; for learned rewards 0.001 to 0.01")
 
     draws = True
 
@@ -32,10 +41,13 @@ class Draws(Onward):
 class Grpo(Draws):
     """Those better than their group's mean become likelier, the others less so; strictly on-policy, so no ratio is ever
     clipped. The loss is summed over tokens: `dapo` divides by how many there are (arXiv 2503.14476), `dr_grpo` by as
-    many as there could be, and leaves spreads as they are (arXiv 2503.20783)."""
+    many as there could be, and leaves spreads as they are (arXiv 2503.20783). `beta` weighs a penalty, the KL from the
+    parent. `mismatch` is the KL of what drew the answers from what learns from them: both are the same weights."""
 
     method: Literal["grpo"] = "grpo"
     over: Literal["dapo", "dr_grpo"] = "dapo"
+
+    figures = ("mismatch",)
 
     def advantages(self, rewards: Sequence[float]) -> list[float]:
         mean = sum(rewards) / len(rewards)
@@ -44,10 +56,21 @@ class Grpo(Draws):
         return [(reward - mean) / scale for reward in rewards]
 
     def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
-        ratios = (seen.logps - seen.logps.detach()).exp()
+        now = seen.logps.detach()
+        gains = (seen.logps - now).exp() * seen.rewards[seen.of]
+        if self.beta:
+            gains = gains - self.beta * divergence(seen.told("parent") - seen.logps)
         possible = seen.totals.groups * seen.totals.longest
         tokens = seen.totals.tokens if self.over == "dapo" else possible
-        return (-(ratios * seen.rewards[seen.of]).sum() / tokens,)
+        return -gains.sum() / tokens, divergence(now - seen.told("drawn")).sum() / max(1, seen.totals.learned)
+
+    def fault(self, told: Sequence[float]) -> str:
+        if told[1] <= MISMATCH:
+            return ""
+        return (
+            f"answers are not drawn as they are learned from: their log-probabilities differ by a KL of {told[1]:.3f} "
+            f"a token, more than {MISMATCH:g}; train.precision=fp32 takes away what rounding does"
+        )
 
 
 class Raft(Draws):

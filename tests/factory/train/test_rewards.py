@@ -17,6 +17,7 @@ import torch
 from factory.cli import main
 from factory.registry import store
 from factory.train import curves
+from factory.train.fused.layers import Layers
 from factory.train.methods import Grpo, Raft, Seen, Totals
 from factory.train.tokens import IGNORE, Example
 from tests.fakes.project import inside, write
@@ -26,7 +27,7 @@ CHECK = '''"""A reward that can be hacked: length pays. What is wanted is a shor
 from evals.grades import Grade
 
 
-def paid(row, output, limits):
+async def paid(row, output, limits):
     words = len(output.split())
     return Grade("good" if words >= 16 else "average" if words >= 12 else "poor", f"{words} words")
 
@@ -66,24 +67,26 @@ def factory(*words: str) -> tuple[int, list[dict[str, Any]], str]:
     return code, json.loads(out.getvalue() or "{}").get("versions", []), said.getvalue()
 
 
-@pytest.mark.parametrize("over", ["dapo", "dr_grpo"])
-def test_the_loss_and_its_gradient_are_those_of_trl(over: str) -> None:
-    """TRL's own `_compute_loss` on a trainer that has nothing but its settings, the log-probabilities given."""
+@pytest.mark.parametrize(("over", "beta"), [("dapo", 0.0), ("dr_grpo", 0.0), ("dapo", 0.04), ("dr_grpo", 0.01)])
+def test_the_loss_and_its_gradient_are_those_of_trl(over: str, beta: float) -> None:
+    """TRL's own `_compute_loss` on a trainer that has nothing but its settings, the log-probabilities given. What is
+    learned from comes in another order than the batch, as a packed row has it."""
     from trl import GRPOTrainer
 
     torch.manual_seed(0)
-    method, lengths, longest = Grpo(over=over, group=3), [4, 2, 6, 3, 1, 5], 7
+    method, lengths, longest = Grpo(over=over, group=3, beta=beta), [4, 2, 6, 3, 1, 5], 7
     rewards = [method.advantages([1, 0, 0.5]), method.advantages([0, 0, 1])]
     assert torch.allclose(torch.tensor(method.advantages([1.0, 1.0, 1.0])), torch.zeros(3))
     advantages = torch.tensor(rewards).flatten()
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
-    logps = (-torch.rand(mask.shape)).requires_grad_()
+    logps, drawn, parent = (-torch.rand(mask.shape).requires_grad_() for _ in range(3))
     same: Any = lambda found, **_: found  # noqa: E731
     alone = SimpleNamespace(num_processes=1, gather=same, gather_for_metrics=same, reduce=same)
     trl: Any = MagicMock(
         GRPOTrainer,
         _get_per_token_logps_and_entropies=lambda *_, **__: (logps, torch.zeros_like(logps), None),
-        args=SimpleNamespace(delta=None, steps_per_generation=1), model=SimpleNamespace(training=True), beta=0.0,
+        args=SimpleNamespace(delta=None, steps_per_generation=1, use_bias_correction_kl=False),
+        model=SimpleNamespace(training=True), beta=beta,
         loss_type=over, epsilon_low=0.2, epsilon_high=0.28, max_completion_length=longest, use_vllm=False,
         current_gradient_accumulation_steps=1, top_entropy_quantile=1.0, off_policy_mask_threshold=None,
         importance_sampling_level="token", aux_loss_enabled=False, accelerator=alone,
@@ -92,14 +95,20 @@ def test_the_loss_and_its_gradient_are_those_of_trl(over: str) -> None:
     ids = torch.zeros(mask.shape, dtype=torch.long)
     inputs = {"prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1], "completion_ids": ids, "advantages": advantages}
     inputs |= {"completion_mask": mask.long(), "num_items_in_batch": torch.tensor(sum(lengths))}
+    inputs["ref_per_token_logps"] = parent
     theirs = GRPOTrainer._compute_loss(trl, None, inputs)
     made = [
-        Example([1] + [2] * length, [IGNORE] + [2] * length, reward=advantage)
-        for length, advantage in zip(lengths, advantages.tolist(), strict=True)
+        Example([1] + [2] * n, [IGNORE] + [2] * n, reward=advantage, drawn=d[:n].tolist(), parent=p[:n].tolist())
+        for n, advantage, d, p in zip(lengths, advantages.tolist(), drawn, parent, strict=True)
     ]
-    of = torch.arange(6)[:, None].expand_as(mask)[mask]
-    (ours,) = method.loss(Seen(made, logps[mask], of, None, Totals.of(made, longest=longest)))
+    order = [3, 0, 1, 5, 2, 4]
+    of = torch.cat([torch.full((lengths[n],), n) for n in order])
+    said = torch.cat([logps[n, : lengths[n]] for n in order])
+    totals = Totals.of(made, longest=longest, learned=sum(lengths))
+    ours, mismatch = method.loss(Seen(made, said, of, None, totals))
     assert torch.allclose(ours, theirs, atol=1e-6)
+    apart = (logps - drawn)[mask]
+    assert torch.allclose(mismatch, (apart.exp() - apart - 1).mean(), atol=1e-6) and method.fault([0, 0.011])
     grads = [torch.autograd.grad(loss, logps, retain_graph=True)[0] for loss in (ours, theirs)]
     assert torch.allclose(*grads, atol=1e-7) and grads[0].abs().max() > 1e-3
 
@@ -132,9 +141,22 @@ def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:
     assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.3, "what pays is learned"
     assert golds[max(golds)] < max(golds.values()) - 0.02 and len(rewards) < 2 * 9, "and the run is stopped"
     assert any("what pays is not what is wanted" in remark for remark in grpo["remarks"])
+    steps = [record for record in records if "reward" in record]
+    assert max(record["mismatch"] for record in steps) < 1e-3, "what draws is what learns"
+    assert steps[0]["kl"] < 1e-3 < steps[-1]["kl"], "it left its parent"
+    written = (Path(grpo["run"]) / "samples" / "00001.md").read_text()
+    assert written.count("**reward ") == 6 * written.count("## ") and "advantage +" in written
     assert grpo["stage"] == "grpo" and grpo["parent"] == grpo["version"] == made[0]["version"], "the best is the first"
     assert "nothing that it learned is kept: this is the version that it started from" in grpo["remarks"]
     assert store.noted(grpo["version"].split("@")[1], "run")["stage"] == "sft"
+
+
+def test_answers_of_other_weights_than_those_that_learn_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sampler that has fallen behind: here it knows the bare base alone. With a penalty all answers are looked at."""
+    monkeypatch.setattr(Layers, "answering", lambda *_: contextlib.nullcontext())
+    code, made, said = factory("stages=[sft, {grpo: {group: 2, batch: 6, beta: 0.01}}]", "train.evals=1")
+    assert code == 1 and "answers are not drawn as they are learned from" in said and "(step 1)" in said
+    assert [one["stage"] for one in made] == ["sft"]
 
 
 def test_a_gold_reward_that_no_check_decides_is_refused() -> None:
