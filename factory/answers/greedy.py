@@ -63,6 +63,17 @@ def greedy(
     return answers
 
 
+def drawing(model: Any, temperature: float, seed: int) -> Sample:
+    """For `greedy`: tokens at random at that temperature, with their log-probabilities at temperature 1."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+
+    def sample(logits: torch.Tensor) -> tuple[list[int], list[float]]:
+        said = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+        return said[:, 0].tolist(), logits.log_softmax(-1).gather(1, said)[:, 0].tolist()
+
+    return sample
+
+
 def _batches(model: Any, lengths: Sequence[int], most: int) -> Iterator[list[int]]:
     """Indices of the longest prompts first, in batches whose keys and values fit their share of the memory."""
     config, device = model.config.get_text_config(), model.device.type

@@ -77,26 +77,31 @@ class Seen:
         return self.logps.new_tensor(each)
 
 
-class Method(Strict):
-    """The settings that all stages have. Without a value those of `train` hold; `parent` is a version to start from,
-    empty for the stage before. `data` are its rows, where they are not the usual ones."""
+class Settings(Strict):
+    """The settings that all stages have. `parent` is a version to start from, empty for the stage before; `data` are
+    its rows, where they are not the usual ones."""
 
     parent: str = ""
     data: str | list[str] = []
+
+    rows: ClassVar[str] = "train"  # the key of `data` that names its files
+
+    @property
+    def name(self) -> str:
+        return str(vars(self)["method"])
+
+
+class Method(Settings):
+    """Those of a stage that trains. Without a value those of `train` hold."""
+
     lr: float | Literal["auto"] = "auto"
     epochs: float | None = Field(None, gt=0)
     batch: int | None = Field(None, ge=1, description="rows, pairs or thumbs a step")
 
     usual: ClassVar[tuple[float, float]]  # learning rates of a LoRA
     share: ClassVar[float] = 1.0  # of the base's own learning rate, where lr is auto
-    rows: ClassVar[str] = "train"  # the key of `data` that names its files
     refers: ClassVar[bool] = False  # whether it compares with what the adapter said before training
-    draws: ClassVar[bool] = False  # whether it learns from answers of its own
     figures: ClassVar[tuple[str, ...]] = ()  # what `loss` tells beside the loss
-
-    @property
-    def name(self) -> str:
-        return str(vars(self)["method"])
 
     @field_validator("lr")
     @classmethod

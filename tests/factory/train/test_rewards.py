@@ -14,11 +14,15 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
+from factory import recipe as recipes
 from factory.cli import main
+from factory.data.rows import Row
+from factory.pipeline.generate import sorted_out
+from factory.pipeline.rewards import Payer
 from factory.registry import store
 from factory.train import curves
 from factory.train.fused.layers import Layers
-from factory.train.methods import Grpo, Raft, Seen, Totals
+from factory.train.methods import Generate, Grpo, Seen, Totals
 from factory.train.tokens import IGNORE, Example
 from tests.fakes.project import inside, write
 
@@ -113,21 +117,50 @@ def test_the_loss_and_its_gradient_are_those_of_trl(over: str, beta: float) -> N
     assert torch.allclose(*grads, atol=1e-7) and grads[0].abs().max() > 1e-3
 
 
-def test_rejection_sampling_learns_from_the_best_answers_alone() -> None:
-    assert Raft().advantages([0, 0.5, 1, 1]) == [0, 0, 1, 0] and not any(Raft().advantages([0, 0]))
-    made = [Example([1] + [2] * n, [IGNORE] + [2] * n, reward=reward) for n, reward in ((3, 1.0), (2, 0.0), (4, 1.0))]
-    totals, logps = Totals.of(made), -torch.rand(7)
-    of = torch.tensor([0] * 3 + [1] * 4)
-    (loss,) = Raft().loss(Seen([made[0], made[2]], logps, of, None, totals))
-    assert loss.item() == pytest.approx(-logps.mean().item())
+def test_what_was_drawn_becomes_rows_and_pairs() -> None:
+    """Four words are poor, fourteen average and sixteen good. What did not end is empty."""
+    pay = Payer(recipes.load("summary", {"rubric": "length"}), Generate(gold=["short"]))
+    poor, average, good = (" ".join(["mail"] * n) for n in (4, 14, 16))
+    asked = ["Sum up.", "Again.", "Nothing pays.", "请总结。"]
+    rows = [Row(({"role": "user", "content": text}, {"role": "assistant", "content": ""})) for text in asked]
+    groups = [
+        [average, poor, good, ""],
+        [good, good + ".", "", "{{name}} " * 16],
+        [poor, poor],
+        [good, "会议改到周五。"],
+    ]
+    best, pairs, told = sorted_out(pay, rows, groups)
+    assert [row["messages"] for row in best] == [
+        [*row.turns, {"role": "assistant", "content": good}] for row in rows[:2]
+    ]
+    assert [(pair["chosen"][-1]["content"], pair["rejected"][-1]["content"]) for pair in pairs] == [(good, poor)]
+    assert told == {
+        "answers": 12, "cut off": 2, "in another language": 1, "questions tied": 1, "questions unpaid": 2, "best": 2,
+        "pairs": 1,
+    }  # fmt: skip
 
 
-def test_the_best_of_several_answers_are_learned() -> None:
-    """Slower than by GRPO: what is bad is not unlearned."""
-    code, made, said = factory("stages=[sft, {raft: {lr: 5e-3, group: 6, batch: 6}}]", "train.evals=1")
+def test_rounds_draw_and_learn_from_what_was_drawn(project: Path) -> None:
+    """Twice: draw, then the best answers as rows; the pairs of the last time at the end. Nothing of it is made again."""
+    of = "{generate: {group: 6, questions: 24, gold: [short]}}, {sft: {epochs: 1, batch: 4}}"
+    rounds = f"stages=[sft, {{rounds: {{n: 2, of: [{of}]}}}}, {{dpo_norm: {{lr: 2e-3, batch: 4}}}}]"
+    code, made, said = factory(rounds, "train.evals=1")
     assert code == 0, said
-    rewards = [record["reward"] for record in curves.read(Path(made[1]["run"])) if "reward" in record]
-    assert len(rewards) == 9 and sum(rewards[-3:]) > 1.5 * sum(rewards[:3])
+    assert [one["stage"] for one in made] == ["sft", "sft", "sft", "dpo_norm"]
+    assert [one["parent"] for one in made[1:]] == [one["version"] for one in made[:-1]]
+    assert len({one["version"] for one in made}) == 4, "each learned something"
+    drawn = sorted((project / "home" / "drawn").glob("summary-*/told.json"), key=lambda path: path.stat().st_mtime)
+    first, second = (json.loads(path.read_text()) for path in drawn)
+    assert first["answers"] == second["answers"] == 6 * 24 and min(first["best"], second["pairs"]) > 0
+    assert f"{second['best']} best" in said
+    used = [store.noted(one["version"].split("@")[1], "data")["files"][0]["file"] for one in made[1:]]
+    assert [Path(file).name for file in used] == ["train.jsonl", "train.jsonl", "pairs.jsonl"]
+    assert Path(used[0]).parent == drawn[0].parent.resolve() and Path(used[2]).parent == drawn[1].parent.resolve()
+    paths = [*(project / "home").glob("drawn/*/told.json"), *(project / "home").glob("runs/*/metrics.jsonl")]
+    before = [path.stat().st_mtime_ns for path in paths]
+    code, again, said = factory(rounds, "train.evals=1")
+    assert code == 0 and [one["version"] for one in again] == [one["version"] for one in made]
+    assert before == [path.stat().st_mtime_ns for path in paths]
 
 
 def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:
