@@ -41,9 +41,11 @@ def judge(task: str, method: Reward, on: Loaded, adapter: Path, pairs: Sequence[
 
     with answers.adapted(on.model, adapter) as model:
         found = scores(model, pairs)
-    right = sum(a > b for a, b in zip(found[::2], found[1::2], strict=True))
-    accuracy, lengths = proportion(right, len(pairs) // 2), [len(pair.input_ids) for pair in pairs]
-    by_length = float(spearmanr(found, lengths).statistic) if len({*lengths}) > 1 else 0.0
+    apart = [a - b for a, b in zip(found[::2], found[1::2], strict=True)]
+    longer = [len(a.input_ids) - len(b.input_ids) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+    accuracy = proportion(sum(score > 0 for score in apart), len(apart))
+    both = [[*values, *(-value for value in values)] for values in (apart, longer)]  # whichever side comes first
+    by_length = float(spearmanr(*both).statistic) if any(longer) else 0.0
     told = {"token": liked(on.tokenizer), "fingerprint": on.base.fingerprint, "accuracy": accuracy.model_dump()}
     write_json(adapter / "reward.json", {**told, "length": by_length, "mean": sum(found) / len(found)})
     said = f"{accuracy.value:.0%} of {accuracy.n} held-out pairs ({accuracy.low:.0%} to {accuracy.high:.0%})"

@@ -226,7 +226,9 @@ def prepare(recipe: Recipe, on: Loaded, method: Method | None = None, drawn: Pat
         held_out = []  # it is tried on them: they choose nothing
     decides: list[Any] = [recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]]
     if method.rows != "train" or rollouts:
-        decides.append([method.model_dump(exclude={"parent", "data"}), rollouts.pay.rubric.hash() if rollouts else ""])
+        decides.append(
+            [method.model_dump(exclude={"parent", "data", "floor"}), rollouts.pay.rubric.hash() if rollouts else ""]
+        )
     inputs = digest(decides)
     notes = "".join(f"\n  note: {note}" for note in (*said, *built.manifest["notes"]))
     why = f" (factory data task={recipe.task} tells why)" if method.rows == "train" else f" for {method.name}"

@@ -56,7 +56,7 @@ class Job:
         facts = [self.recipe.lora.model_dump(), train, base.fingerprint, base.lr, rows]
         if self.parent or not isinstance(self.method, Sft):
             groups = [[e.group, e.reward] for e in (*self.train, *self.eval)]
-            method = self.method.model_dump(exclude={"parent", "data"})
+            method = self.method.model_dump(exclude={"parent", "data", "floor"})
             facts += [method, _weights(self.parent) if self.parent else "", groups]
         return digest(facts)
 

@@ -56,6 +56,10 @@ HEAD = "title: Length\nguidelines: Length.\nsample_source: What?\ndimensions:\n"
 @pytest.fixture(scope="module", autouse=True)
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = write(tmp_path_factory.mktemp("project"), train=64, evaluation=4)
+    rows = [json.loads(line) for line in (folder / "adapters" / "summary" / "train.jsonl").read_text().splitlines()]
+    sides = [(row["document"], row["summary"], row["summary"].split()[0] + " " + row["document"]) for row in rows]
+    pairs = [{"prompt": asked, "chosen": said, "rejected": other, "from": "edited"} for asked, said, other in sides]
+    (folder / "adapters" / "summary" / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     (folder / "adapters" / "summary" / "check.py").write_text(CHECK)
     (folder / "rubrics" / "length.yaml").write_text(HEAD + "".join(DIMENSION.format(name=n) for n in ("paid", "short")))
     with inside(folder, FACTORY_HOME=str(folder / "home")):
@@ -141,7 +145,7 @@ def test_what_was_drawn_becomes_rows_and_pairs() -> None:
 
 
 def test_rounds_draw_and_learn_from_what_was_drawn(project: Path) -> None:
-    """Twice: draw, then the best answers as rows; the pairs of the last time at the end. Nothing of it is made again."""
+    """Twice: draw, then the best answers as rows; at the end the pairs of the last time. Nothing is made again."""
     of = "{generate: {group: 6, questions: 24, gold: [short]}}, {sft: {epochs: 1, batch: 4}}"
     rounds = f"stages=[sft, {{rounds: {{n: 2, of: [{of}]}}}}, {{dpo_norm: {{lr: 2e-3, batch: 4}}}}]"
     code, made, said = factory(rounds, "train.evals=1")
@@ -154,13 +158,33 @@ def test_rounds_draw_and_learn_from_what_was_drawn(project: Path) -> None:
     assert first["answers"] == second["answers"] == 6 * 24 and min(first["best"], second["pairs"]) > 0
     assert f"{second['best']} best" in said
     used = [store.noted(one["version"].split("@")[1], "data")["files"][0]["file"] for one in made[1:]]
-    assert [Path(file).name for file in used] == ["train.jsonl", "train.jsonl", "pairs.jsonl"]
-    assert Path(used[0]).parent == drawn[0].parent.resolve() and Path(used[2]).parent == drawn[1].parent.resolve()
+    names = ["train.jsonl", "train.jsonl", "pairs.jsonl"]
+    assert [Path(file).resolve() for file in used] == [
+        path.with_name(name) for path, name in zip([drawn[0], drawn[1], drawn[1]], names, strict=True)
+    ]
     paths = [*(project / "home").glob("drawn/*/told.json"), *(project / "home").glob("runs/*/metrics.jsonl")]
     before = [path.stat().st_mtime_ns for path in paths]
     code, again, said = factory(rounds, "train.evals=1")
     assert code == 0 and [one["version"] for one in again] == [one["version"] for one in made]
     assert before == [path.stat().st_mtime_ns for path in paths]
+
+
+def test_a_reward_model_is_tried_on_pairs_held_out_and_pays_for_what_is_drawn(project: Path) -> None:
+    """Chosen are summaries, rejected the whole messages. The versions go on from the one before the reward model."""
+    reward, drawn = "reward: {lr: 5e-3, epochs: 3, batch: 8%s}", "{generate: {group: 2, questions: 8, gold: [short]}}"
+    code, made, said = factory(f"stages=[sft, {{{reward % ''}}}, {drawn}, {{sft: {{epochs: 1, batch: 4}}}}]")
+    assert code == 0, said
+    assert [one["stage"] for one in made] == ["sft", "sft"] and made[1]["parent"] == made[0]["version"]
+    (found,) = (project / "home").glob("runs/*/adapter/reward.json")
+    told = json.loads(found.read_text())
+    assert told["accuracy"]["n"] >= 5 and told["accuracy"]["low"] > 0.5 and -1 <= told["length"] < 0
+    assert "the reward model tells apart" in said
+    told = [json.loads(path.read_text()) for path in (project / "home").glob("drawn/*/told.json")]
+    assert any(one["best"] == 8 and one["answers"] == 16 for one in told), "each question is paid for something"
+    steps = [record for record in curves.read(found.parents[1]) if "accuracy" in record]
+    assert steps[-1]["accuracy"] > 0.8 and abs(steps[-1]["score"]) < 5
+    code, made, said = factory(f"stages=[sft, {{{reward % ', floor: 0.99'}}}, {drawn}]")
+    assert code == 1 and "the reward model is refused" in said and [one["stage"] for one in made] == ["sft"]
 
 
 def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:
