@@ -33,11 +33,11 @@ DRAWN = "drawn"  # as a stage's data: what a generation before it drew
 def learns_from_draws(stages: Sequence[Settings], number: int) -> bool:
     """Whether the stage waits for a generation before it. InputError: it asks for one that is not there."""
     method, before = stages[number], any(isinstance(stage, Generate) for stage in stages[:number])
-    if DRAWN in [*_list(method.data)] and not before:
-        raise InputError(f"stages.{number}.{method.name}.data: nothing is drawn before it: put generate there")
-    if isinstance(method, Drawing) or method.rows == "thumbs":
-        return False
-    return before and (not method.data or DRAWN in _list(method.data))
+    able, named = not isinstance(method, Drawing) and method.rows != "thumbs", DRAWN in _list(method.data)
+    if named and not (before and able):
+        why = "nothing is drawn before it: put generate there" if able else "what is drawn are rows and pairs"
+        raise InputError(f"stages.{number}.{method.name}.data: {why}")
+    return before and able and (named or not method.data)
 
 
 def staged(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = None) -> Recipe:

@@ -147,7 +147,7 @@ def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed
         made: list[Prepared | Later] = []
         for number, method in enumerate(recipe.stages):
             parent = parent_of(recipe, method, on.base) if number == 0 or method.parent else None
-            if isinstance(method, Generate) or learns_from_draws(recipe.stages, number):
+            if learns_from_draws(recipe.stages, number) or isinstance(method, Generate):
                 made.append(Later(recipe, on, method, parent))
             else:
                 made.append(prepare(recipe, on, method).after(parent))
