@@ -7,8 +7,10 @@ are not all measured has no composite, even where one is poor already: else the 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +83,14 @@ def grade_answers(rubric: Rubric, rows: Sequence[Row], outputs: Sequence[str]) -
 
 def by_checks(rubric: Rubric, rows: Sequence[Row], outputs: Sequence[str]) -> list[Graded]:
     """What the checks say about each output, for the dimensions that checks may decide."""
+    checks = [named(name) for dimension in rubric.dimensions for name in dimension.checks]
+    each = zip(rows, outputs, strict=True)
+    said = iter(_said([check(row, output, rubric.limits) for row, output in each for check in checks]))
     graded = []
     for row, output in zip(rows, outputs, strict=True):
         grades = {}
         for dimension in rubric.dimensions:
-            found = [g for name in dimension.checks if (g := named(name)(row, output, rubric.limits))]
+            found = [grade for _ in dimension.checks if (grade := next(said))]
             if found:
                 grades[dimension.name] = _worst_of(dimension, found)
         graded.append(Graded(row, output, grades))
@@ -136,6 +141,20 @@ def shares(bands: Iterable[Band]) -> Shares:
         found = binomtest(counts[band], n).proportion_ci(method="wilson")
         intervals[band] = (round(max(0.0, found.low), 4), round(min(1.0, found.high), 4))
     return Shares(n=n, intervals=intervals, **{band: round(counts[band] / n, 4) for band in BANDS})
+
+
+def _said(calls: Sequence[Any]) -> list[Grade | None]:
+    """What checks said; those that are coroutines are waited for side by side, in a loop of their own."""
+    waiting = [call for call in calls if asyncio.iscoroutine(call)]
+
+    async def together() -> list[Grade | None]:
+        return [*await asyncio.gather(*waiting)]
+
+    if not waiting:
+        return list(calls)
+    with ThreadPoolExecutor(1) as thread:  # whoever asks may run a loop already
+        found = iter(thread.submit(asyncio.run, together()).result())
+    return [next(found) if asyncio.iscoroutine(call) else call for call in calls]
 
 
 def _worst_of(dimension: Dimension, grades: list[Grade]) -> Grade:

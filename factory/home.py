@@ -7,7 +7,7 @@ The *project* is the folder that holds `adapters/` and `rubrics/`; the *home* is
     data/<hash>/           built data sets            notes/<sha256>/   scorecards and reports of a version
     latest/<task>          the hash of its data set   answers/<hash>    what a base or a version answered
     runs/<name>/           training runs              registry/<task>.json   ordinals and aliases
-    ratings.db             items, answers, ratings
+    drawn/<task>-<hash>/   what a stage drew            ratings.db          items, answers, ratings
 """
 
 import fcntl

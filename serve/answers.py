@@ -103,9 +103,15 @@ def _once(base: Base, version: Version | None, rows: Sequence[Row], how: Facts |
 
 
 def answer(
-    base: Base, version: Version | None, rows: Sequence[Row], decoding: Decoding, labels: Sequence[str] = ()
+    base: Base,
+    version: Version | None,
+    rows: Sequence[Row],
+    decoding: Decoding,
+    labels: Sequence[str] = (),
+    seed: int | None = None,
 ) -> list[str]:
-    """Of a version, or of the base alone: many from an engine, few (or without one) from this process."""
+    """Of a version, or of the base alone: many from an engine, few (or without one) from this process. With a `seed`
+    answers are drawn at the temperature of `decoding`; what did not come to its end is empty."""
     who = version.short if version else base.label
     with progress_bar() as bar:
         line = bar.add_task(f"answers of {who}", total=len(rows), text="")
@@ -115,13 +121,13 @@ def answer(
 
         if too_large(base) or pays("cuda" if cuda() else "cpu", len(rows), decoding.max_tokens, bool(labels)):
             try:
-                return by_engine(base, version, rows, decoding, labels, progress)
+                return by_engine(base, version, rows, decoding, labels, progress, seed)
             except EngineError as error:
                 why = str(error).splitlines()[0]
                 err.print(f"{who} answers in this process, which takes longer: {why}", markup=False)
         on = held(base)
         with answers.adapted(on.model, version.folder) if version else nullcontext(on.model) as model:
-            return answers.answer(model, on.tokenizer, rows, decoding, labels, progress)
+            return answers.answer(model, on.tokenizer, rows, decoding, labels, progress, seed)
 
 
 def by_engine(
@@ -131,12 +137,13 @@ def by_engine(
     decoding: Decoding,
     labels: Sequence[str] = (),
     progress: Progress = lambda done, text: None,
+    seed: int | None = None,
 ) -> list[str]:
-    """One answer per row, in the rows' order, from a vLLM that lives for this call.
+    """One answer per row, in the rows' order, from a vLLM that lives for this call; with a `seed` drawn at random.
 
     EngineError if the engine does not start or stops meanwhile, FactoryError for a row that it refuses.
     """
-    return stopping.run(_by_engine(base, version, rows, decoding, labels, progress))
+    return stopping.run(_by_engine(base, version, rows, decoding, labels, progress, seed))
 
 
 async def _by_engine(
@@ -146,6 +153,7 @@ async def _by_engine(
     decoding: Decoding,
     labels: Sequence[str],
     progress: Progress,
+    seed: int | None,
 ) -> list[str]:
     log = home("runs", f"answers-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}", "engine.log")
     give_back()  # what this process does not use; the base it holds stays
@@ -160,7 +168,9 @@ async def _by_engine(
             await engine.load(version.name, version.folder)
         name = version.name if version else base.label
         how: dict[str, Any] = {"model": name, "max_tokens": decoding.max_tokens, "temperature": 0}
-        if form := {"choice": [*labels]} if labels else decoding.form():
+        if seed is not None:
+            how |= {"temperature": decoding.temperature, "top_p": 1, "top_k": 0}
+        elif form := {"choice": [*labels]} if labels else decoding.form():
             how["structured_outputs"] = form
         tokens = control.tokens_of(base.folder)
         found, waiting = [""] * len(rows), iter(range(len(rows)))
@@ -170,7 +180,8 @@ async def _by_engine(
             nonlocal done
             for number in waiting:
                 row = rows[number]
-                found[number] = await _ask(engine, row, how | {"messages": control.harmless_in(row.turns, tokens)})
+                body = how | {"messages": control.harmless_in(row.turns, tokens)}
+                found[number] = await _ask(engine, row, body if seed is None else body | {"seed": seed + number})
                 done += 1
                 progress(done, "")
 
@@ -188,7 +199,9 @@ async def _ask(engine: Engine, row: Row, body: dict[str, Any]) -> str:
         async with engine.session.post("/v1/chat/completions", json=body) as reply:
             said = await reply.json()
             if reply.status == 200:
-                return str(said["choices"][0]["message"]["content"] or "").strip()
+                choice = said["choices"][0]
+                cut = "seed" in body and choice["finish_reason"] == "length"
+                return "" if cut else str(choice["message"]["content"] or "").strip()
             why = said.get("error", {}).get("message", said)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise EngineError(f"the engine stopped while answering: {error or type(error).__name__}") from None

@@ -68,12 +68,20 @@ def answer(
     decoding: Decoding,
     labels: Sequence[str] = (),
     progress: Callable[[int], None] = lambda done: None,
+    seed: int | None = None,
 ) -> list[str]:
     """One answer per row, in the rows' order; with `labels` always one of them, else of the form that
     `decoding` asks for, as in the server.
 
-    Greedy, whatever `decoding.temperature` says: grading wants the same answer every time.
+    Greedy, whatever `decoding.temperature` says: grading wants the same answer every time. With a `seed` it is drawn at
+    that temperature, whatever the form; what did not come to its end is empty.
     """
+    if seed is not None:
+        from factory.answers.greedy import drawing
+
+        sample = drawing(model, decoding.temperature, seed)
+        drawn = complete(model, tokenizer, rows, decoding.max_tokens, None, progress, sample)
+        return [text if ended else "" for text, ended in drawn]
     most = max(decoding.max_tokens, max((len(t) for t in _label_ids(labels, tokenizer)), default=0))
     allowed = None
     if labels:
@@ -90,8 +98,9 @@ def complete(
     most: int,
     allowed: Callable[[Sequence[int]], Any] | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    sample: Any = None,
 ) -> list[tuple[str, bool]]:
-    """(answer, whether it came to its end within `most` tokens) per row, greedy."""
+    """(answer, whether it came to its end within `most` tokens) per row, greedy or as `sample` draws."""
     from factory.answers.greedy import greedy
 
     model.eval()
@@ -103,6 +112,7 @@ def complete(
             most,
             allowed,
             progress,
+            sample,
         )
     return [(tokenizer.decode(one.ids, skip_special_tokens=True).strip(), one.ended) for one in said]
 

@@ -27,15 +27,17 @@ PREFILL = {"cpu": 2048, "cuda": 16_384}  # prompt tokens that are read as one ro
 ROWS = {"cpu": 64, "cuda": 256}  # sequences that are answered side by side
 
 Allowed = Callable[[Sequence[int]], Sequence[int] | torch.Tensor]
-Sample = Callable[[torch.Tensor], list[int]]
+Sample = Callable[[torch.Tensor], tuple[list[int], list[float]]]
 
 
 @dataclass
 class Answer:
-    """The tokens said, without the one that ends an answer; `ended` is False where the limit cut it off."""
+    """The tokens said, without the one that ends an answer; `ended` is False where the limit cut it off. `drawn` are
+    those that were sampled, the last one too, with their log-probabilities."""
 
     ids: list[int] = field(default_factory=list)
     ended: bool = False
+    drawn: list[tuple[int, float]] = field(default_factory=list)
 
 
 def greedy(
@@ -48,8 +50,8 @@ def greedy(
     sample: Sample | None = None,
 ) -> list[Answer]:
     """One answer for each prompt, of at most `most` tokens, always the likeliest token (of those that `allowed` lets
-    follow the answer so far), or the one that `sample` draws from logits [answers, vocabulary]. `model` is a causal
-    language model, with PEFT's layers in it or without."""
+    follow the answer so far), or the one that `sample` draws from logits [answers, vocabulary], with its
+    log-probability. `model` is a causal language model, with PEFT's layers in it or without."""
     answers = [Answer() for _ in prompts]
     done = 0
     with torch.inference_mode():
@@ -59,6 +61,17 @@ def greedy(
             done += len(batch)
             progress(done)
     return answers
+
+
+def drawing(model: Any, temperature: float, seed: int) -> Sample:
+    """For `greedy`: tokens at random at that temperature, with their log-probabilities at temperature 1."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+
+    def sample(logits: torch.Tensor) -> tuple[list[int], list[float]]:
+        said = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+        return said[:, 0].tolist(), logits.log_softmax(-1).gather(1, said)[:, 0].tolist()
+
+    return sample
 
 
 def _batches(model: Any, lengths: Sequence[int], most: int) -> Iterator[list[int]]:
@@ -96,7 +109,9 @@ def _answer(
     try:
         for _ in range(most):
             if sample:  # by the logits as the model makes them; the likeliest is the same without their scale
-                said = sample(Head(_causal(model))(last).float())
+                said, logps = sample(Head(_causal(model))(last).float())
+                for answer, token, logp in zip(answers, said, logps, strict=True):
+                    answer.drawn.append((token, logp))
             else:
                 said = _likeliest(model.get_output_embeddings()(last).float(), answers, allowed)
             open_ = []

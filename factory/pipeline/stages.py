@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from evals import preferences, tables, verdicts
@@ -17,33 +18,55 @@ from factory.data.rows import Row
 from factory.errors import InputError
 from factory.home import home, write_file
 from factory.pipeline.data import dataset
+from factory.pipeline.reward import asked
 from factory.recipe import Recipe
 from factory.registry import aliases
 from factory.registry.store import Version
-from factory.train.methods import Method, Sft
+from factory.train.methods import Drawing, Generate, Method, Reward, Settings, Sft
+from factory.train.methods.reward import MARGINS
 from factory.train.tokens import IGNORE, Example, encode_all
 
 RATINGS = "ratings"  # as data.pairs: what people rated
+DRAWN = "drawn"  # as a stage's data: what a generation before it drew
 
 
-def staged(recipe: Recipe, method: Method, base: Base) -> Recipe:
-    """The recipe as the stage trains it: its own files, learning rate, epochs and batch."""
-    train: dict[str, Any] = {key: value for key in ("epochs", "batch") if (value := getattr(method, key)) is not None}
-    if method.lr != "auto" or method.share != 1:
-        train["lr"] = base.lr * method.share if method.lr == "auto" else method.lr
-    data: dict[str, Any] = {"train": method.data} if method.data else {}
+def learns_from_draws(stages: Sequence[Settings], number: int) -> bool:
+    """Whether the stage waits for a generation before it. InputError: it asks for one that is not there."""
+    method, before = stages[number], any(isinstance(stage, Generate) for stage in stages[:number])
+    able, named = not isinstance(method, Drawing) and method.rows != "thumbs", DRAWN in _list(method.data)
+    if named and not (before and able):
+        why = "nothing is drawn before it: put generate there" if able else "what is drawn are rows and pairs"
+        raise InputError(f"stages.{number}.{method.name}.data: {why}")
+    return before and able and (named or not method.data)
+
+
+def staged(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = None) -> Recipe:
+    """The recipe as the stage trains it: its own files, learning rate, epochs and batch. `drawn` is the folder of a
+    generation that it learns from."""
+    train: dict[str, Any] = {}
+    if isinstance(method, Method):
+        own = {key: getattr(method, key) for key in ("epochs", "batch")}
+        train = {key: value for key, value in own.items() if value is not None}
+        if method.lr != "auto" or method.share != 1:
+            train["lr"] = base.lr * method.share if method.lr == "auto" else method.lr
+    files = method.data or getattr(recipe.data, method.rows)
+    if drawn:
+        path = str(drawn / f"{method.rows}.jsonl")
+        files = [path if name == DRAWN else name for name in _list(method.data or DRAWN)]
+    data: dict[str, Any] = {"train": files}
+    if method.rows != "train" or drawn:
+        data |= {"format": "", "columns": {}, "weights": {}, "undesirable": method.rows == "thumbs"}
     if method.rows != "train":
-        data |= {"train": method.data or getattr(recipe.data, method.rows), "format": "", "columns": {}, "weights": {}}
-        data["undesirable"] = method.rows == "thumbs"
-    if method.rows != "train" or method.draws:
+        data["tune"] = []  # those of the recipe are rows, not pairs or thumbs
+    if method.rows != "train" or isinstance(method, Drawing):
         data["replay"] = recipe.data.replay.model_copy(update={"share": 0})
     sections = {"train": recipe.train.model_copy(update=train), "data": recipe.data.model_copy(update=data)}
     return recipe.model_copy(update={**sections, "stages": []})
 
 
-def rows_of(recipe: Recipe, method: Method, base: Base) -> tuple[Recipe, Built, list[str]]:
+def rows_of(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = None) -> tuple[Recipe, Built, list[str]]:
     """The recipe as the stage trains it, the data set that it learns from, and what there is to say of it."""
-    changed, said = staged(recipe, method, base), []
+    changed, said = staged(recipe, method, base, drawn), []
     if changed.data.train == RATINGS:
         path, told = _ratings(recipe)
         changed = changed.model_copy(update={"data": changed.data.model_copy(update={"train": path})})
@@ -83,6 +106,10 @@ def examples_of(method: Method, on: Loaded, rows: Sequence[Row], most: int) -> l
         for group, (chosen, rejected) in enumerate(sides):
             if chosen.input_ids[-1] == ends == rejected.input_ids[-1]:
                 made += [replace(chosen, group=group), replace(rejected, group=group, reward=-1.0)]
+        if isinstance(method, Reward):
+            margins = [MARGINS.get(str(row.meta.get("from")), 0.0) for row, _ in both]
+            made = [replace(e, reward=1 + margins[e.group or 0]) if e.reward > 0 else e for e in made]
+            made = [asked(example, on.tokenizer) for example in made]
         return made
     found = encoded(rows)
     for group, (row, example) in enumerate(zip(rows, found, strict=True)):
@@ -93,7 +120,7 @@ def examples_of(method: Method, on: Loaded, rows: Sequence[Row], most: int) -> l
     return made
 
 
-def parent_of(recipe: Recipe, method: Method, base: Base) -> Version | None:
+def parent_of(recipe: Recipe, method: Settings, base: Base) -> Version | None:
     """The version that a recipe's first stage starts from, or a later one that names its own: none for supervised
     fine-tuning, else what is in production. InputError: there is none, or it is over another base."""
     if not method.parent and isinstance(method, Sft):
@@ -111,6 +138,10 @@ def parent_of(recipe: Recipe, method: Method, base: Base) -> Version | None:
     if version.facts.fingerprint != base.fingerprint:
         raise InputError(f"stages: {version.short} is over base {version.facts.base}, not over {base.label}: set base=")
     return version
+
+
+def _list(files: str | list[str]) -> list[str]:
+    return [files] if isinstance(files, str) else files
 
 
 def _system(row: Row) -> str:

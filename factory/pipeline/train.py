@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from evals import rubric as rubrics
@@ -21,9 +22,11 @@ from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, shown
 from factory.pipeline.data import every, labelled
+from factory.pipeline.generate import generate
 from factory.pipeline.grade import gate_of, grade
-from factory.pipeline.rewards import Rollouts
-from factory.pipeline.stages import examples_of, parent_of, rows_of
+from factory.pipeline.reward import judge
+from factory.pipeline.rewards import Payer, Rollouts
+from factory.pipeline.stages import examples_of, learns_from_draws, parent_of, rows_of
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.registry import aliases, store
@@ -31,7 +34,7 @@ from factory.registry.store import Version
 from factory.terminal import err, progress_bar
 from factory.train import curves
 from factory.train.fused import Failed, Job, progress, train_many
-from factory.train.methods import Draws, Method, Sft
+from factory.train.methods import Generate, Grpo, Method, Reward, Settings, Sft
 from factory.train.trained import Trained
 from serve.answers import of_base, of_version
 
@@ -66,6 +69,29 @@ class Prepared:
             return self
         run = home("runs", f"{self.recipe.task}-{digest([self.inputs, parent.sha])[:12]}")
         return replace(self, job=replace(self.job, parent=parent.folder, run=run), parent=parent)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A stage that is prepared when its turn comes: a generation, or what learns from one."""
+
+    recipe: Recipe
+    on: Loaded
+    method: Settings
+    parent: Version | None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.method, Generate):
+            Payer(self.recipe, self.method)  # what is wrong with it is said before anything is trained
+
+    def due(self, parent: Version | None, drawn: dict[str, Path], models: dict[str, Path]) -> Prepared | None:
+        """What is to be trained now; of a generation nothing: its folder is noted in `drawn`. `models` are the reward
+        models of tasks that have one by now."""
+        if isinstance(self.method, Method):
+            return prepare(self.recipe, self.on, self.method, drawn[self.recipe.task])
+        assert isinstance(self.method, Generate) and parent
+        drawn[self.recipe.task] = generate(self.recipe, self.method, self.on, parent, models.get(self.recipe.task))
+        return None
 
 
 @dataclass(frozen=True)
@@ -113,33 +139,48 @@ def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed
     """Train every recipe, all that share a base at once, as `fitted` does it; of several stages first the first of all,
     each a version that the next starts from. Errors: before anything is trained, all of all recipes."""
 
-    def ready_to(recipe: Recipe) -> list[Prepared]:
+    def ready_to(recipe: Recipe) -> list[Prepared | Later]:
         rubrics.load(recipe.rubric)  # before the base, which takes its time
         on = loaded(recipe.base)
         if not recipe.stages:
             return [prepare(recipe, on)]
-        parents = [
-            parent_of(recipe, method, on.base) if number == 0 or method.parent else None
-            for number, method in enumerate(recipe.stages)
-        ]
-        return [
-            prepare(recipe, on, method).after(parent) for method, parent in zip(recipe.stages, parents, strict=True)
-        ]
+        made: list[Prepared | Later] = []
+        for number, method in enumerate(recipe.stages):
+            parent = parent_of(recipe, method, on.base) if number == 0 or method.parent else None
+            if learns_from_draws(recipe.stages, number) or isinstance(method, Generate):
+                made.append(Later(recipe, on, method, parent))
+            else:
+                made.append(prepare(recipe, on, method).after(parent))
+        return made
 
     ready, error = every(recipes, ready_to)
     if error:
         raise error
     last: dict[str, Version] = {}
+    drawn: dict[str, Path] = {}
+    models: dict[str, Path] = {}
     lost: set[str] = set()
     for depth in range(max(map(len, ready))):
-        stages = [of[depth] for of in ready if depth < len(of) and of[0].recipe.task not in lost]
-        due = [one if one.parent else one.after(last.get(one.recipe.task)) for one in stages]
+        due: list[Prepared] = []
+        for one in [of[depth] for of in ready if depth < len(of) and of[0].recipe.task not in lost]:
+            task, parent = one.recipe.task, one.parent or last.get(one.recipe.task)
+            try:
+                now = one.due(parent, drawn, models) if isinstance(one, Later) else one
+            except FactoryError as fault:
+                lost.add(task)
+                yield Failed(task, str(fault), 0, home("runs"))
+                continue
+            if parent:
+                last[task] = parent  # where it goes on, if nothing new comes of this stage
+            if now:
+                due.append(now.after(parent))
         for result in _together(due, fitted):
             if isinstance(result, Failed):
                 lost.add(result.name)
             else:
                 last[result.recipe.task] = result.version
             yield result
+        models |= {one.recipe.task: one.job.run / "adapter" for one in due if isinstance(one.job.method, Reward)}
 
 
 def _together(ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Failed]]) -> Iterator[Made | Failed]:
@@ -149,31 +190,45 @@ def _together(ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Fa
         with one_at_a_time(jobs):
             results = fitted(loaded(name), jobs)
         for one, result in zip(group, results, strict=True):
-            yield result if isinstance(result, Failed) else finish(one, result)
+            if isinstance(result, Failed):
+                yield result
+            elif isinstance(method := one.job.method, Reward):
+                rows = [row.with_system(one.recipe.system_prompt()) for row in one.built.tune]
+                pairs = examples_of(method, one.on, rows, one.recipe.train.max_length)
+                try:
+                    judge(one.recipe.task, method, one.on, result.adapter, pairs)
+                except FactoryError as fault:
+                    yield Failed(one.recipe.task, str(fault), result.steps, result.run)
+            else:
+                yield finish(one, result)
 
 
-def prepare(recipe: Recipe, on: Loaded, method: Method | None = None) -> Prepared:
+def prepare(recipe: Recipe, on: Loaded, method: Method | None = None, drawn: Path | None = None) -> Prepared:
     """A task's rows as tokens, for a stage where one is named, and a run folder named after everything that decides
     the result."""
     stage = method.name if method else ""
     method = method or Sft()
-    recipe, built, said = rows_of(recipe, method, on.base)
+    recipe, built, said = rows_of(recipe, method, on.base, drawn)
     recipe = labelled(recipe, built)
     prompt = recipe.system_prompt()
 
     def prompted(row: Row) -> Row:
         return row if row.meta.get("replay") else row.with_system(prompt)
 
-    rollouts = Rollouts(recipe, method, on) if isinstance(method, Draws) else None
+    rollouts = Rollouts(recipe, method, on) if isinstance(method, Grpo) else None
     learn, held_out = (
         rollouts.prompts([prompted(row) for row in rows])
         if rollouts
         else examples_of(method, on, [prompted(row) for row in rows], recipe.train.max_length)
         for rows in (built.train, built.tune)
     )
+    if isinstance(method, Reward):
+        held_out = []  # it is tried on them: they choose nothing
     decides: list[Any] = [recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]]
     if method.rows != "train" or rollouts:
-        decides.append([method.model_dump(exclude={"parent", "data"}), rollouts.rubric.hash() if rollouts else ""])
+        decides.append(
+            [method.model_dump(exclude={"parent", "data", "floor"}), rollouts.pay.rubric.hash() if rollouts else ""]
+        )
     inputs = digest(decides)
     notes = "".join(f"\n  note: {note}" for note in (*said, *built.manifest["notes"]))
     why = f" (factory data task={recipe.task} tells why)" if method.rows == "train" else f" for {method.name}"

@@ -72,9 +72,7 @@ def _stalled(records: Sequence[dict[str, Any]]) -> list[str]:
     """What only shows in figures that a loss does not tell of."""
     steps = [record for record in records if "loss" in record]
     last = steps[-max(1, len(steps) // 10) :]
-    said = []
-    if steps and not any(record.get("grad_norm", 1) for record in steps):
-        said.append("the adapter does not move: every gradient is 0 (are all pairs alike, or lora.alpha tiny?)")
+    said = _still(steps)
     if len(steps) >= 10 and statistics.mean(abs(record["loss"]) for record in last) < NOTHING:
         said.append("the loss is 0, nothing is left to learn: fewer epochs, a lower lr, or harder rows")
     if last and "chosen" in last[0] and (fell := statistics.mean(record["chosen"] for record in last)) < FELL:
@@ -83,6 +81,12 @@ def _stalled(records: Sequence[dict[str, Any]]) -> list[str]:
             "stage, or a lower lr, keeps them"
         )
     return said
+
+
+def _still(steps: Sequence[dict[str, Any]]) -> list[str]:
+    if not steps or any(record.get("grad_norm", 1) for record in steps[1:] or steps):
+        return []
+    return ["the adapter does not move: every gradient is 0 (are all pairs or rewards alike, or lora.alpha tiny?)"]
 
 
 def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -95,7 +99,7 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
     def mean(records: Sequence[dict[str, Any]], key: str) -> float:
         return float(statistics.mean(record[key] for record in records))
 
-    said = []
+    said = _still(steps)
     if golds and (now := golds[-1][1]) < max(gold for _, gold in golds) - FORGOTTEN:
         step, best = max(golds, key=lambda gold: gold[1])
         said.append(
@@ -108,7 +112,9 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
             f"{even:.0%} of the answers were no better or worse than their group: the reward has no variance (the "
             "questions are too easy or too hard, or temperature and group too small)"
         )
-    if (cut := mean(last, "cut")) > CUT:
+    if (cut := mean(last, "cut")) == 1:
+        said.append("no answer came to an end: the end token is not learned (sft before teaches it)")
+    elif cut > CUT:
         said.append(f"{cut:.0%} of the answers were cut off: a larger decoding.max_tokens, or sft before, ends them")
     if mean(last, "length") > mean(first, "length") * LONGER + 1:
         said.append(f"answers grew from {mean(first, 'length'):.0f} to {mean(last, 'length'):.0f} tokens")
@@ -133,22 +139,27 @@ def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:
 
 def plot(run: Path, title: str) -> Path:
     """`curves.png`: train and eval loss above, gradient norm below; of a run with rewards these and the gold reward,
-    and how long answers are."""
+    how long answers are and how far the adapter is from its parent."""
     from matplotlib.figure import Figure
 
     records = read(run)
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     paid = any("reward" in record for record in records)
-    keys = ("reward", "gold", "length") if paid else ("loss", "eval_loss", "grad_norm")
-    for axis, key, style in zip((above, above, below), keys, ("-", "o-", "-"), strict=True):
+    lines = [(above, "loss", "-"), (above, "eval_loss", "o-"), (below, "grad_norm", "-")]
+    if paid:
+        beside = below.twinx()
+        lines = [(above, "reward", "-"), (above, "gold", "o-"), (below, "length", "-"), (beside, "kl", "C1-")]
+    for axis, key, style in lines:
         points = [(r["step"], r[key]) for r in records if key in r]
         if points:
-            axis.plot(*zip(*points, strict=True), style, label=key.replace("_", " "), linewidth=1.2, markersize=4)
+            label = {"kl": "KL from the parent"}.get(key, key.replace("_", " "))
+            axis.plot(*zip(*points, strict=True), style, label=label, linewidth=1.2, markersize=4)
     above.set_yscale("linear" if paid else "log")
     above.set_title(title)
-    above.legend()
-    below.legend()
+    for axis in dict.fromkeys(axis for axis, *_ in lines):
+        if axis.lines:
+            axis.legend(loc="upper right" if axis not in (above, below) else "best")
     below.set_xlabel("step")
     path = run / "curves.png"
     figure.savefig(path, dpi=110)

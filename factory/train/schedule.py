@@ -38,8 +38,9 @@ class Schedule:
         return step % self.eval_every == 0 or step == self.steps
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step: linear warm-up from 0, then as `settings.schedule` says, to 0 at the end."""
-        warmup = math.ceil(self.settings.warmup * self.steps)
+        """The learning rate of a step: linear warm-up from 0, then as `settings.schedule` says, to 0 at the end. A run
+        of one step has no warm-up: it would learn nothing."""
+        warmup = min(math.ceil(self.settings.warmup * self.steps), self.steps - 1)
         left = max(1, self.steps - warmup)
         match self.settings.schedule:
             case "constant":

@@ -19,13 +19,17 @@ class Example:
     """One training sequence. `labels` is IGNORE on the prompt, so that only the answer and its end are supervised.
 
     Those of one `group`, neighbours, are learned from in one forward pass: the chosen and rejected answers of a pair.
-    `reward` is above 0 for what is to become likelier, below 0 for the rest; 0 is only measured.
+    `reward` is above 0 for what is to become likelier, below 0 for the rest; 0 is only measured. Of an answer that was
+    drawn, `drawn` are the log-probabilities of its supervised tokens then, and `parent` those before training, where
+    they are compared.
     """
 
     input_ids: list[int]
     labels: list[int]
     group: int | None = None
     reward: float = 1.0
+    drawn: Sequence[float] = ()
+    parent: Sequence[float] = ()
 
 
 def grouped(examples: Sequence[Example]) -> list[list[Example]]:

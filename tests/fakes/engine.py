@@ -96,7 +96,10 @@ async def generate(request: Request) -> Response:
         finally:
             running.pop(request.headers.get("x-request-id", ""), None)
         message = {"role": "assistant", "content": "".join(words), "seen": asked.get("messages"), "asked": asked}
-        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        if asked.get("temperature") and "seed" in asked:  # drawn: said is how, and what has an odd seed is cut off
+            message["content"] = f"drawn at {asked['temperature']} with {asked['seed']}"
+        cut = asked.get("temperature") and asked.get("seed", 0) % 2
+        choices = [{"index": 0, "message": message, "finish_reason": "length" if cut else "stop"}]
         scored = _scores(model) if "prompt_logprobs" in asked else None
         return _json({**frame, "choices": choices, "usage": usage, "prompt_logprobs": scored})
     return StreamingResponse(_events(frame, words, usage, written), media_type="text/event-stream")

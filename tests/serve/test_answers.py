@@ -135,6 +135,8 @@ def test_rows_are_asked_at_once_and_answered_in_their_order(
     assert found == [" ".join(f"{version.name}:{i}" for i in range(4))] * 200 and said[-1] == 200
     assert answers.by_engine(base, None, rows(2), decoding)[0].startswith(f"{base.label}:0")
     assert answers.by_engine(base, version, rows(2), decoding, ["billing", "other"]) == ["billing"] * 2
+    drawn = answers.by_engine(base, version, rows(3), decoding, ["billing"], seed=4)
+    assert drawn == ["drawn at 1.5 with 4", "", "drawn at 1.5 with 6"], "each with a seed; cut off is empty"
 
 
 @pytest.mark.usefixtures("fake")

@@ -180,7 +180,7 @@ class Engine:
 
     def _join(self, run: Run) -> None:
         if run.job.method.refers and run.references is None:  # before its first step it is what it is compared with
-            run.references = self.passes.log_probs(run, [*run.job.train, *run.job.eval])
+            run.references = self.passes.references(run, [*run.job.train, *run.job.eval])
         self.running.append(run)
         self._leave(run)
 
@@ -234,6 +234,9 @@ class Engine:
             if not (math.isfinite(told[0]) and math.isfinite(norm)):
                 self._fail(run, "loss" if not math.isfinite(told[0]) else "gradient")
                 continue
+            if fault := run.job.method.fault(told):
+                self._end(run, f"{fault} (step {run.step + 1})")
+                continue
             self.progress(run.job.name, run.finish_step(told, norm))
             if run.job.eval and run.schedule.evaluates_after(run.step):
                 eval_loss = self.passes.eval_loss(run)
@@ -248,6 +251,9 @@ class Engine:
             f"the {what} is not finite at step {run.step + 1}: lower train.lr (it is {run.schedule.rate:g}), or look "
             f"for broken rows; the steps until then are in {run.metrics}"
         )
+        self._end(run, why)
+
+    def _end(self, run: Run, why: str) -> None:
         self._remove(run)
         run.checkpoint.unlink(missing_ok=True)
         self.results[run.job.name] = Failed(run.job.name, why, run.step, run.job.run)

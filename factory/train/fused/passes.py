@@ -20,9 +20,10 @@ from factory.train.fused.dropout import Dropout
 from factory.train.fused.forward import supervised_log_probs
 from factory.train.fused.group import Group
 from factory.train.fused.layers import Layers
-from factory.train.fused.packing import PackedBatch, pack, probe, share_out, size
+from factory.train.fused.packing import PackedBatch, pack, probe, share_out, size, supervised
 from factory.train.fused.run import Job, Run
 from factory.train.methods import Totals
+from factory.train.methods.draws import divergence
 from factory.train.tokens import Example, grouped
 
 PROBE = 256  # tokens of the row whose kept memory is measured
@@ -109,13 +110,23 @@ class Passes:
         return True
 
     def roll(self, run: Run) -> None:
-        """Have the run answer its step's questions; the answers are its batch."""
+        """Have the run answer its step's questions; the answers are its batch. How far it has moved from its parent is
+        told of the first answer to each question, of all where that has a price."""
+        method: Any = run.job.method
         self._recompute(False)  # a layer that recomputes keeps no cache
         with self.layers.answering(run.adapter):
-            run.batch, run.rolled = run.job.rollouts(self.model, run.batch, run.step)
-        run.waiting = [example for example in run.batch if example.reward]
-        run.batch_tokens = size(run.batch)
-        run.totals = Totals.of(run.batch, longest=run.job.rollouts.most)
+            drawn, told = run.job.rollouts(self.model, run.batch, run.step, run.job.run)
+        compared = drawn if method.beta else drawn[:: method.group]
+        run.adapter.computed.copy_(run.origin)
+        before = self.log_probs(run, compared)
+        run.adapter.refresh()
+        if method.beta:
+            drawn = [replace(one, parent=logps.tolist()) for one, logps in zip(drawn, before, strict=True)]
+        moved = torch.cat(before) - torch.tensor([logp for one in compared for logp in one.drawn])
+        run.rolled = told | {"kl": divergence(moved).mean().item()}
+        run.batch, run.batch_tokens = drawn, size(drawn)
+        run.waiting = [example for example in drawn if example.reward or method.beta]
+        run.totals = Totals.of(drawn, longest=run.job.rollouts.most, learned=supervised(run.waiting))
 
     def eval_loss(self, run: Run) -> float:
         """The loss of the held-out rows as one step; of a method that draws, what their gold reward lacks of 1."""
@@ -130,21 +141,28 @@ class Passes:
             total += run.losses(mine, logps, of, totals)[0]
         return self.group.sum(total).item()
 
-    def log_probs(self, run: Run, examples: Sequence[Example]) -> torch.Tensor:
-        """The log-probability of each example's answer as the adapter is now, [n] on the CPU."""
-        found = torch.zeros(len(examples), device=self.model.device)
-        places = {id(example): place for place, example in enumerate(examples)}
+    def log_probs(self, run: Run, examples: Sequence[Example]) -> tuple[torch.Tensor, ...]:
+        """The log-probabilities of each example's supervised tokens as the adapter is now, on the CPU."""
+        counts = [supervised([example]) for example in examples]
+        found = torch.zeros(sum(counts), device=self.model.device)
+        places = {id(e): part for e, part in zip(examples, found.split(counts), strict=True)}
         for mine, logps, of in self._forward(run, examples):
-            at = torch.tensor([places[id(example)] for example in mine], device=found.device)
-            found.index_add_(0, at[of], logps)
-        return self.group.sum(found).cpu()
+            which, lengths = of.unique_consecutive(return_counts=True)
+            for number, part in zip(which.tolist(), logps.split(lengths.tolist()), strict=True):
+                places[id(mine[number])].copy_(part)
+        parts: tuple[torch.Tensor, ...] = self.group.sum(found).cpu().split(counts)
+        return parts
+
+    def references(self, run: Run, examples: Sequence[Example]) -> torch.Tensor:
+        """The log-probability of each example's answer as the adapter is now, [n] on the CPU."""
+        return torch.stack([logps.sum() for logps in self.log_probs(run, examples)])
 
     def baseline(self, run: Run, examples: Sequence[Example]) -> float:
         """How far the adapter moved from where it began, by the examples that are only measured; 0 without any."""
         measured = [example for example in examples if not example.reward]
         if not measured:
             return 0.0
-        return max(0.0, (self.log_probs(run, measured) - run.references_of(measured)).mean().item())
+        return max(0.0, (self.references(run, measured) - run.references_of(measured)).mean().item())
 
     @torch.no_grad()
     def _forward(

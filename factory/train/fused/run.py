@@ -56,7 +56,7 @@ class Job:
         facts = [self.recipe.lora.model_dump(), train, base.fingerprint, base.lr, rows]
         if self.parent or not isinstance(self.method, Sft):
             groups = [[e.group, e.reward] for e in (*self.train, *self.eval)]
-            method = self.method.model_dump(exclude={"parent", "data"})
+            method = self.method.model_dump(exclude={"parent", "data", "floor"})
             facts += [method, _weights(self.parent) if self.parent else "", groups]
         return digest(facts)
 
@@ -100,6 +100,7 @@ class Run:
         self._places = {id(example): place for place, example in enumerate((*job.train, *job.eval))}
         self.best, self.since_best = math.inf, 0
         self.best_weights: torch.Tensor | None = None
+        self.origin = weights.detach().clone() if job.rollouts else weights.detach()  # what answers are compared with
         self.metrics = job.run / "metrics.jsonl"
         self.checkpoint = job.run / "checkpoint.safetensors"
         self._restore()
@@ -152,8 +153,9 @@ class Run:
         return self.references[[self._places[id(example)] for example in examples]]
 
     def dropout(self, examples: Sequence[Example]) -> Dropout | None:
-        """What the adapter drops of these sequences of the current batch; None where its recipe has no dropout."""
-        if not (share := self.job.recipe.lora.dropout):
+        """What the adapter drops of these sequences of the current batch; None where its recipe has no dropout, and of
+        drawn answers: nothing was dropped when they were said."""
+        if not (share := self.job.recipe.lora.dropout) or self.job.rollouts:
             return None
         places = {id(example): place for place, example in enumerate(self.batch)}
         sequences = [(places[id(example)], len(example.input_ids)) for example in examples]

@@ -8,12 +8,17 @@ from pydantic import BeforeValidator, Field
 
 from factory.strict import nearest
 from factory.train.methods.dpo import Dpo, DpoNorm
-from factory.train.methods.draws import Draws, Grpo, Raft
+from factory.train.methods.draws import Drawing, Generate, Grpo
 from factory.train.methods.kto import Kto
-from factory.train.methods.method import Method, Seen, Totals
+from factory.train.methods.method import Method, Seen, Settings, Totals
+from factory.train.methods.reward import Reward
 from factory.train.methods.sft import Sft
 
-METHODS: dict[str, type[Method]] = {"sft": Sft, "dpo": Dpo, "dpo_norm": DpoNorm, "kto": Kto, "grpo": Grpo, "raft": Raft}
+METHODS: dict[str, type[Settings]] = {
+    **{"sft": Sft, "dpo": Dpo, "dpo_norm": DpoNorm, "kto": Kto},
+    **{"grpo": Grpo, "generate": Generate, "reward": Reward},
+}
+ROUNDS = 20
 
 
 def _named(value: Any) -> Any:
@@ -30,12 +35,26 @@ def _named(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+    """`sft,dpo` as a list; `{rounds: {n: 2, of: [generate, sft]}}` as its stages so many times."""
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    return [one for stage in value for one in _rounds(stage)] if isinstance(value, list) else value
 
 
-Stage = Annotated[
-    Annotated[Sft | Dpo | DpoNorm | Kto | Grpo | Raft, Field(discriminator="method")], BeforeValidator(_named)
-]
+def _rounds(stage: Any) -> list[Any]:
+    if not (isinstance(stage, dict) and [*stage] == ["rounds"]):
+        return [stage]
+    match stage["rounds"]:
+        case {"n": int(n), "of": [*of], **others} if 1 <= n <= ROUNDS and of and not others:
+            return [*_listed(of)] * n
+    raise ValueError(f"rounds are {{rounds: {{n: 2, of: [generate, sft]}}}}, n from 1 to {ROUNDS}")
+
+
+_Any = Sft | Dpo | DpoNorm | Kto | Grpo | Generate | Reward
+Stage = Annotated[Annotated[_Any, Field(discriminator="method")], BeforeValidator(_named)]
 Stages = Annotated[list[Stage], BeforeValidator(_listed)]
 
-__all__ = ["METHODS", "Dpo", "DpoNorm", "Draws", "Grpo", "Kto", "Method", "Raft", "Seen", "Sft", "Stages", "Totals"]
+__all__ = [
+    "METHODS", "Dpo", "DpoNorm", "Drawing", "Generate", "Grpo", "Kto", "Method", "Reward", "Seen", "Settings", "Sft",
+    "Stages", "Totals",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Methods that learn from answers of their own, paid by checks: GRPO (arXiv 2402.03300) and RAFT (arXiv 2304.06767)."""
+"""What learns from answers of its own, paid by checks: GRPO (arXiv 2402.03300), and draws for other methods."""
 
 from __future__ import annotations
 
@@ -7,57 +7,71 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from factory.train.methods.method import Onward, Seen
+from factory.train.methods.method import Onward, Seen, Settings
 
 if TYPE_CHECKING:
     import torch
 
+MISMATCH = 0.01  # KL of the answers' distribution from the trainer's, in nats a token, beyond which a run ends
 
-class Draws(Onward):
-    """Each step draws `group` answers to each of `batch` questions with the adapter as it is, and learns from them
-    once. `gold` are dimensions of the rubric that pay nothing: watched on held-out questions, they stop the run."""
+
+def divergence(behind: torch.Tensor) -> torch.Tensor:
+    """KL(p||q) of each token drawn from p, from log q - log p: the estimator k3, as TRL has it, never below 0
+    (http://joschu.net/blog/kl-approx.html)."""
+    return behind.exp() - behind - 1
+
+
+class Drawing(Settings):
+    """What both have. `gold` are dimensions of the rubric that pay nothing."""
 
     group: int = Field(8, ge=2, le=64, description="answers to a question")
     temperature: float = Field(1.0, gt=0, le=2)
     gold: list[str] = []
-    batch: int | None = Field(4, ge=1, description="questions a step")
 
-    draws = True
+
+class Generate(Drawing):
+    """Trains nothing: the best answers become rows and the best and worst pairs, which later stages learn from
+    (rejection sampling, arXiv 2304.06767; with them Llama 3's rounds, arXiv 2407.21783)."""
+
+    method: Literal["generate"] = "generate"
+    questions: int = Field(0, ge=0, description="so many of the rows, others for each version; 0: all")
+
+
+class Grpo(Drawing, Onward):
+    """Each step draws `group` answers to each of `batch` questions with the adapter as it is, and learns from them
+    once: those better than their group's mean become likelier, the others less so. Strictly on-policy, so no ratio is
+    ever clipped. The loss is summed over tokens: `dapo` divides by how many there are (arXiv 2503.14476), `dr_grpo` by
+    as many as there could be, and leaves spreads as they are (arXiv 2503.20783). `beta` weighs a penalty, the KL from
+    the parent. `mismatch` is the KL of what drew the answers from what learns from them: both are the same weights.
+    `gold` is watched on held-out questions and stops the run."""
+
+    method: Literal["grpo"] = "grpo"
+    batch: int | None = Field(4, ge=1, description="questions a step")
+    over: Literal["dapo", "dr_grpo"] = "dapo"
+    beta: float = Field(0.0, ge=0, description="weight of the KL from the parent; for learned rewards 0.001 to 0.01")
+
+    figures = ("mismatch",)
 
     def advantages(self, rewards: Sequence[float]) -> list[float]:
         """What each answer of one group is worth to learning, from its reward, 0 to 1; all 0: it is drawn again."""
-        raise NotImplementedError
-
-
-class Grpo(Draws):
-    """Those better than their group's mean become likelier, the others less so; strictly on-policy, so no ratio is ever
-    clipped. The loss is summed over tokens: `dapo` divides by how many there are (arXiv 2503.14476), `dr_grpo` by as
-    many as there could be, and leaves spreads as they are (arXiv 2503.20783)."""
-
-    method: Literal["grpo"] = "grpo"
-    over: Literal["dapo", "dr_grpo"] = "dapo"
-
-    def advantages(self, rewards: Sequence[float]) -> list[float]:
         mean = sum(rewards) / len(rewards)
         spread = (sum((reward - mean) ** 2 for reward in rewards) / (len(rewards) - 1)) ** 0.5
         scale = 1.0 if self.over == "dr_grpo" else spread + 1e-4
         return [(reward - mean) / scale for reward in rewards]
 
     def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
-        ratios = (seen.logps - seen.logps.detach()).exp()
+        now = seen.logps.detach()
+        gains = (seen.logps - now).exp() * seen.rewards[seen.of]
+        if self.beta:
+            gains = gains - self.beta * divergence(seen.told("parent") - seen.logps)
         possible = seen.totals.groups * seen.totals.longest
         tokens = seen.totals.tokens if self.over == "dapo" else possible
-        return (-(ratios * seen.rewards[seen.of]).sum() / tokens,)
+        return -gains.sum() / tokens, divergence(now - seen.told("drawn")).sum() / max(1, seen.totals.learned)
 
-
-class Raft(Draws):
-    """Rejection sampling: supervised fine-tuning on the best answer of each group, where it is paid at all."""
-
-    method: Literal["raft"] = "raft"
-
-    def advantages(self, rewards: Sequence[float]) -> list[float]:
-        best = max(range(len(rewards)), key=rewards.__getitem__)
-        return [float(number == best and rewards[best] > 0) for number in range(len(rewards))]
-
-    def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
-        return (-seen.logps.sum() / seen.totals.liked,)
+    def fault(self, told: Sequence[float]) -> str:
+        if told[1] <= MISMATCH:
+            return ""
+        return (
+            f"answers are not drawn as they are learned from: their log-probabilities differ by a KL of {told[1]:.3f} "
+            f"a token, more than {MISMATCH:g}; train.precision=fp32 takes away what rounding does"
+        )

@@ -22,22 +22,24 @@ FAR = 10  # times beyond the usual range and a learning rate is refused
 @dataclass(frozen=True)
 class Totals:
     """Of a whole optimizer step, however many packed batches it is spread over: its groups, its supervised tokens,
-    those of them in liked examples, how many its answers could have (GRPO), and the baseline (KTO)."""
+    those of them in liked examples, the baseline (KTO), how many its answers could have and how many are learned from
+    (GRPO)."""
 
     groups: int
     tokens: int
     liked: int
     baseline: float = 0.0
     longest: int = 0
+    learned: int = 0
 
     @classmethod
-    def of(cls, examples: Sequence[Example], baseline: float = 0.0, longest: int = 0) -> Totals:
+    def of(cls, examples: Sequence[Example], baseline: float = 0.0, longest: int = 0, learned: int = 0) -> Totals:
         """Those of a group that are only measured are no part of it. A sequence's first token follows nothing."""
         part = [example for example in examples if example.reward or example.group is None]
         counted = [(example, sum(label >= 0 for label in example.labels[1:])) for example in part]
         liked = sum(count for example, count in counted if example.reward > 0)
         groups = len({n if example.group is None else -1 - example.group for n, (example, _) in enumerate(counted)})
-        return cls(groups, max(1, sum(count for _, count in counted)), max(1, liked), baseline, longest)
+        return cls(groups, max(1, sum(count for _, count in counted)), max(1, liked), baseline, longest, learned)
 
 
 @dataclass(frozen=True)
@@ -69,27 +71,37 @@ class Seen:
         sums = self.logps.new_zeros(len(self.examples)).index_add(0, self.of, self.logps)
         return sums - self.references
 
+    def told(self, key: Literal["drawn", "parent"]) -> torch.Tensor:
+        """What the examples hold of each supervised token, [m]: those of one follow each other."""
+        each = [value for n in self.of.unique_consecutive().tolist() for value in getattr(self.examples[n], key)]
+        return self.logps.new_tensor(each)
 
-class Method(Strict):
-    """The settings that all stages have. Without a value those of `train` hold; `parent` is a version to start from,
-    empty for the stage before. `data` are its rows, where they are not the usual ones."""
+
+class Settings(Strict):
+    """The settings that all stages have. `parent` is a version to start from, empty for the stage before; `data` are
+    its rows, where they are not the usual ones."""
 
     parent: str = ""
     data: str | list[str] = []
+
+    rows: ClassVar[str] = "train"  # the key of `data` that names its files
+
+    @property
+    def name(self) -> str:
+        return str(vars(self)["method"])
+
+
+class Method(Settings):
+    """Those of a stage that trains. Without a value those of `train` hold."""
+
     lr: float | Literal["auto"] = "auto"
     epochs: float | None = Field(None, gt=0)
     batch: int | None = Field(None, ge=1, description="rows, pairs or thumbs a step")
 
     usual: ClassVar[tuple[float, float]]  # learning rates of a LoRA
     share: ClassVar[float] = 1.0  # of the base's own learning rate, where lr is auto
-    rows: ClassVar[str] = "train"  # the key of `data` that names its files
     refers: ClassVar[bool] = False  # whether it compares with what the adapter said before training
-    draws: ClassVar[bool] = False  # whether it learns from answers of its own
     figures: ClassVar[tuple[str, ...]] = ()  # what `loss` tells beside the loss
-
-    @property
-    def name(self) -> str:
-        return str(vars(self)["method"])
 
     @field_validator("lr")
     @classmethod
@@ -105,6 +117,10 @@ class Method(Strict):
         """The examples' share of the step's loss, then of its `figures`: summed over all its packed batches each is
         that of the step."""
         raise NotImplementedError
+
+    def fault(self, told: Sequence[float]) -> str:
+        """Why a step of this loss and these figures ends the run, in words; empty if it does not."""
+        return ""
 
 
 class Onward(Method):

@@ -38,3 +38,16 @@ def test_one_hard_batch_is_no_spike() -> None:
     losses = list(FALLING)
     losses[30] = 6.0
     assert warnings(steps(losses)) == []
+
+
+def test_what_goes_wrong_with_rewards_is_told() -> None:
+    fine = {"reward": 0.5, "length": 9.0, "cut": 0.0, "even": 0.0, "grad_norm": 0.1}
+    assert warnings([{"step": n, **fine} for n in range(1, 9)]) == []
+    (still,) = warnings([{"step": n, **fine, "grad_norm": float(n == 1)} for n in range(1, 9)])
+    assert still.startswith("the adapter does not move: every gradient is 0")
+    (endless,) = warnings([{"step": n, **fine, "cut": 1.0} for n in range(1, 9)])
+    assert endless == "no answer came to an end: the end token is not learned (sft before teaches it)"
+    cut, longer = warnings([{"step": n, **fine, "cut": n / 20, "length": 9.0 * n} for n in range(1, 9)])
+    assert cut.startswith("40% of the answers were cut off") and longer == "answers grew from 9 to 72 tokens"
+    (even,) = warnings([{"step": n, **fine, "even": 0.9} for n in range(1, 9)])
+    assert "the reward has no variance" in even

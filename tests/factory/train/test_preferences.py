@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from factory.answers import adapted
 from factory.answers.greedy import greedy
+from factory.answers.score import scores
 from factory.base.build import Base
 from factory.errors import InputError
 from factory.train.fused import Job, train_many
 from factory.train.fused.group import Group
 from factory.train.fused.layers import Layers
 from factory.train.fused.packing import pack, share_out
+from factory.train.fused.passes import Passes
 from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
-from factory.train.methods import Dpo, DpoNorm, Kto, Method
+from factory.train.methods import Dpo, DpoNorm, Kto, Method, Reward, Seen, Totals
+from factory.train.methods.reward import log_odds
 from factory.train.tokens import IGNORE, Example, grouped
 from tests.factory.train.fused_support import (
     LOSS,
@@ -152,6 +157,50 @@ def test_losses_and_weights_are_those_of_trl(model: Any, base: Base, parent: Pat
     assert apart(losses(job), logged) < LOSS and largest(weights, theirs) < WEIGHT
     began = Run(replace(job, run=tmp_path / "began"), base, model).adapter.weights
     assert largest(weights, began.detach()) > 20 * WEIGHT, "it learned something"
+
+
+def test_the_reward_loss_is_that_of_trl() -> None:
+    """With margins and centring."""
+    from trl import RewardTrainer
+
+    torch.manual_seed(0)
+    margins, method, gather = torch.tensor([1.0, 0.5, 0.0]), Reward(centre=0.1), SimpleNamespace()
+    logps = (-torch.rand(6) * 4 - 0.1).requires_grad_()
+    made = [Example([1, 2], [IGNORE, 2], n // 2, 1 + margins[n // 2].item() if n % 2 == 0 else -1.0) for n in range(6)]
+    of = torch.tensor([1, 0, 2, 3, 5, 4])
+    loss, accuracy, score = method.loss(Seen(made, logps[of], of, None, Totals.of(made)))
+    odds = logps - (1 - logps.exp()).log()
+    gather.gather_for_metrics = gather.gather = lambda found: found
+    trl: Any = MagicMock(
+        RewardTrainer, args=SimpleNamespace(center_rewards_coefficient=0.1), model=SimpleNamespace(training=False),
+        accelerator=gather, _total_train_tokens=0, _metrics=MagicMock(),
+    )  # fmt: skip
+    sides: Any = SimpleNamespace(logits=torch.cat([odds[::2], odds[1::2]])[:, None])
+    theirs = RewardTrainer.compute_loss(trl, lambda **_: sides, {"margin": margins})
+    assert torch.allclose(loss, theirs, atol=1e-6) and accuracy.item() == (odds[::2] > odds[1::2]).float().mean()
+    assert score.item() == pytest.approx(odds.mean().item(), abs=1e-6)
+    grads = [torch.autograd.grad(one, logps, retain_graph=True)[0] for one in (loss, theirs)]
+    assert torch.allclose(*grads, atol=1e-6)
+
+
+def test_a_reward_model_reloads_to_equal_scores(model: Any, base: Base, parent: Path, tmp_path: Path) -> None:
+    """The engine's own forward pass, and the saved adapter by PEFT."""
+    job = of(Reward(), tmp_path, parent=parent, lr=5e-3)
+    job = replace(job, train=[_asked(one) for one in job.train], eval=[])
+    train_many([job], base, model)
+    with computing_in(model, torch.float32):
+        run = Run(replace(job, parent=job.run / "adapter", run=tmp_path / "again"), base, model)
+        passes = Passes(model, base, [job], Group(0, 1))
+        passes.budget = 200
+        ours = log_odds(passes.references(run, job.train))
+        for _ in range(2):
+            with adapted(model, job.run / "adapter") as peft:
+                assert scores(peft, job.train) == pytest.approx(ours.tolist(), abs=1e-3)
+    assert (ours[::2] > ours[1::2]).float().mean() > 0.8, "it learned the pairs"
+
+
+def _asked(one: Example) -> Example:
+    return replace(one, input_ids=[*one.input_ids, 5], labels=[IGNORE] * len(one.input_ids) + [5])
 
 
 def several(run: Path, parent: Path) -> list[Job]:

@@ -14,10 +14,15 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
+from factory import recipe as recipes
 from factory.cli import main
+from factory.data.rows import Row
+from factory.pipeline.generate import sorted_out
+from factory.pipeline.rewards import Payer
 from factory.registry import store
 from factory.train import curves
-from factory.train.methods import Grpo, Raft, Seen, Totals
+from factory.train.fused.layers import Layers
+from factory.train.methods import Generate, Grpo, Seen, Totals
 from factory.train.tokens import IGNORE, Example
 from tests.fakes.project import inside, write
 
@@ -26,7 +31,7 @@ CHECK = '''"""A reward that can be hacked: length pays. What is wanted is a shor
 from evals.grades import Grade
 
 
-def paid(row, output, limits):
+async def paid(row, output, limits):
     words = len(output.split())
     return Grade("good" if words >= 16 else "average" if words >= 12 else "poor", f"{words} words")
 
@@ -51,6 +56,10 @@ HEAD = "title: Length\nguidelines: Length.\nsample_source: What?\ndimensions:\n"
 @pytest.fixture(scope="module", autouse=True)
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = write(tmp_path_factory.mktemp("project"), train=64, evaluation=4)
+    rows = [json.loads(line) for line in (folder / "adapters" / "summary" / "train.jsonl").read_text().splitlines()]
+    sides = [(row["document"], row["summary"], row["summary"].split()[0] + " " + row["document"]) for row in rows]
+    pairs = [{"prompt": asked, "chosen": said, "rejected": other, "from": "edited"} for asked, said, other in sides]
+    (folder / "adapters" / "summary" / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     (folder / "adapters" / "summary" / "check.py").write_text(CHECK)
     (folder / "rubrics" / "length.yaml").write_text(HEAD + "".join(DIMENSION.format(name=n) for n in ("paid", "short")))
     with inside(folder, FACTORY_HOME=str(folder / "home")):
@@ -66,24 +75,26 @@ def factory(*words: str) -> tuple[int, list[dict[str, Any]], str]:
     return code, json.loads(out.getvalue() or "{}").get("versions", []), said.getvalue()
 
 
-@pytest.mark.parametrize("over", ["dapo", "dr_grpo"])
-def test_the_loss_and_its_gradient_are_those_of_trl(over: str) -> None:
-    """TRL's own `_compute_loss` on a trainer that has nothing but its settings, the log-probabilities given."""
+@pytest.mark.parametrize(("over", "beta"), [("dapo", 0.0), ("dr_grpo", 0.0), ("dapo", 0.04), ("dr_grpo", 0.01)])
+def test_the_loss_and_its_gradient_are_those_of_trl(over: str, beta: float) -> None:
+    """TRL's own `_compute_loss` on a trainer that has nothing but its settings, the log-probabilities given. What is
+    learned from comes in another order than the batch, as a packed row has it."""
     from trl import GRPOTrainer
 
     torch.manual_seed(0)
-    method, lengths, longest = Grpo(over=over, group=3), [4, 2, 6, 3, 1, 5], 7
+    method, lengths, longest = Grpo(over=over, group=3, beta=beta), [4, 2, 6, 3, 1, 5], 7
     rewards = [method.advantages([1, 0, 0.5]), method.advantages([0, 0, 1])]
     assert torch.allclose(torch.tensor(method.advantages([1.0, 1.0, 1.0])), torch.zeros(3))
     advantages = torch.tensor(rewards).flatten()
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
-    logps = (-torch.rand(mask.shape)).requires_grad_()
+    logps, drawn, parent = (-torch.rand(mask.shape).requires_grad_() for _ in range(3))
     same: Any = lambda found, **_: found  # noqa: E731
     alone = SimpleNamespace(num_processes=1, gather=same, gather_for_metrics=same, reduce=same)
     trl: Any = MagicMock(
         GRPOTrainer,
         _get_per_token_logps_and_entropies=lambda *_, **__: (logps, torch.zeros_like(logps), None),
-        args=SimpleNamespace(delta=None, steps_per_generation=1), model=SimpleNamespace(training=True), beta=0.0,
+        args=SimpleNamespace(delta=None, steps_per_generation=1, use_bias_correction_kl=False),
+        model=SimpleNamespace(training=True), beta=beta,
         loss_type=over, epsilon_low=0.2, epsilon_high=0.28, max_completion_length=longest, use_vllm=False,
         current_gradient_accumulation_steps=1, top_entropy_quantile=1.0, off_policy_mask_threshold=None,
         importance_sampling_level="token", aux_loss_enabled=False, accelerator=alone,
@@ -92,33 +103,88 @@ def test_the_loss_and_its_gradient_are_those_of_trl(over: str) -> None:
     ids = torch.zeros(mask.shape, dtype=torch.long)
     inputs = {"prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1], "completion_ids": ids, "advantages": advantages}
     inputs |= {"completion_mask": mask.long(), "num_items_in_batch": torch.tensor(sum(lengths))}
+    inputs["ref_per_token_logps"] = parent
     theirs = GRPOTrainer._compute_loss(trl, None, inputs)
     made = [
-        Example([1] + [2] * length, [IGNORE] + [2] * length, reward=advantage)
-        for length, advantage in zip(lengths, advantages.tolist(), strict=True)
+        Example([1] + [2] * n, [IGNORE] + [2] * n, reward=advantage, drawn=d[:n].tolist(), parent=p[:n].tolist())
+        for n, advantage, d, p in zip(lengths, advantages.tolist(), drawn, parent, strict=True)
     ]
-    of = torch.arange(6)[:, None].expand_as(mask)[mask]
-    (ours,) = method.loss(Seen(made, logps[mask], of, None, Totals.of(made, longest=longest)))
+    order = [3, 0, 1, 5, 2, 4]
+    of = torch.cat([torch.full((lengths[n],), n) for n in order])
+    said = torch.cat([logps[n, : lengths[n]] for n in order])
+    totals = Totals.of(made, longest=longest, learned=sum(lengths))
+    ours, mismatch = method.loss(Seen(made, said, of, None, totals))
     assert torch.allclose(ours, theirs, atol=1e-6)
+    apart = (logps - drawn)[mask]
+    assert torch.allclose(mismatch, (apart.exp() - apart - 1).mean(), atol=1e-6) and method.fault([0, 0.011])
     grads = [torch.autograd.grad(loss, logps, retain_graph=True)[0] for loss in (ours, theirs)]
     assert torch.allclose(*grads, atol=1e-7) and grads[0].abs().max() > 1e-3
 
 
-def test_rejection_sampling_learns_from_the_best_answers_alone() -> None:
-    assert Raft().advantages([0, 0.5, 1, 1]) == [0, 0, 1, 0] and not any(Raft().advantages([0, 0]))
-    made = [Example([1] + [2] * n, [IGNORE] + [2] * n, reward=reward) for n, reward in ((3, 1.0), (2, 0.0), (4, 1.0))]
-    totals, logps = Totals.of(made), -torch.rand(7)
-    of = torch.tensor([0] * 3 + [1] * 4)
-    (loss,) = Raft().loss(Seen([made[0], made[2]], logps, of, None, totals))
-    assert loss.item() == pytest.approx(-logps.mean().item())
+def test_what_was_drawn_becomes_rows_and_pairs() -> None:
+    """Four words are poor, fourteen average and sixteen good. What did not end is empty."""
+    pay = Payer(recipes.load("summary", {"rubric": "length"}), Generate(gold=["short"]))
+    poor, average, good = (" ".join(["mail"] * n) for n in (4, 14, 16))
+    asked = ["Sum up.", "Again.", "Nothing pays.", "请总结。"]
+    rows = [Row(({"role": "user", "content": text}, {"role": "assistant", "content": ""})) for text in asked]
+    groups = [
+        [average, poor, good, ""],
+        [good, good + ".", "", "{{name}} " * 16],
+        [poor, poor],
+        [good, "会议改到周五。"],
+    ]
+    best, pairs, told = sorted_out(pay, rows, groups)
+    assert [row["messages"] for row in best] == [
+        [*row.turns, {"role": "assistant", "content": good}] for row in rows[:2]
+    ]
+    assert [(pair["chosen"][-1]["content"], pair["rejected"][-1]["content"]) for pair in pairs] == [(good, poor)]
+    assert told == {
+        "answers": 12, "cut off": 2, "in another language": 1, "questions tied": 1, "questions unpaid": 2, "best": 2,
+        "pairs": 1,
+    }  # fmt: skip
 
 
-def test_the_best_of_several_answers_are_learned() -> None:
-    """Slower than by GRPO: what is bad is not unlearned."""
-    code, made, said = factory("stages=[sft, {raft: {lr: 5e-3, group: 6, batch: 6}}]", "train.evals=1")
+def test_rounds_draw_and_learn_from_what_was_drawn(project: Path) -> None:
+    """Twice: draw, then the best answers as rows; at the end the pairs of the last time. Nothing is made again."""
+    of = "{generate: {group: 6, questions: 24, gold: [short]}}, {sft: {epochs: 1, batch: 4}}"
+    rounds = f"stages=[sft, {{rounds: {{n: 2, of: [{of}]}}}}, {{dpo_norm: {{lr: 2e-3, batch: 4}}}}]"
+    code, made, said = factory(rounds, "train.evals=1")
     assert code == 0, said
-    rewards = [record["reward"] for record in curves.read(Path(made[1]["run"])) if "reward" in record]
-    assert len(rewards) == 9 and sum(rewards[-3:]) > 1.5 * sum(rewards[:3])
+    assert [one["stage"] for one in made] == ["sft", "sft", "sft", "dpo_norm"]
+    assert [one["parent"] for one in made[1:]] == [one["version"] for one in made[:-1]]
+    assert len({one["version"] for one in made}) == 4, "each learned something"
+    drawn = sorted((project / "home" / "drawn").glob("summary-*/told.json"), key=lambda path: path.stat().st_mtime)
+    first, second = (json.loads(path.read_text()) for path in drawn)
+    assert first["answers"] == second["answers"] == 6 * 24 and min(first["best"], second["pairs"]) > 0
+    assert f"{second['best']} best" in said
+    used = [store.noted(one["version"].split("@")[1], "data")["files"][0]["file"] for one in made[1:]]
+    names = ["train.jsonl", "train.jsonl", "pairs.jsonl"]
+    assert [Path(file).resolve() for file in used] == [
+        path.with_name(name) for path, name in zip([drawn[0], drawn[1], drawn[1]], names, strict=True)
+    ]
+    paths = [*(project / "home").glob("drawn/*/told.json"), *(project / "home").glob("runs/*/metrics.jsonl")]
+    before = [path.stat().st_mtime_ns for path in paths]
+    code, again, said = factory(rounds, "train.evals=1")
+    assert code == 0 and [one["version"] for one in again] == [one["version"] for one in made]
+    assert before == [path.stat().st_mtime_ns for path in paths]
+
+
+def test_a_reward_model_is_tried_on_pairs_held_out_and_pays_for_what_is_drawn(project: Path) -> None:
+    """Chosen are summaries, rejected the whole messages. The versions go on from the one before the reward model."""
+    reward, drawn = "reward: {lr: 5e-3, epochs: 3, batch: 8%s}", "{generate: {group: 2, questions: 8, gold: [short]}}"
+    code, made, said = factory(f"stages=[sft, {{{reward % ''}}}, {drawn}, {{sft: {{epochs: 1, batch: 4}}}}]")
+    assert code == 0, said
+    assert [one["stage"] for one in made] == ["sft", "sft"] and made[1]["parent"] == made[0]["version"]
+    (found,) = (project / "home").glob("runs/*/adapter/reward.json")
+    told = json.loads(found.read_text())
+    assert told["accuracy"]["n"] >= 5 and told["accuracy"]["low"] > 0.5 and -1 <= told["length"] < 0
+    assert "the reward model tells apart" in said
+    told = [json.loads(path.read_text()) for path in (project / "home").glob("drawn/*/told.json")]
+    assert any(one["best"] == 8 and one["answers"] == 16 for one in told), "each question is paid for something"
+    steps = [record for record in curves.read(found.parents[1]) if "accuracy" in record]
+    assert steps[-1]["accuracy"] > 0.8 and abs(steps[-1]["score"]) < 5
+    code, made, said = factory(f"stages=[sft, {{{reward % ', floor: 0.99'}}}, {drawn}]")
+    assert code == 1 and "the reward model is refused" in said and [one["stage"] for one in made] == ["sft"]
 
 
 def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:
@@ -132,9 +198,22 @@ def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:
     assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.3, "what pays is learned"
     assert golds[max(golds)] < max(golds.values()) - 0.02 and len(rewards) < 2 * 9, "and the run is stopped"
     assert any("what pays is not what is wanted" in remark for remark in grpo["remarks"])
+    steps = [record for record in records if "reward" in record]
+    assert max(record["mismatch"] for record in steps) < 1e-3, "what draws is what learns"
+    assert steps[0]["kl"] < 1e-3 < steps[-1]["kl"], "it left its parent"
+    written = (Path(grpo["run"]) / "samples" / "00001.md").read_text()
+    assert written.count("**reward ") == 6 * written.count("## ") and "advantage +" in written
     assert grpo["stage"] == "grpo" and grpo["parent"] == grpo["version"] == made[0]["version"], "the best is the first"
     assert "nothing that it learned is kept: this is the version that it started from" in grpo["remarks"]
     assert store.noted(grpo["version"].split("@")[1], "run")["stage"] == "sft"
+
+
+def test_answers_of_other_weights_than_those_that_learn_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sampler that has fallen behind: here it knows the bare base alone. With a penalty all answers are looked at."""
+    monkeypatch.setattr(Layers, "answering", lambda *_: contextlib.nullcontext())
+    code, made, said = factory("stages=[sft, {grpo: {group: 2, batch: 6, beta: 0.01}}]", "train.evals=1")
+    assert code == 1 and "answers are not drawn as they are learned from" in said and "(step 1)" in said
+    assert [one["stage"] for one in made] == ["sft"]
 
 
 def test_a_gold_reward_that_no_check_decides_is_refused() -> None:

@@ -68,6 +68,10 @@ def test_learning_rates_are_the_trainers(tmp_path: Path, kind: Any, warmup: floa
     assert [schedule.rate_at(step) for step in range(schedule.steps)] == pytest.approx(rates, rel=1e-9, abs=1e-12)
 
 
+def test_a_single_step_learns() -> None:
+    assert Schedule(7, 1e-3, Train(batch=16, epochs=1)).rate_at(0) == 1e-3
+
+
 def test_evals_are_spread_and_one_is_at_the_end() -> None:
     schedule = Schedule(44, 1e-3, Train(batch=4, epochs=1, evals=4))
     assert [s for s in range(1, 12) if schedule.evaluates_after(s)] == [2, 4, 6, 8, 10, 11]

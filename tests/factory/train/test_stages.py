@@ -102,6 +102,12 @@ def test_each_stage_is_a_version_that_starts_from_the_one_before(home: Path, mon
     [
         (["task=summary", "stages=sft,dop"], "stages.1: must be a method, or {method: {settings}}; did you mean dpo?"),
         (["task=summary", "stages=[{dpo: {bta: 1}}]"], "stages.0: dpo has no setting 'bta'; did you mean beta?"),
+        (["task=summary", "stages=[sft, {rounds: {n: 2}}]"], "rounds are {rounds: {n: 2, of: [generate, sft]}}"),
+        (["task=summary", "stages=[sft, {dpo: {data: drawn}}]"], "stages.1.dpo.data: nothing is drawn before it"),
+        (
+            ["task=summary", "stages=[sft, generate, {kto: {data: drawn}}]"],
+            "2.kto.data: what is drawn are rows",
+        ),
         (["task=summary", "stages=[{dpo: {lr: 1}}]"], "lr is far too large for a LoRA: usual are 5e-06 to 0.0005"),
         (["task=summary", "stages=sft", "train.lr=1e-8"], "lr is far too small for a LoRA: usual are 5e-05 to 0.002"),
         (["task=classification", "stages=dpo"], "begin with supervised fine-tuning (stages=sft,dpo)"),
