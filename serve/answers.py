@@ -99,7 +99,12 @@ def _once(base: Base, version: Version | None, rows: Sequence[Row], how: Facts |
         with locked(path):
             given = known() | said
             write_json(path, given)
-    return [without_thought(given[key]) for key in keys]
+    return [_said(given[key], row) for key, row in zip(keys, rows, strict=True)]
+
+
+def _said(text: str, row: Row) -> str:
+    """Without what was thought before, unless thoughts are part of what is asked for, as in the row's own answer."""
+    return without_thought(text) if without_thought(row.answer) == row.answer else text
 
 
 def answer(

@@ -72,6 +72,16 @@ def test_the_number_of_rows_chooses_the_way(base: Base, version: Version, monkey
     assert ways.taken == ["here", "engine"] * 2
 
 
+def test_thoughts_are_no_answer_unless_the_rows_own_answer_shows_them(
+    base: Base, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "<think>1 + 1 = 2.</think><answer>2</answer>"
+    monkeypatch.setattr(answers.answers, "answer", lambda *_: [said] * 2)
+    plain, shows = rows(2, "What is 1 + 1 at {}?")
+    shows = shows.with_answer("<think>2 is one more.</think><answer>2</answer>")
+    assert answers.of_version(version)([plain, shows]) == ["<answer>2</answer>", said]
+
+
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_an_engine_is_started_where_its_start_is_made_up_for(kind: str) -> None:
     """Rows and the length of answers decide, by what was measured (CPU) or worked out (GPU) for the kind of device."""
