@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from evals.estimate import proportion
 from factory import answers
@@ -14,27 +12,20 @@ from factory.base.loaded import Loaded
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import write_json
+from factory.pipeline.stages import examples_of
+from factory.recipe import Recipe
 from factory.terminal import err
 from factory.train.methods import Reward
-from factory.train.tokens import IGNORE, Example, encode
+from factory.train.methods.reward import asked, liked
+from factory.train.tokens import encode
 
 LONG = 0.5  # rank correlation of score and length that is told as a fault
 
 
-def liked(tokenizer: Any) -> int:
-    """The token that stands for it: the first of the word."""
-    return int(tokenizer("good", add_special_tokens=False)["input_ids"][0])
-
-
-def asked(example: Example, tokenizer: Any) -> Example:
-    """The whole answer with the question behind it whether it is liked, which alone is supervised."""
-    token = liked(tokenizer)
-    labels = [IGNORE] * len(example.input_ids) + [token]
-    return replace(example, input_ids=[*example.input_ids, token], labels=labels)
-
-
-def judge(task: str, method: Reward, on: Loaded, adapter: Path, pairs: Sequence[Example]) -> None:
-    """Note beside the adapter what its scores of held-out pairs are worth. FactoryError: no better than `floor`."""
+def judge(recipe: Recipe, method: Reward, on: Loaded, adapter: Path, rows: Sequence[Row]) -> None:
+    """Note beside the adapter what its scores of `rows`, held-out pairs, are worth. FactoryError: too little."""
+    task, prompt = recipe.task, recipe.system_prompt()
+    pairs = examples_of(method, on, [row.with_system(prompt) for row in rows], recipe.train.max_length)
     if not pairs:
         raise FactoryError(f"{task}: no pair was held out to try the reward model on: 40 pairs keep a tenth aside")
     from scipy.stats import spearmanr

@@ -18,12 +18,11 @@ from factory.data.rows import Row
 from factory.errors import InputError
 from factory.home import home, write_file
 from factory.pipeline.data import dataset
-from factory.pipeline.reward import asked
 from factory.recipe import Recipe
 from factory.registry import aliases
 from factory.registry.store import Version
 from factory.train.methods import Drawing, Generate, Method, Reward, Settings, Sft
-from factory.train.methods.reward import MARGINS
+from factory.train.methods.reward import MARGINS, asked
 from factory.train.tokens import IGNORE, Example, encode_all
 
 RATINGS = "ratings"  # as data.pairs: what people rated

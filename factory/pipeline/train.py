@@ -193,10 +193,8 @@ def _together(ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Fa
             if isinstance(result, Failed):
                 yield result
             elif isinstance(method := one.job.method, Reward):
-                rows = [row.with_system(one.recipe.system_prompt()) for row in one.built.tune]
-                pairs = examples_of(method, one.on, rows, one.recipe.train.max_length)
                 try:
-                    judge(one.recipe.task, method, one.on, result.adapter, pairs)
+                    judge(one.recipe, method, one.on, result.adapter, one.built.tune)
                 except FactoryError as fault:
                     yield Failed(one.recipe.task, str(fault), result.steps, result.run)
             else:

@@ -159,7 +159,7 @@ def plot(run: Path, title: str) -> Path:
     above.set_title(title)
     for axis in dict.fromkeys(axis for axis, *_ in lines):
         if axis.lines:
-            axis.legend(loc="upper right" if axis not in (above, below) else "best")
+            axis.legend(loc="lower right" if axis not in (above, below) else "best")
     below.set_xlabel("step")
     path = run / "curves.png"
     figure.savefig(path, dpi=110)

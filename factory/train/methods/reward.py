@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from factory.train.methods.method import Onward, Seen
+from factory.train.tokens import IGNORE, Example
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +20,18 @@ MARGINS = {"edited": 1.0, "good over poor": 1.0, "good over average": 0.5, "aver
 def log_odds(logps: torch.Tensor) -> torch.Tensor:
     """Scores from the log-probabilities of the token that stands for "liked", fp32."""
     return logps - (-logps.clamp(max=-1e-6).expm1()).log()
+
+
+def liked(tokenizer: Any) -> int:
+    """The token that stands for it: the first of the word."""
+    return int(tokenizer("good", add_special_tokens=False)["input_ids"][0])
+
+
+def asked(example: Example, tokenizer: Any) -> Example:
+    """The whole answer with the question behind it whether it is liked, which alone is supervised."""
+    token = liked(tokenizer)
+    labels = [IGNORE] * len(example.input_ids) + [token]
+    return replace(example, input_ids=[*example.input_ids, token], labels=labels)
 
 
 class Reward(Onward):
