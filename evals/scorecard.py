@@ -5,8 +5,6 @@ no grader measured is absent: a dimension without a grade is listed under `not_m
 are not all measured has no composite, even where one is poor already: else the poor ones alone would count.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
