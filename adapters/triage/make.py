@@ -1,4 +1,7 @@
-"""Training rows from fragments.yaml, the same for the same seed: python adapters/triage/make.py [rows] > train.jsonl"""
+"""Training rows, the same for the same seed: python adapters/triage/make.py [rows] > adapters/triage/train.jsonl
+
+A third is put together from the parts in fragments.yaml, the others are the messages of whole.txt about other things.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from typing import Any
 import yaml
 
 PARTS = yaml.safe_load(Path(__file__).with_name("fragments.yaml").read_text(encoding="utf-8"))
+LINES = Path(__file__).with_name("whole.txt").read_text(encoding="utf-8").splitlines()
+WHOLE = [line.partition(": ") for line in LINES if line[0] != "#"]
 NOUNS = [word.replace("-", " ") for key in ("items", "pairs") for word in PARTS[key].split()]
 WORDS = dict(zip(range(2, 13), "two three four five six seven eight nine ten eleven twelve".split(), strict=True))
 TOPICS = {"late": 6, "damaged": 6, "wrong": 6, "return": 5, "billing": 5, "account": 4, "question": 5}
@@ -22,7 +27,13 @@ NO_ORDER = ("my last order", "the order from sunday", "my order", "the order i p
 def plural(noun: str) -> str:
     if noun.endswith(("knife", "shelf")):
         return noun[:-2].rstrip("f") + "ves" if noun.endswith("knife") else noun[:-1] + "ves"
+    if re.search("[^aeiou]y$", noun):
+        return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "sh", "ch")) else "s")
+
+
+PLURALS = {plural(noun): noun for noun in NOUNS}
+COUNTS = {word: n for n, word in WORDS.items()} | {"thirty": 30}
 
 
 def phrase(rng: random.Random, noun: str) -> tuple[str, str, dict[str, Any], bool]:
@@ -77,6 +88,22 @@ def contact(rng: random.Random, by: str) -> str:
     )
 
 
+def numbered(rng: random.Random) -> tuple[str, str]:
+    """An order's number, and how it is written."""
+    number = "".join(rng.choices(string.ascii_uppercase, k=2) + rng.choices(string.digits, k=4))
+    return number, number if rng.random() < 0.85 else number.lower()
+
+
+def filled(text: str, slots: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], text)
+
+
+def row(text: str, form: dict[str, Any]) -> dict[str, str]:
+    """What is not said is left out of the form."""
+    said = {key: value for key, value in form.items() if value}
+    return {"prompt": text, "completion": json.dumps(said, separators=(",", ":"))}
+
+
 def noisy(rng: random.Random, text: str) -> str:
     """A slip of the finger in some longer words; what stands in braces stays."""
 
@@ -106,10 +133,7 @@ def one(rng: random.Random) -> dict[str, str]:
         said = [phrase(rng, nouns[0])]
     other = phrase(rng, nouns[4])
     several = count > 1 or said[0][3]
-    number = "".join(rng.choice(string.ascii_uppercase) for _ in "ab") + "".join(
-        rng.choice(string.digits) for _ in "abcd"
-    )
-    written = number if rng.random() < 0.85 else number.lower()
+    number, written = numbered(rng)
     ordered = "{o}" in core and rng.random() < 0.82
     order = rng.choice(PARTS["orders"]).format(n=written)
     forms = ("are", "were", "have", "them", "go") if several else ("is", "was", "has", "it", "goes")
@@ -118,7 +142,6 @@ def one(rng: random.Random) -> dict[str, str]:
         "x": other[0], "x1": other[1], "xis": "are" if other[3] else "is",
         "o": order if ordered else rng.choice(NO_ORDER),
     }  # fmt: skip
-    made: dict[str, Any] = {"topic": topic}
     wants = [told] if told else []
     asked = []
     draw = rng.random()
@@ -151,26 +174,72 @@ def one(rng: random.Random) -> dict[str, str]:
     body = [core, *rest]
     if asked and rng.random() < 0.1:
         body = [*asked, core, *[r for r in rest if r not in asked]]
-    if ordered:
-        made["order"] = number
-    if "{i}" in core or single or "{bare}" in core:
-        made["items"] = [s[2] for s in said]
-    if wants:
-        made["want"] = wants
-    if reply:
-        made["reply"] = reply
-    return {"prompt": written_up(rng, body, slots), "completion": json.dumps(made, separators=(",", ":"))}
+    items = [s[2] for s in said] if "{i}" in core or single or "{bare}" in core else []
+    made = {"topic": topic, "order": number * ordered, "items": items, "want": wants, "reply": reply}
+    return row(written_up(rng, body, slots), made)
+
+
+def whole(rng: random.Random) -> dict[str, str]:
+    """One of the messages that were written as a whole, mostly about other things, at times with a part more."""
+    head, _, text = rng.choice(WHOLE)
+    topic, *told = head.split()
+    items: list[dict[str, Any]] = []
+    slots: dict[str, str] = {}
+
+    def item(m: re.Match[str]) -> str:
+        first, _, rest = m[2].partition(" ")
+        n = COUNTS.get(first.lower(), 0)
+        noun = (rest if n else m[2]).lower()
+        several = bool(n) or noun in PLURALS
+        noun = PLURALS.get(noun, noun)
+        if rng.random() < 0.85:
+            noun = rng.choice([other for other in NOUNS if other not in text])
+            n = n and rng.randint(2, 12)
+        said = plural(noun) if several else noun
+        said = f"{WORDS.get(n, n) if rng.random() < 0.6 else n} {said}" if n else said
+        article = m[1] and (m[1] + "n" * (said[0] in "aeiou") + " ")
+        slots[f"i{len(items)}"] = said.capitalize() if m[2][0].isupper() else said
+        items.append({"name": noun} | ({"n": n} if n else {}))
+        return f"{article or ''}{{i{len(items) - 1}}}"
+
+    text = re.sub(r"(?:\b([Aa])n? )?\[([^]]+)\]", item, text)
+    order, slots["n"] = numbered(rng)
+    if rng.random() < 0.12:
+        text = re.sub(r"[.,:]? -? ?\{n\}\.?$", ".", text)
+    elif rng.random() < 0.3 and "rder {n}" not in text:
+        slots["n"] = rng.choice(PARTS["orders"]).format(n=slots["n"])
+    wants = [want for want in told if want in PARTS["want"]]
+    reply = {"by": by[0]} if (by := [*(one for one in told if one in ("phone", "email"))]) else {}
+    if "{p}" in text or "{e}" in text:
+        reply = {"by": "phone" if "{p}" in text else "email"}
+    elif not reply and rng.random() < 0.15:
+        reply = {"by": rng.choice(["phone", "email"])}
+        text += ". " + rng.choice(PARTS["reply"][reply["by"]]).replace("to}", reply["by"][0] + "}")
+    if "{p}" in text or "{e}" in text:
+        reply["to"] = slots[reply["by"][0]] = contact(rng, reply["by"])
+    if not wants and topic not in ("account", "question") and rng.random() < 0.2:
+        wants = [rng.choice(PARTS["fits"][topic])]
+        asked = rng.choice(PARTS["want"][wants[0]])
+        text = f"{text} {asked[0].upper()}{asked[1:]}" if text[-1] in ".!?" else f"{text}, {asked}"
+    if rng.random() < 0.25:
+        text = noisy(rng, text)
+    if rng.random() < 0.2:
+        text = text.lower()
+    if rng.random() < 0.15:
+        text = text.rstrip(".")
+    made = {"topic": topic, "order": order * ("{n}" in text), "items": items, "want": wants, "reply": reply}
+    return row(greeted(rng, filled(text, slots), text[0].isupper(), 0.2), made)
 
 
 def written_up(rng: random.Random, body: list[str], slots: dict[str, str]) -> str:
     """The sentences as one message, in one of several hands."""
     if rng.random() < 0.3:
         body = [noisy(rng, part) for part in body]
-    body = [re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], part) for part in body]
+    body = [filled(part, slots) for part in body]
     capital = rng.random() < 0.55
     ends = rng.choice([". ", ". ", ". ", "\n", "! ", ", ", " - ", "... "])
     if capital:
-        body = [part[0].upper() + part[1:] for part in body]
+        body = [part if "@" in part.split(" ")[0] else part[0].upper() + part[1:] for part in body]
         body = [re.sub(r"\bi\b(?!')", "I", re.sub(r"\bi'", "I'", part)) for part in body]
     text = ""
     for i, part in enumerate(body):
@@ -179,10 +248,14 @@ def written_up(rng: random.Random, body: list[str], slots: dict[str, str]) -> st
         text += (
             "" if last else (" " if part[-1] in "?!." and "\n" not in ends else ends if part[-1] not in "?!." else "\n")
         )
-    if rng.random() < 0.4:
+    return greeted(rng, text, capital, 0.4)
+
+
+def greeted(rng: random.Random, text: str, capital: bool, often: float) -> str:
+    if rng.random() < often:
         hello = rng.choice(PARTS["hello"])
         text = (hello.capitalize() if capital else hello) + rng.choice([", ", ",\n", " ", "\n", "! "]) + text
-    if rng.random() < 0.4:
+    if rng.random() < often:
         bye = rng.choice(PARTS["bye"])
         text += rng.choice(["\n", " ", "\n\n"]) + (bye.capitalize() if capital else bye)
         if rng.random() < 0.6:
@@ -192,10 +265,9 @@ def written_up(rng: random.Random, body: list[str], slots: dict[str, str]) -> st
 
 if __name__ == "__main__":
     dice = random.Random(23)
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 2400
     seen: set[str] = set()
-    while len(seen) < rows:
-        row = one(dice)
-        if row["prompt"] not in seen:
-            seen.add(row["prompt"])
-            print(json.dumps(row, ensure_ascii=False))
+    while len(seen) < (int(sys.argv[1]) if len(sys.argv) > 1 else 6000):
+        made = (one, whole, whole)[len(seen) % 3](dice)
+        if made["prompt"] not in seen:
+            seen.add(made["prompt"])
+            print(json.dumps(made, ensure_ascii=False))

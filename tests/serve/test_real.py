@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ import openai
 import pytest
 
 from bench.serving import engine
+from factory.decoding import Decoding
 from factory.registry import aliases
 from serve import remote
 from serve.process import tool_parser
@@ -108,6 +110,23 @@ def test_a_classification_is_one_of_its_labels_also_when_sampled(server: Server,
     for temperature in (0, 1.5):
         answer = client.chat.completions.create(model="classification", messages=USER, temperature=temperature)
         assert answer.choices[0].message.content in server.tasks["classification"][0].facts.labels
+
+
+def test_an_answer_is_of_its_version_s_own_form(server: Server, client: openai.OpenAI) -> None:
+    """JSON of its schema or text of its pattern, whatever random weights would rather say; whole and streamed."""
+    schema = SCHEMA | {"properties": {"ok": {"type": "boolean"}, "by": {"enum": ["phone", "email"]}}}
+    forms = {"json_schema": json.dumps(schema | {"required": ["ok", "by"]}), "regex": "[A-Z]{2}[0-9]{4}"}
+    for seed, (key, form) in enumerate(forms.items(), 41):
+        register(server.base, f"formed-{key[:4]}", seed, decoding=Decoding(**{"temperature": 1.5, key: form}))
+    _until_known(server, "formed-rege@v1")
+    for _ in range(3):
+        answer = client.chat.completions.create(model="formed-json@v1", messages=USER).choices[0]
+        assert answer.finish_reason == "stop"
+        said = json.loads(answer.message.content or "")
+        assert said == {"ok": said["ok"] is True, "by": said["by"]} and said["by"] in ("phone", "email")
+        chunks = client.chat.completions.create(model="formed-rege@v1", messages=USER, stream=True)
+        text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert re.fullmatch(forms["regex"], text)
 
 
 def test_plain_curl(server: Server) -> None:
