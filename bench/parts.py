@@ -10,11 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be set: a callable for remarks, minutes of load at the end of serving, experiments of the gate."""
+    """What can be set: a callable for remarks, minutes of load at the end of serving, experiments of the gate, GRPO
+    steps of preference."""
 
     progress: Callable[[str], None] = lambda line: None
     soak: float = 0
     experiments: int = 1000
+    steps: int = 2
 
 
 def training(settings: Settings) -> dict[str, Any]:
@@ -24,6 +26,12 @@ def training(settings: Settings) -> dict[str, Any]:
     found = training.run(progress=settings.progress)
     training.plot(found, home("bench.png"))
     return found
+
+
+def preference(settings: Settings) -> dict[str, Any]:
+    from bench import preference
+
+    return preference.run(settings.steps, progress=settings.progress)
 
 
 def serving(settings: Settings) -> dict[str, Any]:
@@ -94,6 +102,7 @@ def llamafactory(settings: Settings) -> dict[str, Any]:
 Part = Callable[[Settings], dict[str, Any]]
 PARTS: dict[str, Part] = {
     "training": training,
+    "preference": preference,
     "serving": serving,
     "data": data,
     "grading": grading,

@@ -11,6 +11,9 @@ from typing import Any
 from factory import recipe as recipes
 from factory.data.build import build
 from factory.data.rows import Row
+from factory.data.steps import Replier
+
+SILENT = Replier("silent", lambda rows, most: [None] * len(rows))  # rows that ask for the base's own words are left out
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ def write(count: int, rows: int, tokenizer: Any, folder: Path) -> list[Task]:
     sources = []
     for name in recipes.tasks():
         recipe = recipes.load(name)
-        built = build(recipe, tokenizer)
+        built = build(recipe, tokenizer, base=SILENT)
         prompt = recipe.system_prompt()
         train, held_out = ([r.with_system(prompt) for r in part] for part in (built.train, built.tune))
         sources.append((name, train, held_out))

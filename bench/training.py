@@ -22,11 +22,12 @@ from typing import Any
 
 from bench import growth, rows
 from bench.measure import ratio
-from bench.ours import held_out_loss
+from factory.answers import adapted
 from factory.base.build import Base, load_model, load_tokenizer, prepare
 from factory.environment import DEFAULTS
 from factory.errors import FactoryError
-from factory.train.tokens import encode
+from factory.pipeline.recovery import held_out_loss
+from factory.train.tokens import Example, encode
 
 PLAIN = Path(__file__).with_name("plain_trl.py")
 APART = 8  # tasks that are trained one after the other by TRL
@@ -146,9 +147,14 @@ def _losses(
     }
     places |= {f"fused {n}": (n, f"fused-{n}-0/{{}}/adapter") for n in adapters}
     return {
-        kind: [round(held_out_loss(model, folder / place.format(tasks[i].name), held_out[i]), 4) for i in range(count)]
+        kind: [_loss(model, folder / place.format(tasks[i].name), held_out[i]) for i in range(count)]
         for kind, (count, place) in places.items()
     }
+
+
+def _loss(model: Any, adapter: Path, examples: Sequence[Example]) -> float:
+    with adapted(model, adapter) as peft:
+        return round(held_out_loss(peft, examples), 4)
 
 
 def _tokens(tokenizer: Any, task: rows.Task, settings: dict[str, Any]) -> int:

@@ -69,6 +69,7 @@ class Data(Strict):
     train: str | list[str] = "train.jsonl"
     pairs: str | list[str] = Field("pairs.jsonl", description="chosen and rejected answers; ratings: what people rated")
     thumbs: str | list[str] = Field("thumbs.jsonl", description="answers with a yes or no (stage kto)")
+    texts: str | list[str] = Field("texts/*", description="raw text, one a line or whole files (stage pretrain)")
     eval: str | list[str] = []
     tune: str | list[str] = []
     fill: dict[str, str] = {}
@@ -84,6 +85,7 @@ class Data(Strict):
     answer_tokens: tuple[int, int] = Field((1, 100_000), description="fewest and most tokens of an answer")
     refusals: bool = Field(False, description="keep answers that refuse")
     undesirable: bool = Field(False, description="keep answers labelled as undesirable: the stage kto does")
+    whole: bool = Field(False, description="rows are texts, learned from their first token: the stage pretrain does")
     exclude: list[str] = []
     require: str = ""
     near: float = Field(0.7, ge=0, le=1)
@@ -191,7 +193,7 @@ class Recipe(Strict):
         the recipe with what the stage changes. A key of later releases counts once it is set.
         """
         unset = set() if self.data.tune else {"tune"}
-        stages: Any = {"stages": True, "data": {"pairs", "thumbs", "undesirable"} | unset}
+        stages: Any = {"stages": True, "data": {"pairs", "thumbs", "undesirable", "texts", "whole"} | unset}
         return digest([self.model_dump(mode="json", exclude=stages), self.system])
 
 

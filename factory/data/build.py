@@ -165,7 +165,10 @@ def steps_of(recipe: Recipe, split_off: bool) -> dict[str, Step]:
 
 
 def eval_files(recipe: Recipe) -> list[str]:
-    """The eval files that the recipe names, or `eval.jsonl` beside it; none means that rows are split off."""
+    """The eval files that the recipe names, or `eval.jsonl` beside it; none means that rows are split off. Texts have
+    none of their own."""
+    if recipe.data.whole:
+        return []
     if named := recipe.data.eval:
         return [named] if isinstance(named, str) else list(named)
     return ["eval.jsonl"] if (recipe.folder / "eval.jsonl").is_file() else []
@@ -242,8 +245,8 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
         ]
         for key, spec in specs.items()
     }
-    unset = {key for key in ("tune", "undesirable") if not getattr(data, key)}  # as before there were any
-    kept_out = {"synth", "pairs", "thumbs"} | unset
+    unset = {key for key in ("tune", "undesirable", "whole") if not getattr(data, key)}  # as before there were any
+    kept_out = {"synth", "pairs", "thumbs", "texts"} | unset
     fast = getattr(tokenizer, "backend_tokenizer", None)
     schemas = {path.name: fingerprint(str(path)) for path in sorted(recipe.folder.glob("schemas/*.yaml"))}
     spelling = [fast.to_str() if fast else tokenizer.get_vocab(), getattr(tokenizer, "chat_template", None)]

@@ -44,7 +44,7 @@ def _reason(row: Row, work: Work, required: re.Pattern[str] | None, excluded: li
     answer = without_thought(row.answer) if data.reasoning else row.answer
     if not answer.strip():
         return "the answer is empty"
-    if not row.turns and not work.prompt:
+    if not row.turns and not work.prompt and not data.whole:
         return (
             "there is no question before it, and the task has no prompt (write one into prompt.md, such as 'Go on.', "
             "or make questions of the texts with synth=from-documents)"
@@ -121,8 +121,9 @@ def count_tokens(rows: list[Row], tokenizer: Any, prompt: str) -> Iterator[tuple
     """Each row with its tokens as the trainer will see them, or with the reason why the chat template refuses it."""
     rendered: list[tuple[Row, str]] = []
     for row in rows:
+        turns = row.with_system(prompt).turns
         try:
-            rendered.append((row, prompt_text(tokenizer, row.with_system(prompt).turns)))
+            rendered.append((row, prompt_text(tokenizer, turns) if turns else ""))
         except Exception as error:  # templates are programs of others: they raise what they like
             yield row, f"the base's chat template refuses it: {str(error).splitlines()[0] if str(error) else 'error'}"
     if not rendered:

@@ -15,24 +15,27 @@ from factory.base.build import Base
 from factory.base.loaded import Loaded
 from factory.data.build import Built, eval_files
 from factory.data.rows import Row
+from factory.decoding import Decoding
 from factory.errors import InputError
-from factory.home import home, write_file
-from factory.pipeline.data import dataset
-from factory.recipe import Recipe
+from factory.home import home, project, write_file
+from factory.pipeline.data import dataset, labelled
+from factory.recipe import Data, Recipe, Train
 from factory.registry import aliases
 from factory.registry.store import Version
-from factory.train.methods import Drawing, Generate, Method, Reward, Settings, Sft
+from factory.train.methods import Drawing, Generate, Method, Pretrain, Recover, Reward, Settings, Supervised
 from factory.train.methods.reward import MARGINS, asked
-from factory.train.tokens import IGNORE, Example, encode_all
+from factory.train.tokens import IGNORE, Example, encode_all, encode_whole
 
 RATINGS = "ratings"  # as data.pairs: what people rated
 DRAWN = "drawn"  # as a stage's data: what a generation before it drew
+ENDLESS = 10**9  # tokens of a text: it is cut later
+OF_MACHINE = {"precision", "gradient_checkpointing", "use_liger_kernel", "report_to"}  # keys of train
 
 
 def learns_from_draws(stages: Sequence[Settings], number: int) -> bool:
     """Whether the stage waits for a generation before it. InputError: it asks for one that is not there."""
     method, before = stages[number], any(isinstance(stage, Generate) for stage in stages[:number])
-    able, named = not isinstance(method, Drawing) and method.rows != "thumbs", DRAWN in _list(method.data)
+    able, named = not isinstance(method, Drawing) and method.rows in ("train", "pairs"), DRAWN in _list(method.data)
     if named and not (before and able):
         why = "nothing is drawn before it: put generate there" if able else "what is drawn are rows and pairs"
         raise InputError(f"stages.{number}.{method.name}.data: {why}")
@@ -55,12 +58,31 @@ def staged(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = No
     data: dict[str, Any] = {"train": files}
     if method.rows != "train" or drawn:
         data |= {"format": "", "columns": {}, "weights": {}, "undesirable": method.rows == "thumbs"}
+        data["whole"] = method.rows == "texts"
     if method.rows != "train":
-        data["tune"] = []  # those of the recipe are rows, not pairs or thumbs
+        data["tune"] = []  # those of the recipe are rows, not pairs, thumbs or texts
     if method.rows != "train" or isinstance(method, Drawing):
-        data["replay"] = recipe.data.replay.model_copy(update={"share": 0})
-    sections = {"train": recipe.train.model_copy(update=train), "data": recipe.data.model_copy(update=data)}
+        share = method.replay if isinstance(method, Pretrain) else 0
+        data["replay"] = recipe.data.replay.model_copy(update={"share": share})
+    before = recipe
+    if isinstance(method, Recover):  # the same for every task
+        plain = Train.model_validate(recipe.train.model_dump(include=OF_MACHINE))
+        data["train"] = method.data or recipe.data.replay.files
+        before = recipe.model_copy(update={"train": plain, "data": Data()})
+    sections = {"train": before.train.model_copy(update=train), "data": before.data.model_copy(update=data)}
     return recipe.model_copy(update={**sections, "stages": []})
+
+
+def _texts(recipe: Recipe, changed: Recipe, everyones: bool) -> Built:
+    """The texts that a stage learns from, as rows of no task's form; or, of no task's own, those that are `everyones`.
+    The task's eval rows stay what they are."""
+    general = {"kind": "general", "labels": [], "system": "", "data": changed.data.model_copy(update={"require": ""})}
+    said = Decoding(max_tokens=recipe.data.replay.max_tokens)
+    update = general | {"decoding": said, "train": changed.train.model_copy(update={"max_length": ENDLESS})}
+    if everyones:
+        update |= {"task": "recover", "folder": project() / "adapters"}
+    own = dataset(recipe).eval
+    return replace(dataset(changed.model_copy(update=update), [] if everyones else own), eval=own)
 
 
 def rows_of(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = None) -> tuple[Recipe, Built, list[str]]:
@@ -73,6 +95,9 @@ def rows_of(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = N
     if changed.data == recipe.data:
         return changed, dataset(changed), said
     try:
+        if method.rows == "texts":
+            named = labelled(changed, dataset(recipe))
+            return named, _texts(recipe, changed, isinstance(method, Recover)), said
         return changed, dataset(changed, None if eval_files(recipe) else dataset(recipe).eval), said
     except InputError as error:
         key = f"data.{method.rows}"
@@ -91,6 +116,8 @@ def examples_of(method: Method, on: Loaded, rows: Sequence[Row], most: int) -> l
 
     if method.rows == "train":
         return encoded(rows)
+    if method.rows == "texts":
+        return encode_whole(on.tokenizer, rows, most)
     key = {"pairs": "rejected", "thumbs": "desirable"}[method.rows]
     if wrong := next((row for row in rows if key not in row.meta), None):
         want = "a chosen and a rejected answer" if key == "rejected" else "a yes or no"
@@ -121,8 +148,8 @@ def examples_of(method: Method, on: Loaded, rows: Sequence[Row], most: int) -> l
 
 def parent_of(recipe: Recipe, method: Settings, base: Base) -> Version | None:
     """The version that a recipe's first stage starts from, or a later one that names its own: none for supervised
-    fine-tuning, else what is in production. InputError: there is none, or it is over another base."""
-    if not method.parent and isinstance(method, Sft):
+    learning, else what is in production. InputError: there is none, or it is over another base."""
+    if not method.parent and isinstance(method, Supervised):
         return None
     name = method.parent or "prod"
     try:

@@ -21,6 +21,7 @@ from factory.data.report import lines as data_lines
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, shown
+from factory.pipeline import recovery
 from factory.pipeline.data import every, labelled
 from factory.pipeline.generate import generate
 from factory.pipeline.grade import gate_of, grade
@@ -34,7 +35,7 @@ from factory.registry.store import Version
 from factory.terminal import err, progress_bar
 from factory.train import curves
 from factory.train.fused import Failed, Job, progress, train_many
-from factory.train.methods import Generate, Grpo, Method, Reward, Settings, Sft
+from factory.train.methods import Generate, Grpo, Method, Recover, Reward, Settings, Sft
 from factory.train.trained import Trained
 from serve.answers import of_base, of_version
 
@@ -188,10 +189,12 @@ def _together(ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Fa
         group = [one for one in ready if one.on.base.name == name]
         jobs = [one.job for one in group]
         with one_at_a_time(jobs):
-            results = fitted(loaded(name), jobs)
-        for one, result in zip(group, results, strict=True):
+            once = {job.run: job for job in jobs}
+            made = dict(zip(once, fitted(loaded(name), [*once.values()]), strict=True))
+        for one in group:
+            result = made[one.job.run]
             if isinstance(result, Failed):
-                yield result
+                yield replace(result, name=one.job.name)
             elif isinstance(method := one.job.method, Reward):
                 try:
                     judge(one.recipe, method, one.on, result.adapter, one.built.tune)
@@ -208,7 +211,7 @@ def prepare(recipe: Recipe, on: Loaded, method: Method | None = None, drawn: Pat
     method = method or Sft()
     recipe, built, said = rows_of(recipe, method, on.base, drawn)
     recipe = labelled(recipe, built)
-    prompt = recipe.system_prompt()
+    prompt = "" if method.rows == "texts" else recipe.system_prompt()
 
     def prompted(row: Row) -> Row:
         return row if row.meta.get("replay") else row.with_system(prompt)
@@ -233,6 +236,9 @@ def prepare(recipe: Recipe, on: Loaded, method: Method | None = None, drawn: Pat
     err.print(f"{data_lines(built)[0]}{why}{notes}", markup=False, soft_wrap=True)
     run = home("runs", f"{recipe.task}-{inputs[:12]}")
     job = Job(recipe.task, recipe, learn, held_out, run, method=method, rollouts=rollouts)
+    if isinstance(method, Recover):  # one for all tasks whose adapters are of this form
+        own = home("runs", f"recover-{job.identity(on.base)[:12]}")
+        job = replace(job, run=own, teacher=functools.partial(recovery.states, on.base))
     return Prepared(recipe, built, on, job, inputs, stage)
 
 
@@ -256,6 +262,10 @@ def finish(one: Prepared, trained: Trained) -> Made:
     )
     version = store.add(trained.adapter, store.facts_of(recipe, on.base))
     remarks = curves.warnings(curves.read(trained.run))
+    perplexity = recovery.perplexity(on, one.job, trained.adapter) if one.job.teacher else {}
+    if perplexity:
+        told = ", ".join(f"{value:.3f} {of}" for of, value in perplexity.items())
+        err.print(f"{recipe.task}: perplexity of {len(one.job.eval)} held-out texts: {told}", markup=False)
     if one.parent and version.sha == one.parent.sha:
         remarks.append("nothing that it learned is kept: this is the version that it started from")
     elif one.parent:
@@ -264,7 +274,7 @@ def finish(one: Prepared, trained: Trained) -> Made:
     for remark in remarks:
         err.print(f"[yellow]{recipe.task}: {remark}[/]")
     if not one.parent or version.sha != one.parent.sha:
-        _note(one, version, trained, remarks)
+        _note(one, version, trained, remarks, perplexity)
     probe.remember(version, on.model, on.tokenizer)
     ordinal = aliases.register(version).ordinal
     before = grade_answers(rubrics.load(recipe.rubric), rows, of_base(recipe, on.base)(rows))
@@ -273,12 +283,14 @@ def finish(one: Prepared, trained: Trained) -> Made:
     return Made(recipe, on.base, trained, remarks, version, ordinal, before, report, one.stage, one.parent)
 
 
-def _note(one: Prepared, version: Version, trained: Trained, remarks: list[str]) -> None:
+def _note(one: Prepared, version: Version, trained: Trained, remarks: list[str], perplexity: dict[str, float]) -> None:
     """Write beside a version what it was made of."""
     store.note(version, "recipe", one.recipe.model_dump(mode="json"))
     store.note(version, "data", one.built.manifest)
     run: dict[str, Any] = {"folder": str(trained.run), "remarks": remarks, "stopped": trained.stopped}
     run["precision"] = precision(one.recipe.train.precision).name
+    if perplexity:
+        run["perplexity"] = perplexity
     if one.stage:
         parent = one.parent.sha if one.parent else ""
         run |= {"stage": one.stage, "method": one.job.method.model_dump(), "parent": parent}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,30 @@ def encode(tokenizer: Any, row: Row, max_length: int) -> Example:
     ids = (prompt + answer)[:max_length]
     labels = ([IGNORE] * len(prompt) + answer)[:max_length]
     return Example(ids, labels)
+
+
+def encode_whole(tokenizer: Any, rows: Sequence[Row], most: int) -> list[Example]:
+    """Texts and conversations with every token supervised, in pieces of at most `most` tokens that overlap in one.
+    Pieces that fit into `most` together are a group. Paragraphs of one plain text file follow one another."""
+
+    def place(row: Row) -> Any:
+        return row.file if row.file.endswith((".txt", ".md")) and not row.turns else id(row)
+
+    made: list[Example] = []
+    group, left = -1, 0
+    for _, several in itertools.groupby(rows, key=place):
+        (first, *others) = several
+        said = control.harmless("\n\n".join(row.answer for row in (first, *others)), control.tokens(tokenizer))
+        before = prompt_ids(tokenizer, first.turns) if first.turns else []
+        ids = [*before, *tokenizer(said, add_special_tokens=not before, verbose=False)["input_ids"]]
+        ids.append(tokenizer.eos_token_id)
+        for start in range(0, len(ids) - 1, most - 1):
+            piece = ids[start : start + most]
+            if len(piece) > left:
+                group, left = group + 1, most
+            left -= len(piece)
+            made.append(Example(piece, piece, group))
+    return made
 
 
 def encode_all(tokenizer: Any, rows: Sequence[Row], max_length: int, fingerprint: str) -> list[Example]:

@@ -24,7 +24,8 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     settings = parts.Settings(
         progress=err.print,
         soak=_minutes(arguments.get("soak", "0")),
-        experiments=_count(arguments.get("experiments", "1000")),
+        experiments=_count("experiments", arguments.get("experiments", "1000")),
+        steps=_count("steps", arguments.get("steps", "2")),
     )
     result: dict[str, Any] = {}
     for part in wanted:
@@ -67,7 +68,7 @@ def _minutes(text: str) -> float:
         raise InputError(f"soak={text}: minutes, as a number") from None
 
 
-def _count(text: str) -> int:
+def _count(key: str, text: str) -> int:
     if not text.isdigit() or not int(text):
-        raise InputError(f"experiments={text}: must be a whole number above 0")
+        raise InputError(f"{key}={text}: must be a whole number above 0")
     return int(text)

@@ -212,8 +212,9 @@ VERBS = {
         "measure against what one would otherwise do",
         "bench",
         {
-            "only": "training, serving, data, grading, answers, pages, gate, gpu or memory, several with commas",
+            "only": "with commas: training, preference, serving, data, grading, answers, pages, gate, gpu, memory",
             "experiments": "how many of each kind the simulation of the gate makes, default 1000",
+            "steps": "of GRPO in preference, default 2; from some twenty on its accuracy tells something",
             "soak": "minutes of moderate load on the server after the rest of serving",
             "peers": "llamafactory: install it into a throw-away environment and train the same with it",
         },

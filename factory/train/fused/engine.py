@@ -181,6 +181,8 @@ class Engine:
     def _join(self, run: Run) -> None:
         if run.job.method.refers and run.references is None:  # before its first step it is what it is compared with
             run.references = self.passes.references(run, [*run.job.train, *run.job.eval])
+        if run.job.teacher:
+            run.taught = run.job.teacher([*run.job.train, *run.job.eval])
         self.running.append(run)
         self._leave(run)
 

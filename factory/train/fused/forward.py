@@ -20,9 +20,14 @@ from factory.train.tokens import Example
 TOLERANCE = 0.05  # how far packed logits may be from those of unpacked sequences, relative; bf16 rounding gives 0.01
 
 
-def supervised_log_probs(model: Any, row: PackedBatch) -> torch.Tensor:
-    """The log-probability of each supervised token [M]; within `packed_attention`."""
-    return log_probs(hidden(model, row)[row.keep], Head(model), row.labels)
+def supervised_log_probs(model: Any, row: PackedBatch, taught: Sequence[torch.Tensor | None] = ()) -> torch.Tensor:
+    """The log-probability of each supervised token [M]; within `packed_attention`. Where a segment is `taught` another
+    model's hidden states, what `log_probs` makes of these."""
+    states, head = hidden(model, row)[row.keep], Head(model)
+    if not any(one is not None for one in taught):
+        return log_probs(states, head, row.labels)
+    each = zip(states.split(row.counts), row.labels.split(row.counts), taught, strict=True)
+    return torch.cat([log_probs(h, head, y if other is None else other) for h, y, other in each])
 
 
 class Head:

@@ -19,25 +19,33 @@ LOGITS = {
 }  # elements of one chunk's logits; a processor is fastest where they stay in its cache
 
 
-def log_probs(hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:
-    """The log-probability of each label [M], fp32, of hidden states [M, H]."""
-    found: torch.Tensor = _LogProbs.apply(hidden, head, labels)  # type: ignore[no-untyped-call]
+def log_probs(hidden: torch.Tensor, head: Any, wanted: torch.Tensor) -> torch.Tensor:
+    """[M], fp32, of hidden states [M, H]: the log-probability of each label, where `wanted` are labels [M]; where it is
+    the hidden states of another model with the same head, -KL(theirs || ours) over the whole vocabulary."""
+    found: torch.Tensor = _LogProbs.apply(hidden, head, wanted)  # type: ignore[no-untyped-call]
     return found
+
+
+def _score(logits: torch.Tensor, head: Any, wanted: torch.Tensor) -> torch.Tensor:
+    if wanted.dim() == 1:
+        return -F.cross_entropy(logits, wanted, reduction="none")
+    theirs = head(wanted.to(head.weight.dtype)).float().log_softmax(-1)
+    return torch.sum(theirs.exp() * (logits.log_softmax(-1) - theirs), -1)
 
 
 class _LogProbs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:
-        rows, wanted = max(1, LOGITS[hidden.device.type] // head.weight.shape[0]), ctx.needs_input_grad[0]
+    def forward(ctx: Any, hidden: torch.Tensor, head: Any, wanted: torch.Tensor) -> torch.Tensor:
+        rows, learns = max(1, LOGITS[hidden.device.type] // head.weight.shape[0]), ctx.needs_input_grad[0]
         found, grads = [], []
-        for h, y in zip(hidden.split(rows), labels.split(rows), strict=True):
-            with torch.set_grad_enabled(wanted):
-                h = h.detach().requires_grad_(wanted)
-                each = -F.cross_entropy(head(h).float(), y, reduction="none")
-            if wanted:
+        for h, y in zip(hidden.split(rows), wanted.split(rows), strict=True):
+            with torch.set_grad_enabled(learns):
+                h = h.detach().requires_grad_(learns)
+                each = _score(head(h).float(), head, y)
+            if learns:
                 grads.append(torch.autograd.grad(each, h, torch.ones_like(each))[0])
             found.append(each.detach())
-        if wanted:
+        if learns:
             ctx.save_for_backward(torch.cat(grads))
         return torch.cat(found)
 

@@ -142,7 +142,8 @@ def usual_beginning(examples: Sequence[Example]) -> list[int]:
     half = len(ordered) // 2
     if not half:
         return []
-    common, first = max((_common(ordered[i], ordered[i + half]), i) for i in range(len(ordered) - half))
+    pairs = [(ordered[i], ordered[i + half], i) for i in range(len(ordered) - half)]
+    common, first = max((min(_common(a, b), _unlearned(a), _unlearned(b)), i) for a, b, i in pairs)
     return ordered[first].input_ids[:common] if common >= LEAST else []
 
 

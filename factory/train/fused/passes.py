@@ -89,11 +89,13 @@ class Passes:
         self._recompute(self.group.most(row.tokens) > self.plan.recompute_from)
 
         def forward_backward() -> list[torch.Tensor]:
-            logps = supervised_log_probs(self.model, row)
+            ofs = row.of.split(row.counts)
+            taught = [run.taught_of(examples, of) for (run, examples), of in zip(mine, ofs, strict=True)]
+            logps = supervised_log_probs(self.model, row, taught)
             if idle:
                 (logps.sum() * 0).backward()
                 return []
-            each = zip(mine, logps.split(row.counts), row.of.split(row.counts), strict=True)
+            each = zip(mine, logps.split(row.counts), ofs, strict=True)
             found = [run.losses(examples, logps, of) for (run, examples), logps, of in each]
             torch.stack([loss for loss, *_ in found]).sum().backward()
             return [torch.stack(told).detach() for told in found]
@@ -174,7 +176,8 @@ class Passes:
             (segment,) = self.next([run], [rest])
             mine = self.group.part(segment)
             row = pack([mine or segment[:1]], self.model.device, self.share)
-            logps = self._tried([run], row, partial(supervised_log_probs, self.model, row))
+            taught = [run.taught_of(mine or segment[:1], row.of)]
+            logps = self._tried([run], row, partial(supervised_log_probs, self.model, row, taught))
             if logps is None:
                 self._shrink(segment)
                 continue
@@ -206,7 +209,7 @@ class Passes:
         """After a row of these sequences did not fit in memory: rows of half its length from here on."""
         if len(grouped(examples)) == 1:
             raise FactoryError(
-                f"one {'sequence' if len(examples) == 1 else 'pair'} of {size(examples)} tokens does not fit in "
+                f"one {'sequence' if len(examples) == 1 else 'group'} of {size(examples)} tokens does not fit in "
                 "memory: set train.gradient_checkpointing=true, or a smaller train.max_length"
             )
         give_back()

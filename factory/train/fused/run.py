@@ -36,7 +36,8 @@ class Job:
     it only `follows` what another process reports of the same job, no tracker hears of it. It starts as the adapter in
     the folder `parent`, which it is compared with by a `method` that compares; without one it starts as PEFT has it.
     Of a method that draws, `train` are questions, and `rollouts` makes answers of them with the adapter on its base:
-    see `factory.pipeline.rewards`."""
+    see `factory.pipeline.rewards`. A `teacher` gives of each example the hidden states that it is to come to, see
+    `factory.pipeline.recovery`."""
 
     name: str
     recipe: Recipe
@@ -48,6 +49,7 @@ class Job:
     method: Method = field(default_factory=Sft)
     parent: Path | None = None
     rollouts: Any = None
+    teacher: Callable[[Sequence[Example]], list[torch.Tensor]] | None = None
 
     def identity(self, base: Base) -> str:
         """What decides the result: a checkpoint of another identity is not resumed."""
@@ -97,6 +99,7 @@ class Run:
         )
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.references: torch.Tensor | None = None
+        self.taught: list[torch.Tensor] = []  # of each example, as the teacher has it
         self._places = {id(example): place for place, example in enumerate((*job.train, *job.eval))}
         self.best, self.since_best = math.inf, 0
         self.best_weights: torch.Tensor | None = None
@@ -151,6 +154,13 @@ class Run:
         """Their log-probabilities before training, [n]."""
         assert self.references is not None
         return self.references[[self._places[id(example)] for example in examples]]
+
+    def taught_of(self, examples: Sequence[Example], of: torch.Tensor) -> torch.Tensor | None:
+        """The teacher's hidden states of the examples' supervised tokens, in the order of `of` (see `Seen`): [m, H]."""
+        if not self.taught:
+            return None
+        each = torch.cat([self.taught[self._places[id(example)]] for example in examples])
+        return each[of.argsort(stable=True).argsort()]
 
     def dropout(self, examples: Sequence[Example]) -> Dropout | None:
         """What the adapter drops of these sequences of the current batch; None where its recipe has no dropout, and of

@@ -12,11 +12,12 @@ from factory.train.methods.draws import Drawing, Generate, Grpo
 from factory.train.methods.kto import Kto
 from factory.train.methods.method import Method, Seen, Settings, Totals
 from factory.train.methods.reward import Reward
-from factory.train.methods.sft import Sft
+from factory.train.methods.sft import Sft, Supervised
+from factory.train.methods.texts import Pretrain, Recover
 
 METHODS: dict[str, type[Settings]] = {
     **{"sft": Sft, "dpo": Dpo, "dpo_norm": DpoNorm, "kto": Kto},
-    **{"grpo": Grpo, "generate": Generate, "reward": Reward},
+    **{"grpo": Grpo, "generate": Generate, "reward": Reward, "pretrain": Pretrain, "recover": Recover},
 }
 ROUNDS = 20
 
@@ -50,11 +51,11 @@ def _rounds(stage: Any) -> list[Any]:
     raise ValueError(f"rounds are {{rounds: {{n: 2, of: [generate, sft]}}}}, n from 1 to {ROUNDS}")
 
 
-_Any = Sft | Dpo | DpoNorm | Kto | Grpo | Generate | Reward
+_Any = Sft | Dpo | DpoNorm | Kto | Grpo | Generate | Reward | Pretrain | Recover
 Stage = Annotated[Annotated[_Any, Field(discriminator="method")], BeforeValidator(_named)]
 Stages = Annotated[list[Stage], BeforeValidator(_listed)]
 
 __all__ = [
-    "METHODS", "Dpo", "DpoNorm", "Drawing", "Generate", "Grpo", "Kto", "Method", "Reward", "Seen", "Settings", "Sft",
-    "Stages", "Totals",
+    "METHODS", "Dpo", "DpoNorm", "Drawing", "Generate", "Grpo", "Kto", "Method", "Pretrain", "Recover", "Reward",
+    "Seen", "Settings", "Sft", "Stages", "Supervised", "Totals",
 ]  # fmt: skip

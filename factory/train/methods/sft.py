@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     import torch
 
 
-class Sft(Method):
-    """The mean over all supervised tokens of a step, never of means (Tulu 3)."""
-
-    method: Literal["sft"] = "sft"
+class Supervised(Method):
+    """The mean over all supervised tokens of a step, never of means (Tulu 3). It may start from nothing."""
 
     usual = (5e-5, 2e-3)
 
     def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
         return (-(seen.logps * (1 / seen.totals.tokens)).sum(),)
+
+
+class Sft(Supervised):
+    """Of the answers' tokens."""
+
+    method: Literal["sft"] = "sft"

@@ -173,6 +173,20 @@ def test_log_probabilities_in_chunks_are_the_whole_ones_under_any_loss(
         assert torch.allclose(head.log_probs(hidden, lm_head, labels), found)
 
 
+def test_divergence_in_chunks_is_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head, "LOGITS", {"cpu": 30 * 4})
+    torch.manual_seed(0)
+    lm_head = torch.nn.Linear(16, 30, bias=False).requires_grad_(False)
+    hidden, theirs = torch.randn(11, 16, requires_grad=True), torch.randn(11, 16)
+    found = head.log_probs(hidden, lm_head, theirs)
+    ours, wanted = (lm_head(states).log_softmax(-1) for states in (hidden, theirs))
+    expected = -F.kl_div(ours, wanted, reduction="none", log_target=True).sum(-1)
+    assert torch.allclose(found, expected, atol=1e-6) and (found < 0).all()
+    weights = torch.rand(11)
+    mine, plain = (torch.autograd.grad((each * weights).sum(), hidden)[0] for each in (found, expected))
+    assert torch.allclose(mine, plain, atol=1e-6) and mine.abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("kind", [OneByOne, Grouped, Masked])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_many_adapters_on_one_layer(kind: Any, dtype: torch.dtype) -> None:
