@@ -119,9 +119,10 @@ class Passes:
         with self.layers.answering(run.adapter):
             drawn, told = run.job.rollouts(self.model, run.batch, run.step, run.job.run)
         compared = drawn if method.beta else drawn[:: method.group]
+        now = run.adapter.weights.detach().clone()  # in fp32 what is computed with is these very weights
         run.adapter.computed.copy_(run.origin)
         before = self.log_probs(run, compared)
-        run.adapter.refresh()
+        run.adapter.computed.copy_(now)
         if method.beta:
             drawn = [replace(one, parent=logps.tolist()) for one, logps in zip(drawn, before, strict=True)]
         moved = torch.cat(before) - torch.tensor([logp for one in compared for logp in one.drawn])

@@ -1,4 +1,4 @@
-"""Learning from pairs and thumbs: TRL's losses and weights, together as alone, killed and resumed as undisturbed."""
+"""Learning from pairs, thumbs and draws: TRL's losses and weights, together as alone, killed as undisturbed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from factory.answers.greedy import greedy
 from factory.answers.score import scores
 from factory.base.build import Base
 from factory.errors import InputError
+from factory.train import curves
 from factory.train.fused import Job, train_many
 from factory.train.fused.group import Group
 from factory.train.fused.layers import Layers
@@ -24,13 +25,14 @@ from factory.train.fused.packing import pack, share_out
 from factory.train.fused.passes import Passes
 from factory.train.fused.precision import computing_in
 from factory.train.fused.run import Run
-from factory.train.methods import Dpo, DpoNorm, Kto, Method, Reward, Seen, Totals
+from factory.train.methods import Dpo, DpoNorm, Grpo, Kto, Method, Reward, Seen, Totals
 from factory.train.methods.reward import log_odds
 from factory.train.tokens import IGNORE, Example, grouped
 from tests.factory.train.fused_support import (
     LOSS,
     WEIGHT,
     apart,
+    drawing,
     examples,
     final_weights,
     largest,
@@ -209,6 +211,8 @@ def several(run: Path, parent: Path) -> list[Job]:
         of(DpoNorm(), run, "b", batch=3, seed=2, r=4, alpha=8),
         of(Kto(), run, "c", parent, batch=8, seed=3),
         make_job(run, "d", seed=4, held_out=4),
+        drawing(Grpo(group=4), run, "e", parent, batch=2, seed=5, lr=5e-3),
+        drawing(Grpo(group=3, over="dr_grpo", beta=0.01), run, "f", batch=3, seed=6, r=4, alpha=8),
     ]
 
 
@@ -222,6 +226,7 @@ def test_together_is_alone_and_pairs_stay_together(
     for at, alone in enumerate(several(tmp_path / "alone", parent)):
         solo = final_weights(model, base, [alone])[alone.name]
         assert largest(together[alone.name], solo) < WEIGHT and apart(losses(jobs[at]), losses(alone)) < LOSS
+        assert any(record.get("grad_norm") for record in curves.read(alone.run))
 
 
 def test_a_pair_is_never_divided() -> None:
@@ -268,4 +273,8 @@ def test_killed_and_resumed_is_undisturbed(tmp_path: Path) -> None:
 
 def jobs(run: Path) -> list[Job]:
     """For `killed`: none has a parent, so that nothing has to be made before."""
-    return [of(Dpo(), run, "a", seed=1, epochs=6), of(Kto(), run, "b", batch=2, seed=2, epochs=3)]
+    return [
+        of(Dpo(), run, "a", seed=1, epochs=6),
+        of(Kto(), run, "b", batch=2, seed=2, epochs=3),
+        drawing(Grpo(group=4), run, "c", batch=2, seed=3, epochs=2),
+    ]
