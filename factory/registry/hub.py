@@ -8,7 +8,6 @@ Endpoint, token, offline mode and proxies are huggingface_hub's: HF_ENDPOINT, HF
 without Xet storage needs HF_HUB_DISABLE_XET=1.
 """
 
-import functools
 import hashlib
 import random
 import time
@@ -75,8 +74,11 @@ class Hub:
                 gone = (name for name in there if name in OWN or name.startswith(OWN_FOLDER))
                 operations += [CommitOperationDelete(name) for name in gone if name not in files]
             try:
-                commit = functools.partial(_api().create_commit, self.repo, operations, commit_message=title)
-                done = stopping.leaving(lambda: commit(parent_commit=state.at, num_threads=2))
+                done = stopping.leaving(
+                    lambda: _api().create_commit(
+                        self.repo, operations, commit_message=title, parent_commit=state.at, num_threads=2
+                    )
+                )
             except HfHubHTTPError as error:
                 if error.response.status_code in (409, 412):
                     raise Lost(

@@ -17,7 +17,7 @@ from typing import Any
 from factory.base.build import Base
 from factory.decoding import Decoding
 from factory.errors import FactoryError, InputError
-from factory.home import digest, home, locked, scratch, sha256, unfinished, write_folder, write_json
+from factory.home import digest, home, left_behind, locked, scratch, sha256, unfinished, write_folder, write_json
 from factory.kinds import Kind
 from factory.recipe import Recipe
 from factory.strict import Strict
@@ -128,7 +128,7 @@ def keep(staged: Version) -> Version:
         if folder.exists() and fault(staged.sha):
             os.rename(folder, unfinished(folder.with_name("damaged")))
         write_folder(folder, fill)
-        for left in folder.parent.glob(".damaged.*"):
+        for left in left_behind(folder.with_name("damaged")):
             shutil.rmtree(left, ignore_errors=True)
     return get(staged.sha)
 
