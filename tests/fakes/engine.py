@@ -96,9 +96,10 @@ async def generate(request: Request) -> Response:
         finally:
             running.pop(request.headers.get("x-request-id", ""), None)
         message = {"role": "assistant", "content": "".join(words), "seen": asked.get("messages"), "asked": asked}
-        if asked.get("temperature") and "seed" in asked:  # drawn: said is how, and what has an odd seed is cut off
-            message["content"] = f"drawn at {asked['temperature']} with {asked['seed']}"
-        cut = asked.get("temperature") and asked.get("seed", 0) % 2
+        seed = asked.get("seed") if asked.get("temperature") else None
+        if seed is not None:  # drawn: said is how, and what has an odd seed is cut off
+            message["content"] = f"drawn at {asked['temperature']} with {seed}"
+        cut = seed is not None and seed % 2
         choices = [{"index": 0, "message": message, "finish_reason": "length" if cut else "stop"}]
         scored = _scores(model) if "prompt_logprobs" in asked else None
         return _json({**frame, "choices": choices, "usage": usage, "prompt_logprobs": scored})

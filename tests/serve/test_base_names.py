@@ -17,6 +17,7 @@ from factory.errors import FactoryError, InputError
 from factory.pipeline import train
 from factory.recipe import Recipe
 from factory.registry import aliases, store
+from factory.train.methods import Sft
 from factory.verbs.registry import listing, show
 from serve import remote
 from serve.pages.versions import Known
@@ -79,8 +80,10 @@ def test_recipes_that_write_it_differently_train_together(
         return [None] * len(jobs)
 
     def prepare(recipe: Any, on: Any) -> Any:
-        job = SimpleNamespace(name=recipe.task, run=tmp_path / recipe.task)
-        return SimpleNamespace(recipe=recipe, on=on, job=job, parent="a version")
+        job = SimpleNamespace(name=recipe.task, run=tmp_path / recipe.task, method=Sft())
+        made = SimpleNamespace(recipe=recipe, on=on, job=job, parent="a version")
+        made.after = lambda parent: made
+        return made
 
     monkeypatch.setattr(train.rubrics, "load", lambda *_: None)
     monkeypatch.setattr(train, "prepare", prepare)

@@ -203,11 +203,11 @@ def test_too_little_memory_halves_the_rows_and_loses_nothing(
     _, weights = together
     carried, rows = passes.supervised_log_probs, []
 
-    def short_of_memory(model: Any, row: Any) -> Any:
+    def short_of_memory(model: Any, row: Any, *taught: Any) -> Any:
         if row.tokens > 200 and torch.is_grad_enabled() and len(rows) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         rows.append(row.tokens)
-        return carried(model, row)
+        return carried(model, row, *taught)
 
     monkeypatch.setattr(passes, "supervised_log_probs", short_of_memory)
     trained = final_weights(model, base, four(tmp_path))
@@ -218,7 +218,7 @@ def test_too_little_memory_halves_the_rows_and_loses_nothing(
 def test_one_sequence_too_long_for_the_memory_says_what_to_do(
     model: Any, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left(model: Any, row: Any) -> Any:
+    def none_left(model: Any, row: Any, *taught: Any) -> Any:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes")
 
     monkeypatch.setattr(Passes, "measure", lambda *_: memory.Plan(4096, 1.0, float("inf")))
