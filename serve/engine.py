@@ -90,11 +90,16 @@ class Engine:
         self.process.discard()
 
     async def stop(self) -> None:
-        """End vLLM and all its children."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """End vLLM and all its children. Who asks meanwhile opens connections of their own, and is told that nobody
+        answers."""
+        await self._hang_up()
         await self.process.stop()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def healthy(self) -> bool:
         """True if the engine answers within five seconds."""

@@ -10,7 +10,9 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 
@@ -18,6 +20,7 @@ from factory.base.build import Base
 from factory.errors import FactoryError
 from factory.registry import aliases
 from serve import remote
+from serve.engine import Engine
 from tests.fakes.adapters import promote, register
 from tests.fakes.serving import Fake, fake_server
 from tests.serve.load import children, through_a_kill, until
@@ -97,3 +100,31 @@ def test_a_version_that_cannot_be_served_is_told_and_the_rest_is_served(place: P
         assert httpx.post(f"{running.url}/v1/chat/completions", json={"model": "old", **body}).status_code == 404
         told = {task["task"]: task["why_not"] for task in (remote.state() or {})["tasks"]}
         assert told["good"] is None and "another build" in told["old"]
+
+
+def test_what_asks_an_engine_that_is_being_stopped_is_told_so(tmp_path: Path) -> None:
+    """`factory top` looks at all engines, and one may end just then: its connections take a moment to close."""
+
+    class Slow(aiohttp.UnixConnector):
+        async def close(self, **others: Any) -> None:  # type: ignore[override]
+            await super().close(**others)
+            await asyncio.sleep(0.2)
+
+    class Ending:
+        name, size, url, key = "tiny", None, "http://engine", "k"
+
+        def connector(self) -> aiohttp.BaseConnector:
+            return Slow(str(tmp_path / "nobody.sock"))
+
+        async def stop(self) -> None: ...
+
+    async def asked() -> tuple[int | None, bool]:
+        engine = Engine(Ending())  # type: ignore[arg-type]
+        assert await engine.resident() is None
+        stopping = asyncio.create_task(engine.stop())
+        await asyncio.sleep(0.05)
+        held = await engine.resident()
+        await stopping
+        return held, engine._session is None
+
+    assert asyncio.run(asked()) == (None, True)
