@@ -13,7 +13,8 @@ Asked = tuple[int, int]  # tokens of the prompt, and places that its sender hold
 
 @pytest.fixture
 def steps(base: Base) -> Callable[..., list[dict[str, int]]]:
-    """What each of some steps reads or writes of requests, named by their number, until all have an answer's token."""
+    """What each of some steps reads or writes of requests, named by their number, until all have an answer's token,
+    or with `longest` tokens all have ended."""
     import torch
     from vllm.config import CacheConfig, DeviceConfig, ModelConfig, SchedulerConfig, VllmConfig, set_current_vllm_config
     from vllm.sampling_params import SamplingParams
@@ -90,7 +91,7 @@ def steps(base: Base) -> Callable[..., list[dict[str, int]]]:
                 scheduler.add_request(request)
                 number += 1
             step()
-        while len(answered) < number:
+        while len(answered) < number or (longest < 1000 and scheduler.has_unfinished_requests()):
             step()
             assert len(seen) < 200, "somebody is never read"
         return seen
@@ -117,3 +118,12 @@ def test_prompts_of_one_sender_share_a_step_and_none_is_cut(steps: Callable[...,
 def test_nobody_waits_for_ever_where_keys_and_values_have_no_room(steps: Callable[..., list[dict[str, int]]]) -> None:
     seen = steps([[(600, 10)], [(400, 1), (300, 2)]], blocks=45, longest=3)
     assert sum(step.get("0", 0) for step in seen) >= 600
+
+
+def test_who_holds_least_does_not_wait_for_the_memory_of_long_answers(
+    steps: Callable[..., list[dict[str, int]]],
+) -> None:
+    """Nor do those come to nothing: what had to begin again ends too."""
+    seen = steps([[(300, 10)], [(300, 11)], [(200, 1)]], blocks=45, longest=40)
+    assert seen[2] == {"0": 1, "2": 200}
+    assert sum(step.get("1", 0) for step in seen) >= 600
