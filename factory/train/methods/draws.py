@@ -12,7 +12,8 @@ from factory.train.methods.method import Onward, Seen, Settings
 if TYPE_CHECKING:
     import torch
 
-MISMATCH = 0.01  # KL of the answers' distribution from the trainer's, in nats a token, beyond which a run ends
+MISMATCH = 0.1  # KL of the answers' distribution from the trainer's, in nats a token, beyond which a run ends
+CAP = 2.0  # the most that a token counts, however much likelier the trainer takes it to be than what drew it
 
 
 def divergence(behind: torch.Tensor) -> torch.Tensor:
@@ -42,7 +43,8 @@ class Grpo(Drawing, Onward):
     once: those better than their group's mean become likelier, the others less so. Strictly on-policy, so no ratio is
     ever clipped. The loss is summed over tokens: `dapo` divides by how many there are (arXiv 2503.14476), `dr_grpo` by
     as many as there could be, and leaves spreads as they are (arXiv 2503.20783). `beta` weighs a penalty, the KL from
-    the parent. `mismatch` is the KL of what drew the answers from what learns from them: both are the same weights.
+    the parent. What drew the answers and what learns from them are the same weights, but for rounding: tokens count by
+    the ratio of the two, CAP at most (truncated importance sampling, TRL's `token_truncate`); `mismatch` is their KL.
     `gold` is watched on held-out questions and stops the run."""
 
     method: Literal["grpo"] = "grpo"
@@ -61,12 +63,13 @@ class Grpo(Drawing, Onward):
 
     def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
         now = seen.logps.detach()
-        gains = (seen.logps - now).exp() * seen.rewards[seen.of]
+        apart = now - seen.told("drawn")
+        gains = (seen.logps - now).exp() * apart.exp().clamp(max=CAP) * seen.rewards[seen.of]
         if self.beta:
             gains = gains - self.beta * divergence(seen.told("parent") - seen.logps)
         possible = seen.totals.groups * seen.totals.longest
         tokens = seen.totals.tokens if self.over == "dapo" else possible
-        return -gains.sum() / tokens, divergence(now - seen.told("drawn")).sum() / max(1, seen.totals.learned)
+        return -gains.sum() / tokens, divergence(apart).sum() / max(1, seen.totals.learned)
 
     def fault(self, told: Sequence[float]) -> str:
         if told[1] <= MISMATCH:

@@ -95,7 +95,8 @@ def test_the_loss_and_its_gradient_are_those_of_trl(over: str, beta: float) -> N
         _get_per_token_logps_and_entropies=lambda *_, **__: (logps, torch.zeros_like(logps), None),
         args=SimpleNamespace(delta=None, steps_per_generation=1, use_bias_correction_kl=False),
         model=SimpleNamespace(training=True), beta=beta,
-        loss_type=over, epsilon_low=0.2, epsilon_high=0.28, max_completion_length=longest, use_vllm=False,
+        loss_type=over, epsilon_low=0.2, epsilon_high=0.28, max_completion_length=longest,
+        use_vllm=True, vllm_importance_sampling_correction=True,
         current_gradient_accumulation_steps=1, top_entropy_quantile=1.0, off_policy_mask_threshold=None,
         importance_sampling_level="token", aux_loss_enabled=False, accelerator=alone,
         _entropy_bonus_enabled=False, _metrics=MagicMock(),
@@ -104,6 +105,8 @@ def test_the_loss_and_its_gradient_are_those_of_trl(over: str, beta: float) -> N
     inputs = {"prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1], "completion_ids": ids, "advantages": advantages}
     inputs |= {"completion_mask": mask.long(), "num_items_in_batch": torch.tensor(sum(lengths))}
     inputs["ref_per_token_logps"] = parent
+    inputs["importance_sampling_ratio"] = (logps - drawn).detach().exp().clamp(max=2)  # as it makes it for vLLM
+    assert (inputs["importance_sampling_ratio"] == 2).any()
     theirs = GRPOTrainer._compute_loss(trl, None, inputs)
     made = [
         Example([1] + [2] * n, [IGNORE] + [2] * n, reward=advantage, drawn=d[:n].tolist(), parent=p[:n].tolist())
@@ -116,7 +119,7 @@ def test_the_loss_and_its_gradient_are_those_of_trl(over: str, beta: float) -> N
     ours, mismatch = method.loss(Seen(made, said, of, None, totals))
     assert torch.allclose(ours, theirs, atol=1e-6)
     apart = (logps - drawn)[mask]
-    assert torch.allclose(mismatch, (apart.exp() - apart - 1).mean(), atol=1e-6) and method.fault([0, 0.011])
+    assert torch.allclose(mismatch, (apart.exp() - apart - 1).mean(), atol=1e-6) and method.fault([0, 0.11])
     grads = [torch.autograd.grad(loss, logps, retain_graph=True)[0] for loss in (ours, theirs)]
     assert torch.allclose(*grads, atol=1e-7) and grads[0].abs().max() > 1e-3
 
