@@ -1,6 +1,6 @@
 """Training rows, the same for the same seed: python adapters/triage/make.py [rows] > adapters/triage/train.jsonl
 
-A third is put together from the parts in fragments.yaml, the others are the messages of whole.txt about other things.
+A fifth is put together from the parts in fragments.yaml, the others are the messages of whole.txt about other things.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 PARTS = yaml.safe_load(Path(__file__).with_name("fragments.yaml").read_text(encoding="utf-8"))
 LINES = Path(__file__).with_name("whole.txt").read_text(encoding="utf-8").splitlines()
 WHOLE = [line.partition(": ") for line in LINES if line[0] != "#"]
-NOUNS = [word.replace("-", " ") for key in ("items", "pairs") for word in PARTS[key].split()]
+NOUNS = [*dict.fromkeys(word.replace("-", " ") for key in ("items", "pairs", "rarer") for word in PARTS[key].split())]
 WORDS = dict(zip(range(2, 13), "two three four five six seven eight nine ten eleven twelve".split(), strict=True))
 TOPICS = {"late": 6, "damaged": 6, "wrong": 6, "return": 5, "billing": 5, "account": 4, "question": 5}
 NO_ORDER = ("my last order", "the order from sunday", "my order", "the order i placed last week", "my recent purchase")
@@ -33,7 +33,8 @@ def plural(noun: str) -> str:
 
 
 PLURALS = {plural(noun): noun for noun in NOUNS}
-COUNTS = {word: n for n, word in WORDS.items()} | {"thirty": 30}
+COUNTS = {word: n for n, word in WORDS.items()} | {"both": 2, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
+COUNTS |= {f"{n}{x}": n for n in range(2, 100) for x in ("", "x")}
 
 
 def phrase(rng: random.Random, noun: str) -> tuple[str, str, dict[str, Any], bool]:
@@ -73,10 +74,19 @@ def contact(rng: random.Random, by: str) -> str:
             "+49 171 {} 55",
             "(0113) 555 {}",
             "07700 90{}",
+            "0151 555 {}",
+            "+1 212 555 {}",
+            "(415) 555-{}",
+            "+33 6 55 50 {}",
+            "087 555 {}",
+            "0043 660 55{}",
+            "+31 6 55{}",
+            "0047 55 {}",
         )
         return rng.choice(forms).format(digits)
     first, second = (
-        rng.choice("anna tom li karim greta jon eva sam ines paul zoe max mia noor ben kai".split()) for _ in "ab"
+        rng.choice("anna tom li karim greta jon eva sam ines paul zoe max mia noor ben kai rita olaf uma hugo".split())
+        for _ in "ab"
     )
     name = rng.choice(["{a}.{b}", "{a}_{b}", "{a}{n}", "{a}.{b}{n}", "info", "{a}"]).format(
         a=first, b=second, n=rng.randint(1, 99)
@@ -179,6 +189,25 @@ def one(rng: random.Random) -> dict[str, str]:
     return row(written_up(rng, body, slots), made)
 
 
+def thing(rng: random.Random, words: str, taken: str) -> tuple[str, dict[str, Any]]:
+    """What stands in brackets, mostly become another thing that is not in the text yet: as said, and as labelled."""
+    count, _, rest = words.lower().partition(" ")
+    n, times = COUNTS.get(count, 0), re.fullmatch(r"\d+x", count)
+    of, noun = re.fullmatch("(of (?:the|my) )?(.+)", rest if n else words.lower()).groups("")  # type: ignore[union-attr]
+    several = noun in PLURALS or (n > 0 and not times)
+    noun = PLURALS.get(noun, noun)
+    if rng.random() < 0.85:
+        noun = rng.choice([other for other in NOUNS if other not in taken])
+        n = n if count == "both" else n and rng.randint(2, 12)
+    if not n:
+        return plural(noun) if several else noun, {"name": noun}
+    if times:
+        count = f"{n}x"
+    elif count != "both":
+        count = WORDS[n] if n in WORDS and rng.random() < 0.6 else str(n)
+    return f"{count} {of}{plural(noun) if several else noun}", {"name": noun, "n": n}
+
+
 def whole(rng: random.Random) -> dict[str, str]:
     """One of the messages that were written as a whole, mostly about other things, at times with a part more."""
     head, _, text = rng.choice(WHOLE)
@@ -187,25 +216,17 @@ def whole(rng: random.Random) -> dict[str, str]:
     slots: dict[str, str] = {}
 
     def item(m: re.Match[str]) -> str:
-        first, _, rest = m[2].partition(" ")
-        n = COUNTS.get(first.lower(), 0)
-        noun = (rest if n else m[2]).lower()
-        several = bool(n) or noun in PLURALS
-        noun = PLURALS.get(noun, noun)
-        if rng.random() < 0.85:
-            noun = rng.choice([other for other in NOUNS if other not in text])
-            n = n and rng.randint(2, 12)
-        said = plural(noun) if several else noun
-        said = f"{WORDS.get(n, n) if rng.random() < 0.6 else n} {said}" if n else said
+        said, label = thing(rng, m[3], text + str(slots))
         article = m[1] and (m[1] + "n" * (said[0] in "aeiou") + " ")
-        slots[f"i{len(items)}"] = said.capitalize() if m[2][0].isupper() else said
-        items.append({"name": noun} | ({"n": n} if n else {}))
-        return f"{article or ''}{{i{len(items) - 1}}}"
+        slots[f"i{len(slots)}"] = said[0].upper() + said[1:] if m[3][0].isupper() else said
+        if m[2] == "[":
+            items.append(label)
+        return f"{article or ''}{{i{len(slots) - 1}}}"
 
-    text = re.sub(r"(?:\b([Aa])n? )?\[([^]]+)\]", item, text)
+    text = re.sub(r"(?:\b([Aa])n? )?([\[<])([^]>]+)[\]>]", item, text)
     order, slots["n"] = numbered(rng)
     if rng.random() < 0.12:
-        text = re.sub(r"[.,:]? -? ?\{n\}\.?$", ".", text)
+        text = re.sub(r"(?:[.,:]| -|(?<=[?!])) \{n\}\.?$", "", text)
     elif rng.random() < 0.3 and "rder {n}" not in text:
         slots["n"] = rng.choice(PARTS["orders"]).format(n=slots["n"])
     wants = [want for want in told if want in PARTS["want"]]
@@ -214,10 +235,11 @@ def whole(rng: random.Random) -> dict[str, str]:
         reply = {"by": "phone" if "{p}" in text else "email"}
     elif not reply and rng.random() < 0.15:
         reply = {"by": rng.choice(["phone", "email"])}
-        text += ". " + rng.choice(PARTS["reply"][reply["by"]]).replace("to}", reply["by"][0] + "}")
+        asked = rng.choice(PARTS["reply"][reply["by"]]).replace("to}", reply["by"][0] + "}")
+        text += " " + asked if text[-1] in ".!?" else ". " + asked
     if "{p}" in text or "{e}" in text:
         reply["to"] = slots[reply["by"][0]] = contact(rng, reply["by"])
-    if not wants and topic not in ("account", "question") and rng.random() < 0.2:
+    if not wants and not {topic, *told} & {"account", "question", "nothing"} and rng.random() < 0.2:
         wants = [rng.choice(PARTS["fits"][topic])]
         asked = rng.choice(PARTS["want"][wants[0]])
         text = f"{text} {asked[0].upper()}{asked[1:]}" if text[-1] in ".!?" else f"{text}, {asked}"
@@ -267,7 +289,7 @@ if __name__ == "__main__":
     dice = random.Random(23)
     seen: set[str] = set()
     while len(seen) < (int(sys.argv[1]) if len(sys.argv) > 1 else 6000):
-        made = (one, whole, whole)[len(seen) % 3](dice)
+        made = (one, whole, whole, whole, whole)[len(seen) % 5](dice)
         if made["prompt"] not in seen:
             seen.add(made["prompt"])
             print(json.dumps(made, ensure_ascii=False))

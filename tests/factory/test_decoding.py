@@ -11,7 +11,7 @@ from evals.fields import read
 from factory.base.build import Base, load_model, load_tokenizer
 from factory.data.build import build
 from factory.data.rows import Row
-from factory.decoding import Decoding
+from factory.decoding import Decoding, Grammar
 from factory.errors import InputError
 from factory.recipe import load
 from serve.shape import complete
@@ -84,6 +84,13 @@ def test_answers_in_this_process_are_of_the_form(base: Base) -> None:
     how = Decoding(json_schema=json.dumps(SCHEMA), max_tokens=40)
     assert all(read(said) in ({"ok": True}, {"ok": False}) for said in answer(model, tokenizer, rows, how))
     assert set(answer(model, tokenizer, rows, Decoding(regex="yes|no"))) <= {"yes", "no"}
+
+
+def test_a_thing_of_triage_is_lower_case_and_within_its_length(base: Base) -> None:
+    grammar = Grammar(load("triage").decoding, load_tokenizer(base))
+    names = ["rug", "t-shirt", "x" * 30, " yoga mat", "yoga mat ", "Rug", "x", "x" * 31]
+    forms = [json.dumps({"topic": "late", "items": [{"name": name}]}, separators=(",", ":")) for name in names]
+    assert [grammar.lets(form) for form in forms] == [True] * 3 + [False] * 5
 
 
 def test_a_request_gets_the_version_s_form_unless_it_asks_for_another(base: Base) -> None:
