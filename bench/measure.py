@@ -46,14 +46,14 @@ def memory(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def own_home(base: Base | None = None) -> Iterator[Path]:
-    """FACTORY_HOME is an empty folder for a while, so that nothing of a measurement touches the project's own; a
-    quantised base is linked into it."""
+def own_home(base: Base | None = None, at: Path | None = None) -> Iterator[Path]:
+    """FACTORY_HOME is an empty folder for a while, or the one `at` a place where it stays, so that nothing of a
+    measurement touches the project's own; a quantised base is linked into it."""
     before = os.environ.get("FACTORY_HOME")
-    with tempfile.TemporaryDirectory(prefix="factory-bench-") as folder:
-        os.environ["FACTORY_HOME"] = folder
-        if base:
-            home("bases", base.folder.name).symlink_to(base.folder)
+    with contextlib.nullcontext(at) if at else tempfile.TemporaryDirectory(prefix="factory-bench-") as folder:
+        os.environ["FACTORY_HOME"] = str(folder)
+        if base and not (link := home("bases", base.folder.name)).exists():
+            link.symlink_to(base.folder)
         try:
             yield Path(folder)
         finally:

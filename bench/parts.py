@@ -3,20 +3,22 @@ or several by their names, its own among them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Settings:
     """What can be set: a callable for remarks, minutes of load at the end of serving, experiments of the gate, GRPO
-    steps of preference."""
+    steps (0: as many as the part takes by itself), and the task of gain and ways with changes of its recipe."""
 
     progress: Callable[[str], None] = lambda line: None
     soak: float = 0
     experiments: int = 1000
-    steps: int = 2
+    steps: int = 0
+    task: str = ""
+    changes: Mapping[str, str] = field(default_factory=dict)
 
 
 def training(settings: Settings) -> dict[str, Any]:
@@ -31,7 +33,19 @@ def training(settings: Settings) -> dict[str, Any]:
 def preference(settings: Settings) -> dict[str, Any]:
     from bench import preference
 
-    return preference.run(settings.steps, progress=settings.progress)
+    return preference.run(settings.steps or 2, progress=settings.progress)
+
+
+def gain(settings: Settings) -> dict[str, Any]:
+    from bench import gain
+
+    return gain.run(settings.steps or 40, settings.task, settings.changes, settings.progress)
+
+
+def ways(settings: Settings) -> dict[str, Any]:
+    from bench import ways
+
+    return ways.run(settings.task, settings.changes, settings.progress)
 
 
 def serving(settings: Settings) -> dict[str, Any]:
@@ -103,6 +117,8 @@ Part = Callable[[Settings], dict[str, Any]]
 PARTS: dict[str, Part] = {
     "training": training,
     "preference": preference,
+    "gain": gain,
+    "ways": ways,
     "serving": serving,
     "data": data,
     "grading": grading,

@@ -6,7 +6,7 @@ A recipe is read strictly, is frozen, and has a hash: whatever is built from it 
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from factory.data.label import alike, visible
 from factory.decoding import Decoding, own_schema
@@ -16,7 +16,7 @@ from factory.kinds import Kind
 from factory.sections import Card as Card  # noqa: PLC0414 (others take them from here)
 from factory.sections import Gate as Gate  # noqa: PLC0414
 from factory.strict import Layer, Strict, check, leaves, merge, nearest, overrides, read_yaml
-from factory.train.methods import Sft, Stages
+from factory.train.methods import METHODS, Sft, Stages
 
 
 class Endpoint(Strict):
@@ -160,6 +160,7 @@ class Recipe(Strict):
     data: Data = Data()
     lora: Lora = Lora()
     train: Train = Train()
+    plans: dict[str, Stages] = Field({}, description="lists of stages by name, for stages=<name>")
     stages: Stages = []
     decoding: Decoding = Decoding()
     gate: Gate = Gate()
@@ -178,6 +179,25 @@ class Recipe(Strict):
             raise ValueError(f"space around the label {visible(bad[0])}")
         return labels
 
+    @field_validator("plans")
+    @classmethod
+    def _no_method(cls, plans: dict[str, Stages]) -> dict[str, Stages]:
+        if taken := [name for name in plans if name in METHODS or not name.isidentifier()]:
+            raise ValueError(f"a plan cannot be called {taken[0]!r}: a word that is no method")
+        return plans
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _plan(cls, stages: Any, info: ValidationInfo) -> Any:
+        """The stages of a plan that is named in their place."""
+        plans = info.data.get("plans", {})
+        if not isinstance(stages, str) or stages in METHODS or "," in stages:
+            return stages
+        if stages not in plans:
+            there = ", ".join(plans) or "it has none"
+            raise ValueError(f"must be methods, or a plan of this task ({there}){nearest(stages, [*plans, *METHODS])}")
+        return plans[stages]
+
     @model_validator(mode="after")
     def _usual_rate(self) -> Self:
         if any(isinstance(stage, Sft) and stage.lr == "auto" for stage in self.stages):
@@ -189,12 +209,13 @@ class Recipe(Strict):
         return self.system
 
     def hash(self) -> str:
-        """Of all that decides one training. Stages, and the rows that only stages have, are no part of it: a stage is
-        the recipe with what the stage changes. A key of later releases counts once it is set.
+        """Of all that decides one training. Stages, plans and the rows that only stages have are no part of it: a stage
+        is the recipe with what the stage changes. A key of later releases counts once it is set.
         """
         unset = set() if self.data.tune else {"tune"}
-        stages: Any = {"stages": True, "data": {"pairs", "thumbs", "undesirable", "texts", "whole"} | unset}
-        return digest([self.model_dump(mode="json", exclude=stages), self.system])
+        rows = {"pairs", "thumbs", "undesirable", "texts", "whole"} | unset
+        left_out: Any = {"plans": True, "stages": True, "data": rows}
+        return digest([self.model_dump(mode="json", exclude=left_out), self.system])
 
 
 def tasks() -> list[str]:

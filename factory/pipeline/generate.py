@@ -10,7 +10,6 @@ The hash is over everything that decides it, so what was drawn once is not drawn
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, sha256, write_folder, write_json
 from factory.pipeline.reward import scored
-from factory.pipeline.rewards import Payer
+from factory.pipeline.rewards import Payer, halved
 from factory.pipeline.stages import rows_of
 from factory.recipe import Recipe
 from factory.registry.store import WEIGHTS, Version
@@ -47,8 +46,7 @@ def generate(recipe: Recipe, method: Generate, on: Loaded, version: Version, mod
         paid = checks(rows, texts)
         if not model:
             return paid
-        found = scored(on, model, [row.with_system(prompt) for row in rows], texts, most)
-        return [(checked + 1 / (1 + math.exp(-score))) / 2 for checked, score in zip(paid, found, strict=True)]
+        return halved(paid, scored(on, model, [row.with_system(prompt) for row in rows], texts, most))
 
     folder = home("drawn", f"{recipe.task}-{digest(decides)[:12]}")
     with locked(folder):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from factory.errors import InputError
 from factory.home import write_file
 from factory.recipe import Recipe
 from factory.train.methods import Drawing, Grpo
+from factory.train.methods.reward import asked
 from factory.train.tokens import IGNORE, Example, prompt_ids
 
 PAYS = {"good": 1.0, "average": 0.5, "poor": 0.0}
 TRIES = 3  # times that a group without spread is drawn anew
 SHOWN = 10  # steps from one whose answers are written out to the next
+
+Score = Callable[[Sequence[Example]], list[float]]  # of whole answers, as a reward model is asked about them
 
 
 class Payer:
@@ -47,6 +51,11 @@ class Payer:
         return [PAYS[band] if band else 0.0 for band in bands]
 
 
+def halved(paid: Sequence[float], scores: Sequence[float]) -> list[float]:
+    """Half by the checks, half by a reward model, whose scores are log-odds."""
+    return [(checked + 1 / (1 + math.exp(-score))) / 2 for checked, score in zip(paid, scores, strict=True)]
+
+
 class Rollouts:
     """For `Job.rollouts`: `prompts` are the questions of `rows`, as examples that stand for them."""
 
@@ -64,21 +73,26 @@ class Rollouts:
         return made
 
     def __call__(
-        self, model: Any, prompts: Sequence[Example], step: int, run: Path
+        self, model: Any, prompts: Sequence[Example], step: int, run: Path, score: Score | None = None
     ) -> tuple[list[Example], dict[str, float]]:
         """Groups of answers with their advantages, and what there is to tell. A group without spread is drawn again;
-        one that has none then teaches nothing. Those of every SHOWN-th step are written into the run's folder."""
+        one that has none then teaches nothing. Those of every SHOWN-th step are written into the run's folder. A reward
+        model's `score` pays half, nothing for an answer that did not end."""
         made: list[Example] = []
         shown: list[str] = []
         paid: list[float] = []
         answers: list[Answer] = []
         waiting = [*prompts]
         for attempt in range(TRIES):
-            drawn = self._say(model, [p for p in waiting for _ in range(self.method.group)], (step, attempt))
+            each = [p for p in waiting for _ in range(self.method.group)]
+            drawn = self._say(model, each, (step, attempt))
+            pays = self._rewards(each, drawn)
+            if score:
+                pays = halved(pays, self._scores(score, each, drawn))
             again = []
             for number, prompt in enumerate(waiting):
-                group = drawn[number * self.method.group : (number + 1) * self.method.group]
-                rewards = self._rewards([prompt] * len(group), group)
+                mine = slice(number * self.method.group, (number + 1) * self.method.group)
+                group, rewards = drawn[mine], pays[mine]
                 advantages = self.method.advantages(rewards)
                 if not any(advantages) and attempt < TRIES - 1:
                     again.append(prompt)
@@ -87,6 +101,8 @@ class Rollouts:
                 paid, answers = paid + rewards, answers + group
                 shown.append(self._shown(prompt, group, rewards, advantages))
             waiting = again
+            if not waiting:
+                break
         if step % SHOWN == 0:
             write_file(run / "samples" / f"{step + 1:05}.md", "\n".join(shown))
         count = len(answers)
@@ -101,12 +117,18 @@ class Rollouts:
 
     def _say(self, model: Any, prompts: Sequence[Example], draw: tuple[int, int] | None) -> list[Answer]:
         sample = drawing(model, self.method.temperature, hash((self.seed, *draw)) % 2**63) if draw else None
-        asked = [prompt.input_ids for prompt in prompts]
-        return greedy(model, asked, ends(model, self.tokenizer), self.most, sample=sample)
+        questions = [prompt.input_ids for prompt in prompts]
+        return greedy(model, questions, ends(model, self.tokenizer), self.most, sample=sample)
 
     def _rewards(self, prompts: Sequence[Example], answers: Sequence[Answer], gold: bool = False) -> list[float]:
         rows = [self.rows[tuple(prompt.input_ids)] for prompt in prompts]
         return self.pay(rows, [self._text(answer) for answer in answers], gold)
+
+    def _scores(self, score: Score, prompts: Sequence[Example], answers: Sequence[Answer]) -> list[float]:
+        ends = [self.tokenizer.eos_token_id]
+        said = [Example([*p.input_ids, *a.ids, *ends], []) for p, a in zip(prompts, answers, strict=True)]
+        found = score([asked(one, self.tokenizer) for one in said])
+        return [value if answer.ended else -math.inf for value, answer in zip(found, answers, strict=True)]
 
     def _example(self, prompt: Example, answer: Answer, advantage: float) -> Example:
         said, logps = zip(*answer.drawn, strict=True)

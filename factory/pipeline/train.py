@@ -16,18 +16,14 @@ from evals.scorecard import Scorecard, grade_answers
 from factory import probe
 from factory.base.build import Base
 from factory.base.loaded import Loaded, loaded
-from factory.data.build import Built
-from factory.data.report import lines as data_lines
-from factory.data.rows import Row
 from factory.errors import FactoryError
-from factory.home import digest, home, locked, shown
+from factory.home import home, locked, shown
 from factory.pipeline import recovery
-from factory.pipeline.data import every, labelled
-from factory.pipeline.generate import generate
+from factory.pipeline.data import every
 from factory.pipeline.grade import gate_of, grade
+from factory.pipeline.prepare import Later, Prepared, prepare
 from factory.pipeline.reward import judge
-from factory.pipeline.rewards import Payer, Rollouts
-from factory.pipeline.stages import examples_of, learns_from_draws, parent_of, rows_of
+from factory.pipeline.stages import learns_from_draws, parent_of
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.registry import aliases, store
@@ -35,7 +31,7 @@ from factory.registry.store import Version
 from factory.terminal import err, progress_bar
 from factory.train import curves
 from factory.train.fused import Failed, Job, progress, train_many
-from factory.train.methods import Generate, Grpo, Method, Recover, Reward, Settings, Sft
+from factory.train.methods import Generate, Reward
 from factory.train.trained import Trained
 from serve.answers import of_base, of_version
 
@@ -49,50 +45,6 @@ class SomeFailed(FactoryError):
             "failed": [{"task": f.name, "why": f.why, "step": f.step, "run": str(f.run)} for f in failed],
         }
         super().__init__("\n".join(f"{f.name}: {f.why} (step {f.step}; {shown(f.run)})" for f in failed))
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A recipe (its labels may come from its data) with its data set, its base in memory, and what is to be trained.
-    `inputs` is the hash of all that decides the result, but for the version that a stage starts from."""
-
-    recipe: Recipe
-    built: Built
-    on: Loaded
-    job: Job
-    inputs: str
-    stage: str = ""
-    parent: Version | None = None
-
-    def after(self, parent: Version | None) -> Prepared:
-        """The same, started from a version; a run of its own."""
-        if parent is None:
-            return self
-        run = home("runs", f"{self.recipe.task}-{digest([self.inputs, parent.sha])[:12]}")
-        return replace(self, job=replace(self.job, parent=parent.folder, run=run), parent=parent)
-
-
-@dataclass(frozen=True)
-class Later:
-    """A stage that is prepared when its turn comes: a generation, or what learns from one."""
-
-    recipe: Recipe
-    on: Loaded
-    method: Settings
-    parent: Version | None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.method, Generate):
-            Payer(self.recipe, self.method)  # what is wrong with it is said before anything is trained
-
-    def due(self, parent: Version | None, drawn: dict[str, Path], models: dict[str, Path]) -> Prepared | None:
-        """What is to be trained now; of a generation nothing: its folder is noted in `drawn`. `models` are the reward
-        models of tasks that have one by now."""
-        if isinstance(self.method, Method):
-            return prepare(self.recipe, self.on, self.method, drawn[self.recipe.task])
-        assert isinstance(self.method, Generate) and parent
-        drawn[self.recipe.task] = generate(self.recipe, self.method, self.on, parent, models.get(self.recipe.task))
-        return None
 
 
 @dataclass(frozen=True)
@@ -174,7 +126,7 @@ def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed
             if parent:
                 last[task] = parent  # where it goes on, if nothing new comes of this stage
             if now:
-                due.append(now.after(parent))
+                due.append(now.after(parent, models.get(task)))
         for result in _together(due, fitted):
             if isinstance(result, Failed):
                 lost.add(result.name)
@@ -202,44 +154,6 @@ def _together(ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Fa
                     yield Failed(one.recipe.task, str(fault), result.steps, result.run)
             else:
                 yield finish(one, result)
-
-
-def prepare(recipe: Recipe, on: Loaded, method: Method | None = None, drawn: Path | None = None) -> Prepared:
-    """A task's rows as tokens, for a stage where one is named, and a run folder named after everything that decides
-    the result."""
-    stage = method.name if method else ""
-    method = method or Sft()
-    recipe, built, said = rows_of(recipe, method, on.base, drawn)
-    recipe = labelled(recipe, built)
-    prompt = "" if method.rows == "texts" else recipe.system_prompt()
-
-    def prompted(row: Row) -> Row:
-        return row if row.meta.get("replay") else row.with_system(prompt)
-
-    rollouts = Rollouts(recipe, method, on) if isinstance(method, Grpo) else None
-    learn, held_out = (
-        rollouts.prompts([prompted(row) for row in rows])
-        if rollouts
-        else examples_of(method, on, [prompted(row) for row in rows], recipe.train.max_length)
-        for rows in (built.train, built.tune)
-    )
-    if isinstance(method, Reward):
-        held_out = []  # it is tried on them: they choose nothing
-    decides: list[Any] = [recipe.hash(), on.base.fingerprint, [e.input_ids for e in (*learn, *held_out)]]
-    if method.rows != "train" or rollouts:
-        decides.append(
-            [method.model_dump(exclude={"parent", "data", "floor"}), rollouts.pay.rubric.hash() if rollouts else ""]
-        )
-    inputs = digest(decides)
-    notes = "".join(f"\n  note: {note}" for note in (*said, *built.manifest["notes"]))
-    why = f" (factory data task={recipe.task} tells why)" if method.rows == "train" else f" for {method.name}"
-    err.print(f"{data_lines(built)[0]}{why}{notes}", markup=False, soft_wrap=True)
-    run = home("runs", f"{recipe.task}-{inputs[:12]}")
-    job = Job(recipe.task, recipe, learn, held_out, run, method=method, rollouts=rollouts)
-    if isinstance(method, Recover):  # one for all tasks whose adapters are of this form
-        own = home("runs", f"recover-{job.identity(on.base)[:12]}")
-        job = replace(job, run=own, teacher=functools.partial(recovery.states, on.base))
-    return Prepared(recipe, built, on, job, inputs, stage)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     for part in wanted:
         if part not in parts.PARTS:
             raise InputError(f"only={part}: no such part of the benchmark{nearest(part, parts.PARTS)}")
+    if (given := [*changes, *(key for key in ("task",) if key in arguments)]) and not {"gain", "ways"} & {*wanted}:
+        raise InputError(f"{given[0]}: only the parts gain and ways have a task and a recipe: only=gain")
     peer = arguments.get("peers")
     if peer and peer not in parts.PEERS:
         raise InputError(f"peers={peer}: only {', '.join(parts.PEERS)} can be compared with")
@@ -25,7 +27,9 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         progress=err.print,
         soak=_minutes(arguments.get("soak", "0")),
         experiments=_count("experiments", arguments.get("experiments", "1000")),
-        steps=_count("steps", arguments.get("steps", "2")),
+        steps=_count("steps", arguments["steps"]) if "steps" in arguments else 0,
+        task=arguments.get("task", ""),
+        changes=changes,
     )
     result: dict[str, Any] = {}
     for part in wanted:

@@ -53,7 +53,7 @@ def child(asked: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from factory.base.build import load_model
-    from factory.pipeline.train import prepare
+    from factory.pipeline.prepare import prepare
     from factory.train.fused.group import divide, join
 
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")

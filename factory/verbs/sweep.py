@@ -18,7 +18,8 @@ from factory.base.loaded import Loaded, loaded
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown
 from factory.pipeline.data import dataset
-from factory.pipeline.train import Made, Prepared, finish, one_at_a_time, prepare
+from factory.pipeline.prepare import Prepared, prepare
+from factory.pipeline.train import Made, finish, one_at_a_time
 from factory.recipe import Recipe
 from factory.terminal import err, out, progress_bar, table
 from factory.train.fused import Failed, Job, progress

@@ -212,12 +212,14 @@ VERBS = {
         "measure against what one would otherwise do",
         "bench",
         {
-            "only": "with commas: training, preference, serving, data, grading, answers, pages, gate, gpu, memory",
+            "only": "training, preference, gain, ways, serving, data, grading, answers, pages, gate, gpu, memory",
             "experiments": "how many of each kind the simulation of the gate makes, default 1000",
-            "steps": "of GRPO in preference, default 2; from some twenty on its accuracy tells something",
+            "steps": "of GRPO: in preference default 2, from some twenty on its accuracy tells something; in gain 40",
+            "task": "for gain (default: one made for it) and ways (default summary); its recipe's keys can be set too",
             "soak": "minutes of moderate load on the server after the rest of serving",
             "peers": "llamafactory: install it into a throw-away environment and train the same with it",
         },
+        recipe=True,
     ),
     "doctor": Verb("what is missing here, and how to get it", "doctor"),
 }

@@ -82,7 +82,7 @@ def test_recipes_that_write_it_differently_train_together(
     def prepare(recipe: Any, on: Any) -> Any:
         job = SimpleNamespace(name=recipe.task, run=tmp_path / recipe.task, method=Sft())
         made = SimpleNamespace(recipe=recipe, on=on, job=job, parent="a version")
-        made.after = lambda parent: made
+        made.after = lambda *_: made
         return made
 
     monkeypatch.setattr(train.rubrics, "load", lambda *_: None)

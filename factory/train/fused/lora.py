@@ -6,6 +6,8 @@ operations, and the products read a copy in the precision of the model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,16 +57,29 @@ class Adapter:
         parts = flat.split([shape.numel() for shape in self.shapes.values()])
         return {key: part.view(shape) for (key, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
-    def load(self, folder: Path) -> None:
-        """Take the weights of an adapter that PEFT or `save` wrote. InputError: it is on other layers."""
+    def read(self, folder: Path) -> torch.Tensor:
+        """The weights [n] of an adapter that PEFT or `save` wrote. InputError: it is on other layers."""
         from safetensors.torch import load_file
 
-        found, mine = load_file(folder / "adapter_model.safetensors"), self.tensors(self.weights)
+        found = load_file(folder / "adapter_model.safetensors")
         if {key: t.shape for key, t in found.items()} != self.shapes:
             raise InputError("lora.targets and lora.layers are not those of the version to start from")
-        for key, tensor in mine.items():
-            tensor.copy_(found[key])
+        return torch.cat([found[key].flatten().to(self.weights) for key in self.shapes])
+
+    def load(self, folder: Path) -> None:
+        """Take the weights of such an adapter."""
+        self.weights.copy_(self.read(folder))
         self.refresh()
+
+    @contextmanager
+    def being(self, weights: torch.Tensor) -> Iterator[None]:
+        """Within, other weights [n] are computed with."""
+        now = self.weights.detach().clone()  # in fp32 what is computed with is these very weights
+        self.computed.copy_(weights)
+        try:
+            yield
+        finally:
+            self.computed.copy_(now)
 
     def refresh(self) -> None:
         """Carry changed weights over to the copy that is computed with."""

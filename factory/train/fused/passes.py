@@ -24,10 +24,12 @@ from factory.train.fused.packing import PackedBatch, pack, probe, share_out, siz
 from factory.train.fused.run import Job, Run
 from factory.train.methods import Totals
 from factory.train.methods.draws import divergence
+from factory.train.methods.reward import log_odds
 from factory.train.tokens import Example, grouped
 
 PROBE = 256  # tokens of the row whose kept memory is measured
 LEAST = 16  # and of the shortest that is tried where memory is short
+ASKED = 2  # tokens behind an answer that a reward model is asked about
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ class Passes:
         self.model, self.base, self.group = model, base, group
         self.layers, self.below = Layers(model), Below(model, jobs, group)
         self.longest = max(
-            len(e.input_ids) + (job.rollouts.most if job.rollouts else 0)
+            len(e.input_ids) + (job.rollouts.most + ASKED if job.rollouts else 0)
             for job in jobs
             for e in (*job.train, *job.eval)
         )
@@ -117,12 +119,11 @@ class Passes:
         method: Any = run.job.method
         self._recompute(False)  # a layer that recomputes keeps no cache
         with self.layers.answering(run.adapter):
-            drawn, told = run.job.rollouts(self.model, run.batch, run.step, run.job.run)
+            score = partial(self.scores, run) if run.job.reward else None
+            drawn, told = run.job.rollouts(self.model, run.batch, run.step, run.job.run, score)
         compared = drawn if method.beta else drawn[:: method.group]
-        now = run.adapter.weights.detach().clone()  # in fp32 what is computed with is these very weights
-        run.adapter.computed.copy_(run.origin)
-        before = self.log_probs(run, compared)
-        run.adapter.computed.copy_(now)
+        with run.adapter.being(run.origin):
+            before = self.log_probs(run, compared)
         if method.beta:
             drawn = [replace(one, parent=logps.tolist()) for one, logps in zip(drawn, before, strict=True)]
         moved = torch.cat(before) - torch.tensor([logp for one in compared for logp in one.drawn])
@@ -155,6 +156,12 @@ class Passes:
                 places[id(mine[number])].copy_(part)
         parts: tuple[torch.Tensor, ...] = self.group.sum(found).cpu().split(counts)
         return parts
+
+    def scores(self, run: Run, examples: Sequence[Example]) -> list[float]:
+        """Those of the reward model that pays the run: a second adapter over the base, in the first one's place."""
+        assert run.reward is not None
+        with run.adapter.being(run.reward):
+            return [float(score) for score in log_odds(torch.cat(self.log_probs(run, examples)))]
 
     def references(self, run: Run, examples: Sequence[Example]) -> torch.Tensor:
         """The log-probability of each example's answer as the adapter is now, [n] on the CPU."""

@@ -36,8 +36,8 @@ class Job:
     it only `follows` what another process reports of the same job, no tracker hears of it. It starts as the adapter in
     the folder `parent`, which it is compared with by a `method` that compares; without one it starts as PEFT has it.
     Of a method that draws, `train` are questions, and `rollouts` makes answers of them with the adapter on its base:
-    see `factory.pipeline.rewards`. A `teacher` gives of each example the hidden states that it is to come to, see
-    `factory.pipeline.recovery`."""
+    see `factory.pipeline.rewards`; the reward model in the folder `reward` pays for them too. A `teacher` gives of each
+    example the hidden states that it is to come to, see `factory.pipeline.recovery`."""
 
     name: str
     recipe: Recipe
@@ -49,6 +49,7 @@ class Job:
     method: Method = field(default_factory=Sft)
     parent: Path | None = None
     rollouts: Any = None
+    reward: Path | None = None
     teacher: Callable[[Sequence[Example]], list[torch.Tensor]] | None = None
 
     def identity(self, base: Base) -> str:
@@ -60,6 +61,8 @@ class Job:
             groups = [[e.group, e.reward] for e in (*self.train, *self.eval)]
             method = self.method.model_dump(exclude={"parent", "data", "floor"})
             facts += [method, _weights(self.parent) if self.parent else "", groups]
+        if self.reward:
+            facts.append(_weights(self.reward))
         return digest(facts)
 
 
@@ -104,6 +107,7 @@ class Run:
         self.best, self.since_best = math.inf, 0
         self.best_weights: torch.Tensor | None = None
         self.origin = weights.detach().clone() if job.rollouts else weights.detach()  # what answers are compared with
+        self.reward = self.adapter.read(job.reward) if job.reward else None
         self.metrics = job.run / "metrics.jsonl"
         self.checkpoint = job.run / "checkpoint.safetensors"
         self._restore()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from factory.strict import nearest
 from factory.train.methods.dpo import Dpo, DpoNorm
-from factory.train.methods.draws import Drawing, Generate, Grpo
+from factory.train.methods.draws import LEARNED, Drawing, Generate, Grpo
 from factory.train.methods.kto import Kto
 from factory.train.methods.method import Method, Seen, Settings, Totals
 from factory.train.methods.reward import Reward
@@ -23,7 +23,9 @@ ROUNDS = 20
 
 
 def _named(value: Any) -> Any:
-    """`dpo`, or `{dpo: {beta: 0.2}}`, as the settings of that method."""
+    """`dpo`, or `{dpo: {beta: 0.2}}`, as the settings of that method; what is settings already stays."""
+    if isinstance(value, Settings):
+        return value
     name, settings = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, {})
     if name not in METHODS:
         raise ValueError(f"must be a method, or {{method: {{settings}}}}{nearest(str(name), METHODS)}")
@@ -51,9 +53,21 @@ def _rounds(stage: Any) -> list[Any]:
     raise ValueError(f"rounds are {{rounds: {{n: 2, of: [generate, sft]}}}}, n from 1 to {ROUNDS}")
 
 
+def _held(stages: list[Any]) -> list[Any]:
+    """A reward that was learned can be had without deserving it: who is paid by one stays near its parent, unless it
+    says itself how much that weighs."""
+    behind = next((n for n, stage in enumerate(stages) if isinstance(stage, Reward)), len(stages))
+    return [
+        stage.model_copy(update={"beta": LEARNED})
+        if n > behind and isinstance(stage, Grpo) and "beta" not in stage.model_fields_set
+        else stage
+        for n, stage in enumerate(stages)
+    ]
+
+
 _Any = Sft | Dpo | DpoNorm | Kto | Grpo | Generate | Reward | Pretrain | Recover
 Stage = Annotated[Annotated[_Any, Field(discriminator="method")], BeforeValidator(_named)]
-Stages = Annotated[list[Stage], BeforeValidator(_listed)]
+Stages = Annotated[list[Stage], BeforeValidator(_listed), AfterValidator(_held)]
 
 __all__ = [
     "METHODS", "Dpo", "DpoNorm", "Drawing", "Generate", "Grpo", "Kto", "Method", "Pretrain", "Recover", "Reward",

@@ -12,6 +12,7 @@ from factory.train.methods.method import Onward, Seen, Settings
 if TYPE_CHECKING:
     import torch
 
+LEARNED = 0.005  # `beta` of GRPO that a reward model pays
 MISMATCH = 0.1  # KL of the answers' distribution from the trainer's, in nats a token, beyond which a run ends
 CAP = 2.0  # the most that a token counts, however much likelier the trainer takes it to be than what drew it
 
@@ -50,7 +51,7 @@ class Grpo(Drawing, Onward):
     method: Literal["grpo"] = "grpo"
     batch: int | None = Field(4, ge=1, description="questions a step")
     over: Literal["dapo", "dr_grpo"] = "dapo"
-    beta: float = Field(0.0, ge=0, description="weight of the KL from the parent; for learned rewards 0.001 to 0.01")
+    beta: float = Field(0.0, ge=0, description=f"weight of the KL from the parent; {LEARNED} behind a reward model")
 
     figures = ("mismatch",)
 

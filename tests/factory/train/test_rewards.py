@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +16,13 @@ import pytest
 import torch
 
 from factory import recipe as recipes
+from factory.base.loaded import loaded
 from factory.cli import main
 from factory.data.rows import Row
+from factory.pipeline.data import dataset
 from factory.pipeline.generate import sorted_out
-from factory.pipeline.rewards import Payer
+from factory.pipeline.reward import scored
+from factory.pipeline.rewards import Payer, halved
 from factory.registry import store
 from factory.train import curves
 from factory.train.fused.layers import Layers
@@ -188,6 +192,51 @@ def test_a_reward_model_is_tried_on_pairs_held_out_and_pays_for_what_is_drawn(pr
     assert steps[-1]["accuracy"] > 0.8 and abs(steps[-1]["score"]) < 5
     code, made, said = factory(f"stages=[sft, {{{reward % ', floor: 0.99'}}}, {drawn}]")
     assert code == 1 and "the reward model is refused" in said and [one["stage"] for one in made] == ["sft"]
+
+
+def test_a_reward_model_pays_half_of_what_grpo_draws(project: Path) -> None:
+    """Its scores are those that it is tried by; whoever is paid by it stays near its parent, unless told otherwise."""
+    learns = "{reward: {lr: 5e-3, epochs: 3, batch: 8}}, {grpo: {lr: 5e-3, group: 6, batch: 6, epochs: 1%s}}"
+    stages = f"stages=[sft, {learns % ''}]"
+    code, made, said = factory(stages, "train.evals=1", "train.patience=0", "train.precision=fp32")
+    assert code == 0, said
+    assert [one["stage"] for one in made] == ["sft", "grpo"] and made[1]["parent"] == made[0]["version"]
+    steps = [record for record in curves.read(Path(made[1]["run"])) if "reward" in record]
+    assert sum(one["reward"] for one in steps[-3:]) > sum(one["reward"] for one in steps[:3]), "what pays is learned"
+    assert max(abs(one["mismatch"]) for one in steps) < 1e-6, "in fp32"
+    recipe = recipes.load("summary", {"rubric": "length", "train.precision": "fp32"})
+    on, rows = loaded(recipe.base), {row.source: row for row in dataset(recipe).train}
+    written = (Path(made[1]["run"]) / "samples" / "00001.md").read_text()
+    found = [
+        (rows[question.strip()], text.strip(), float(paid))
+        for question, answers in re.findall(r"^## (.*?)\n\n(.*?)(?=^## |\Z)", written, re.M | re.S)
+        for paid, text in re.findall(r"\*\*reward ([\d.]+), [^,*]*\*\*\n\n(.*?)(?=\n\*\*reward|\Z)", answers, re.S)
+    ]
+    asked, texts = [row.with_system(recipe.system_prompt()) for row, _, _ in found], [text for _, text, _ in found]
+    model = max((project / "home").glob("runs/*/adapter/reward.json"), key=lambda path: path.stat().st_mtime).parent
+    expected = halved(Payer(recipe, Grpo())(asked, texts), scored(on, model, asked, texts, recipe.train.max_length))
+    assert len(found) >= 12 and [paid for *_, paid in found] == pytest.approx(expected, abs=0.02)
+    given = recipes.load("summary", {"stages": f"[sft, {learns % ', beta: 0'}, grpo]"}).stages
+    assert [stage.model_dump()["beta"] for stage in given if isinstance(stage, Grpo)] == [0, 0.005]
+    assert recipes.load("summary", {"stages": "sft,grpo,reward"}).stages[1].model_dump()["beta"] == 0
+
+
+def test_what_rewards_add_is_measured_on_held_out_rows(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+    """Both ways from the same start. What was trained is not trained again."""
+    words = ["bench", "only=gain", "task=summary", "rubric=length", "steps=3", "data.tune_share=0.2", "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)["gain"]
+    assert (found["task"], found["steps"]) == ("summary", 3) and found["questions"] > 40
+    for way in ("grpo", "rounds"):
+        part = found[way]
+        assert part["n"] == 4 and part["low"] <= part["gain"] == (part["better"] - part["worse"]) / 4 <= part["high"]
+        assert part["good"] == pytest.approx(found["supervised"]["good"] + part["gain"]) and 0 <= part["p"] <= 1
+    assert len(found["grpo"]["reward"].split()) == len(found["grpo"]["kl"].split()) == 3
+    runs = [*(project / "home" / "gain").glob("runs/*/metrics.jsonl")]
+    before = [path.stat().st_mtime_ns for path in runs]
+    assert len(runs) == 4 and main(words) == 0
+    assert before == [path.stat().st_mtime_ns for path in runs]
+    assert json.loads(capsys.readouterr().out)["gain"] == found
 
 
 def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:

@@ -101,6 +101,10 @@ def test_each_stage_is_a_version_that_starts_from_the_one_before(home: Path, mon
     ("words", "said"),
     [
         (["task=summary", "stages=sft,dop"], "stages.1: must be a method, or {method: {settings}}; did you mean dpo?"),
+        (["task=summary", "stages=rl"], "stages: must be methods, or a plan of this task (it has none); known: dpo,"),
+        (["task=summary", "stages=shrt", "plans.short=sft"], "a plan of this task (short); did you mean short?"),
+        (["task=summary", "stages=short", "plans.short=[sft, {dpo: {bta: 1}}]"], "plans.short.1: dpo has no setting"),
+        (["task=summary", "plans.dpo=[sft, dpo]"], "plans: a plan cannot be called 'dpo'"),
         (["task=summary", "stages=[{dpo: {bta: 1}}]"], "stages.0: dpo has no setting 'bta'; did you mean beta?"),
         (["task=summary", "stages=[sft, {rounds: {n: 2}}]"], "rounds are {rounds: {n: 2, of: [generate, sft]}}"),
         (["task=summary", "stages=[sft, {dpo: {data: drawn}}]"], "stages.1.dpo.data: nothing is drawn before it"),
@@ -157,6 +161,26 @@ def test_a_recipe_lists_its_stages_with_their_settings(project: Path) -> None:
             recipes.load("summary")
     finally:
         path.write_text(before)
+
+
+def test_a_plan_is_stages_by_name_and_decides_nothing_by_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever does not name it trains as before. Those that are shipped are what the papers do."""
+    plan = "[sft, {rounds: {n: 2, of: [generate, {sft: {epochs: 1}}]}}]"
+    plain, named, written = (
+        recipes.load("summary", changes)
+        for changes in ({}, {"plans.short": plan, "stages": "short"}, {"plans.short": "[sft]", "stages": plan})
+    )
+    assert not plain.stages and named.stages == written.stages and len(named.stages) == 5
+    assert plain.hash() == named.hash() == written.hash()
+    monkeypatch.chdir(Path(__file__).parents[3])
+    shipped = {"sums": "r1", "sql": "tulu", "summary": "llama3"}
+    found = {task: [one.name for one in recipes.load(task, {"stages": name}).stages] for task, name in shipped.items()}
+    assert found == {
+        "sums": ["sft", "grpo", "generate", "sft", "grpo"],
+        "sql": ["sft", "generate", "dpo_norm", "grpo"],
+        "summary": ["sft", *["generate", "sft", "dpo_norm"] * 2],
+    }
+    assert not any(recipes.load(task).stages for task in shipped)
 
 
 def test_alarms_are_told_in_words() -> None:

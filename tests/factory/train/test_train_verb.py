@@ -21,7 +21,7 @@ import yaml
 from factory.base import build
 from factory.base import loaded as bases
 from factory.cli import main
-from factory.pipeline.train import prepare
+from factory.pipeline.prepare import prepare
 from factory.recipe import load
 from factory.shares import Shares
 from tests.fakes.project import ROOT, inside, running, write

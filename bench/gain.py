@@ -1,0 +1,194 @@
+"""`factory bench only=gain`: what learning from rewards adds to supervised learning, on rows that nothing learned from.
+
+From one supervised start two ways go on: GRPO, and two rejection rounds (draw, then learn from the best answers). Each
+is held against the start on the same eval rows, with a 95 % interval of the difference. `task=` names a task of the
+project, which starts with a quarter of an epoch. Without one a task is made that so small a base can learn from
+rewards: of four words, say the one that is an animal (a fruit, a tool, …); SEEN rows start it. What was trained stays
+in the home's `gain/`: asked for again, or after it was interrupted, it goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import yaml
+
+from bench.measure import own_home
+from evals import rubric as rubrics
+from evals.estimate import mcnemar, paired
+from evals.scorecard import by_checks, composite
+from factory import recipe as recipes
+from factory.base.build import prepare
+from factory.errors import FactoryError
+from factory.home import home, project, shown
+from factory.pipeline.data import dataset
+from factory.pipeline.train import Made, train
+from factory.registry.store import Version
+from factory.train import curves
+from factory.train.fused import Failed
+from serve.answers import of_version
+
+TASK = "pick"
+ROWS, SEEN, HELD = 640, 48, 400  # of the made task: questions, those that supervised learning sees, eval rows
+BATCH = 8  # questions a step
+POINTS = 8  # of a curve, as it is printed
+KINDS = {
+    "animal": "dog cat horse cow sheep goat lion tiger bear wolf fox rabbit mouse duck",
+    "fruit": "apple pear plum cherry grape lemon papaya peach banana mango melon fig guava apricot",
+    "tool": "hammer saw drill wrench pliers screwdriver axe shovel rake chisel pincers spade ladder crowbar",
+    "country": "Norway France Spain Italy Japan China Brazil Egypt Kenya India Canada Chile Peru Poland",
+    "colour": "red blue green yellow purple brown black white grey pink violet crimson turquoise beige",
+    "piece of clothing": "shirt coat hat scarf glove sock shoe skirt dress jacket belt sweater trousers boot",
+    "part of the body": "arm leg knee elbow nose ear mouth finger toe shoulder neck chin ankle wrist",
+    "instrument": "piano violin flute drum guitar trumpet harp cello oboe clarinet banjo tuba viola trombone",
+    "vehicle": "car bus train truck bicycle ship tram taxi van boat motorcycle airplane ferry tractor",
+    "profession": "doctor nurse teacher baker lawyer farmer plumber judge pilot butcher tailor waiter actor painter",
+}
+CHECK = '''from evals.grades import Grade
+
+
+def right(row, output, limits):
+    """The one word that is asked for, and nothing else."""
+    return Grade("good") if output.strip() == row.answer else Grade("poor", "another word", [output[:40]])
+'''
+RUBRIC = """title: The one that fits
+source: question
+output: word
+guidelines: Right is the one word that is asked for.
+sample_source: "Which one is a fruit: hammer, plum, Norway, green?"
+dimensions:
+  - name: word
+    question: Is it the right word?
+    graders: [checks]
+    checks: [adapters/pick/check.py:right]
+    levels:
+      - {name: poor, anchor: Another word., example: {output: hammer, reason: It is a tool.}}
+      - {name: good, anchor: The right word., example: {output: plum, reason: It is a fruit.}}
+"""
+RECIPE = {
+    "kind": "general",
+    "data": {"near": 0, "replay": {"share": 0}},
+    "train": {"epochs": 3, "batch": 8, "lr": 1e-3, "evals": 2, "patience": 0},
+    "decoding": {"max_tokens": 8},
+}
+
+
+def run(
+    steps: int = 40,
+    task: str = "",
+    changes: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure; returns the `gain` part of the benchmark's JSON. `changes` are of the task's recipe."""
+    name, changes, place = task or TASK, dict(changes or {}), home("gain")
+    with contextlib.nullcontext() if task else _made(place / "project"):
+        base = prepare(recipes.load(name, changes).base)
+        with own_home(base, place):
+            found = _measured(name, changes, steps, bool(task), progress)
+    return {"task": name, "base": base.label, "steps": steps, **found}
+
+
+def _measured(
+    task: str, changes: Mapping[str, str], steps: int, ours: bool, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    asked = len(dataset(recipes.load(task, changes)).train)
+    start = "{sft: {epochs: 0.25}}" if ours else "{sft: {data: few.jsonl}}"
+    grpo = f"{{grpo: {{batch: {BATCH}, epochs: {steps / -(-asked // BATCH):.6f}}}}}"
+    again = f"{{generate: {{questions: {BATCH * steps // 2}}}}}, {{sft: {{epochs: 1, lr: 5e-4}}}}"
+    first, learned = trained(task, changes, f"[{start}, {grpo}]")
+    _, rounds = trained(task, changes, f"[{start}, {{rounds: {{n: 2, of: [{again}]}}}}]")
+    progress(f"curves: {shown(learned.trained.run / 'curves.png')}")
+    return {
+        "questions": asked,
+        "supervised": _share(first),
+        "grpo": _share(learned) | compared(first, learned) | curve(learned.trained.run),
+        "rounds": _share(rounds) | compared(first, rounds),
+    }
+
+
+def compared(before: Made, after: Made) -> dict[str, Any]:
+    """How much more often a version is good than another, with a two-sided 95 % interval (Tango) and McNemar's p."""
+    rubric, rows = rubrics.load(after.recipe.rubric), dataset(after.recipe).eval
+
+    def good(version: Version) -> list[bool]:
+        graded = by_checks(rubric, rows, of_version(version)(rows))
+        return [composite(rubric, one.grades, one.grades.keys()) == "good" for one in graded]
+
+    was, now = good(before.version), good(after.version)
+    better = sum(b and not a for a, b in zip(was, now, strict=True))
+    worse = sum(a and not b for a, b in zip(was, now, strict=True))
+    gain = paired(better, worse, len(rows), 0.975)
+    told = {"gain": gain.value, "low": gain.low, "high": gain.high, "p": round(mcnemar(better, worse), 5)}
+    return told | {"better": better, "worse": worse, "n": len(rows)}
+
+
+def curve(run: Path) -> dict[str, str]:
+    """The course of a run in a few points: means of as many equal parts of its steps; the gold reward at each eval."""
+    records = curves.read(run)
+    steps = [record for record in records if "reward" in record]
+    size = max(1, -(-len(steps) // POINTS))
+    parts = [steps[at : at + size] for at in range(0, len(steps), size)]
+    said = {
+        key: " ".join(f"{mean(record[key] for record in part):.3g}" for part in parts)
+        for key in ("reward", "length", "kl", "mismatch")
+    }
+    golds = " ".join(f"{record['gold']:.3g}" for record in records if "gold" in record)
+    return {**said, "gold": golds}
+
+
+def _share(made: Made) -> dict[str, Any]:
+    card = made.report.scorecard
+    return {"good": card.good, "seconds": round(made.trained.seconds, 1)}
+
+
+def trained(task: str, changes: Mapping[str, str], stages: str) -> tuple[Made, Made]:
+    """The first and the last version of a recipe with these stages."""
+    made = []
+    for one in train([recipes.load(task, {**changes, "stages": stages})]):
+        if isinstance(one, Failed):
+            raise FactoryError(f"{one.name}: {one.why}")
+        made.append(one)
+    return made[0], made[-1]
+
+
+@contextlib.contextmanager
+def _made(place: Path) -> Iterator[None]:
+    """Within, we are in a project that has the made task alone."""
+    before, ours, folder = Path.cwd(), project(), place / "adapters" / TASK
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("defaults.yaml", "general.jsonl"):
+        shutil.copy(ours / "adapters" / file, folder.parent / file)
+    shutil.copytree(ours / "rubrics", place / "rubrics", dirs_exist_ok=True)
+    (place / "rubrics" / f"{TASK}.yaml").write_text(RUBRIC)
+    (folder / "check.py").write_text(CHECK)
+    (folder / "prompt.md").write_text("Answer with one word.\n")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    rows = questions(ROWS + HELD)
+    for file, part in {"train": rows[:ROWS], "few": rows[:SEEN], "eval": rows[ROWS:]}.items():
+        (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    os.chdir(place)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def questions(count: int) -> list[dict[str, str]]:
+    """So many of the made task, none twice, the same every time."""
+    draw, found = random.Random(0), dict[str, str]()
+    while len(found) < count:
+        kinds = draw.sample([*KINDS], 4)
+        words = [draw.choice(KINDS[kind].split()) for kind in kinds]
+        right, kind = words[0], kinds[0]
+        draw.shuffle(words)
+        a = "an" if kind[0] in "aeiou" else "a"
+        found[f"Which one is {a} {kind}: {', '.join(words)}?"] = right
+    return [{"prompt": asked, "completion": right} for asked, right in found.items()]
