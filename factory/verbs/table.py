@@ -212,7 +212,8 @@ VERBS = {
         "measure against what one would otherwise do",
         "bench",
         {
-            "only": "with commas: training, preference, serving, data, grading, answers, pages, gate, gpu, memory",
+            "only": "with commas: training, preference, dialogues, serving, precision, data, grading, answers, pages, "
+            "gate, gpu, memory",
             "experiments": "how many of each kind the simulation of the gate makes, default 1000",
             "steps": "of GRPO in preference, default 2; from some twenty on its accuracy tells something",
             "soak": "minutes of moderate load on the server after the rest of serving",
