@@ -7,7 +7,7 @@ from typing import Any
 
 from factory.errors import InputError
 from factory.home import beside, home, shown, write_json
-from factory.strict import nearest
+from factory.strict import flag, nearest
 from factory.terminal import err, out, table
 
 
@@ -26,6 +26,7 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         soak=_minutes(arguments.get("soak", "0")),
         experiments=_count("experiments", arguments.get("experiments", "1000")),
         steps=_count("steps", arguments.get("steps", "2")),
+        small=flag(arguments, "small", False),
     )
     result: dict[str, Any] = {}
     for part in wanted:

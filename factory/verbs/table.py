@@ -214,6 +214,7 @@ VERBS = {
         {
             "only": "with commas: training, preference, dialogues, serving, precision, data, grading, answers, pages, "
             "gate, gpu, memory",
+            "small": "true: training and serving with fewer rows, adapters and rounds, for two cores",
             "experiments": "how many of each kind the simulation of the gate makes, default 1000",
             "steps": "of GRPO in preference, default 2; from some twenty on its accuracy tells something",
             "soak": "minutes of moderate load on the server after the rest of serving",
