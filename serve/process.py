@@ -48,8 +48,8 @@ FEW = 4  # cores, none of which vLLM shall keep free; where there are more it bi
 WORKING = 1.5e9  # bytes that an engine's activations, graphs and kernels take beside weights, slots, keys and values
 
 
-# The one function that vLLM compiles on a CPU in spite of enforce-eager ranks log-probabilities: it takes a C++ compiler
-# of 500 MB beside the engine, and uncompiled 2 ms for 64 tokens.
+# The one function that vLLM compiles on a CPU in spite of enforce-eager ranks log-probabilities: that takes a compiler
+# of 500 MB beside the engine, and uncompiled it takes 2 ms for 64 tokens.
 EAGER = {"TORCHDYNAMO_DISABLE": "1"}
 
 
