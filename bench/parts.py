@@ -11,7 +11,8 @@ from typing import Any
 @dataclass(frozen=True)
 class Settings:
     """What can be set: a callable for remarks, minutes of load at the end of serving, experiments of the gate, GRPO
-    steps (0: as many as the part takes by itself), and the task of gain and ways with changes of its recipe."""
+    steps (0: as many as the part takes by itself), the task of gain and ways with changes of its recipe, and whether
+    training and serving measure less, in minutes."""
 
     progress: Callable[[str], None] = lambda line: None
     soak: float = 0
@@ -19,13 +20,15 @@ class Settings:
     steps: int = 0
     task: str = ""
     changes: Mapping[str, str] = field(default_factory=dict)
+    small: bool = False
 
 
 def training(settings: Settings) -> dict[str, Any]:
     from bench import training
     from factory.home import home
 
-    found = training.run(progress=settings.progress)
+    small: dict[str, Any] = {"rows_per_task": 40, "epochs": 1.0, "repeats": 1, "grows": False} if settings.small else {}
+    found = training.run((1, 3, 8) if settings.small else (1, 3, 8, 16), **small, progress=settings.progress)
     training.plot(found, home("bench.png"))
     return found
 
@@ -51,7 +54,20 @@ def ways(settings: Settings) -> dict[str, Any]:
 def serving(settings: Settings) -> dict[str, Any]:
     from bench import serving
 
-    return serving.run(soak_minutes=settings.soak, progress=settings.progress)
+    small = {"versions": 60, "rounds": 1} if settings.small else {}
+    return serving.run(**small, soak_minutes=settings.soak, progress=settings.progress)
+
+
+def dialogues(settings: Settings) -> dict[str, Any]:
+    from bench import dialogues
+
+    return dialogues.run(progress=settings.progress)
+
+
+def precision(settings: Settings) -> dict[str, Any]:
+    from bench import precision
+
+    return precision.run(progress=settings.progress)
 
 
 def data(settings: Settings) -> dict[str, Any]:
@@ -119,7 +135,9 @@ PARTS: dict[str, Part] = {
     "preference": preference,
     "gain": gain,
     "ways": ways,
+    "dialogues": dialogues,
     "serving": serving,
+    "precision": precision,
     "data": data,
     "grading": grading,
     "answers": answers,

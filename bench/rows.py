@@ -40,7 +40,7 @@ def write(count: int, rows: int, tokenizer: Any, folder: Path) -> list[Task]:
         task = Task(f"{i}-{name}", folder / f"{i}-{name}", i)
         draw = random.Random(i)
         for file, part, size in (("train", train, rows), ("eval", held_out, 60)):
-            _write(task.folder / f"{file}.jsonl", draw.sample(part, min(size, len(part))))
+            save(task.folder / f"{file}.jsonl", draw.sample(part, min(size, len(part))))
         tasks.append(task)
     return tasks
 
@@ -50,7 +50,8 @@ def read(path: Path) -> list[Row]:
     return [Row((*row["prompt"], *row["completion"])) for row in map(json.loads, lines)]
 
 
-def _write(path: Path, rows: list[Row]) -> None:
+def save(path: Path, rows: list[Row]) -> None:
+    """Write rows as `read` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = [{"prompt": [*row.turns], "completion": [row.messages[-1]]} for row in rows]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made), encoding="utf-8")

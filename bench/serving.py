@@ -38,6 +38,7 @@ def run(
     base: str = "auto",
     versions: int = VERSIONS,
     soak_minutes: float = 0,
+    rounds: int = ROUNDS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """All measurements, in a home of their own. Ratios are ours over the reference; milliseconds where it says so."""
@@ -49,11 +50,11 @@ def run(
         for task, seed in seeds:
             register(found, task, seed, scale=0.05, prompt="Answer briefly.")
         with running(Options(port=0), progress) as url:
-            return asyncio.run(_measure(Place(url), found, versions, soak_minutes, progress))
+            return asyncio.run(_measure(Place(url), found, versions, soak_minutes, rounds, progress))
 
 
 async def _measure(
-    ours: Place, found: Base, versions: int, soak_minutes: float, progress: Callable[[str], None]
+    ours: Place, found: Base, versions: int, soak_minutes: float, rounds: int, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     base = found.label
     direct = engine()
@@ -61,14 +62,14 @@ async def _measure(
     await load(ours, lambda n: f"t{n % 8}", REQUESTS)  # everything is warm from here on
     direct_load = partial(load, direct, lambda n: first, REQUESTS)
     own_load = partial(load, ours, lambda n: "t0", REQUESTS)
-    pairs = await in_turn(direct_load, own_load, 5 * ROUNDS)
+    pairs = await in_turn(direct_load, own_load, 5 * rounds)
     progress("gateway against its vLLM: measured; now 8 adapters against one")
-    mixed = await in_turn(own_load, partial(load, ours, lambda n: f"t{n % 8}", REQUESTS), ROUNDS)
+    mixed = await in_turn(own_load, partial(load, ours, lambda n: f"t{n % 8}", REQUESTS), rounds)
     progress("8 adapters: measured; now one adapter against the base alone")
-    plain = await in_turn(partial(load, ours, lambda n: base, REQUESTS), own_load, ROUNDS)
+    plain = await in_turn(partial(load, ours, lambda n: base, REQUESTS), own_load, rounds)
     progress("the base alone: measured; now swaps under load")
     swaps: list[float] = []
-    turns = await in_turn(partial(load, ours, lambda n: "t0", 2 * REQUESTS), partial(_swapping, ours, swaps), ROUNDS)
+    turns = await in_turn(partial(load, ours, lambda n: "t0", 2 * REQUESTS), partial(_swapping, ours, swaps), rounds)
     quiet, busy = ([pair[side] for pair in turns] for side in (0, 1))
     progress("swaps: measured; now a server of its own for each adapter")
     own = await apart.run(ours, found, [aliases.resolve(f"t{n}@v1") for n in range(apart.SERVERS)])

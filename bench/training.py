@@ -59,9 +59,11 @@ def run(
     rows_per_task: int = 160,
     epochs: float = 2.0,
     repeats: int = 2,
+    grows: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Measure; returns the `training` part of the benchmark's JSON. The tasks are many, so the repeats are few."""
+    """Measure; returns the `training` part of the benchmark's JSON. The tasks are many, so the repeats are few. With
+    `grows` also how the cost grows (`growth`)."""
     known = prepare(base)
     settings: dict[str, Any] = {"epochs": epochs, "batch": 16, "lr": known.lr, "r": 16, "max_length": 1024}
     measured: dict[str, list[list[Process]]] = {"plain": [], "packed": [], "alone": []}
@@ -92,7 +94,7 @@ def run(
         "held_out_loss": losses,
         "tasks": [task.name for task in tasks],
         "settings": {**settings, "rows": rows_per_task, "repeats": repeats, "base": known.label},
-        "growth": growth.run(known),
+        "growth": growth.run(known) if grows else {},
         "machine": {"cores": os.cpu_count(), "load_average": [round(value, 2) for value in load]},
     }
 
@@ -207,7 +209,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
-    left, *others = figure.subplots(1, 4)
+    left, *others = figure.subplots(1, 1 + len(result["growth"]), squeeze=False)[0]
     ratios = result["fused_vs_trl"]
     left.bar(list(ratios), [figures["wall_ratio"] for figures in ratios.values()], width=0.5)
     left.axhline(1, color="grey", linewidth=0.8)

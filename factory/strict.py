@@ -130,6 +130,14 @@ def nearest(word: str, known: typing.Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
+def flag(arguments: dict[str, str], name: str, default: bool) -> bool:
+    """An argument that is true or false."""
+    text = arguments.get(name, str(default)).lower()
+    if text not in ("true", "false"):
+        raise InputError(f"{name}={arguments[name]}: must be true or false")
+    return text == "true"
+
+
 def dotted(key: Key) -> str:
     return ".".join(map(str, key))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from factory.errors import InputError
 from factory.home import beside, home, shown, write_json
-from factory.strict import nearest
+from factory.strict import flag, nearest
 from factory.terminal import err, out, table
 
 
@@ -30,6 +30,7 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         steps=_count("steps", arguments["steps"]) if "steps" in arguments else 0,
         task=arguments.get("task", ""),
         changes=changes,
+        small=flag(arguments, "small", False),
     )
     result: dict[str, Any] = {}
     for part in wanted:

@@ -18,6 +18,7 @@ from factory.registry.places import open_remote, parse, remotes
 from factory.registry.remote import Place, Pointer, Remote
 from factory.registry.store import SHORT, Version
 from factory.registry.trust import sign
+from factory.strict import flag
 from factory.terminal import err, out, percent, table
 
 
@@ -29,8 +30,8 @@ def push_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     versions, pointers = _wanted(arguments)
     if key := arguments.get("sign"):
         pointers = {name: sign(versions[0].task, name, pointer, key) for name, pointer in pointers.items()}
-    remote = open_remote(place, private=_flag(arguments, "private", True))
-    with_data = _flag(arguments, "with_data", False)
+    remote = open_remote(place, private=flag(arguments, "private", True))
+    with_data = flag(arguments, "with_data", False)
     console = out(quiet)
     pushed = []
     for version in versions:
@@ -199,10 +200,3 @@ def _one_below(registry: str) -> str:
     """A place that one can push to: a namespace of the Hub holds repositories, and no versions by itself."""
     place = parse(registry)
     return f"{place}/<repo>" if place.scheme == "hub" and "/" not in place.path else str(place)
-
-
-def _flag(arguments: dict[str, str], name: str, default: bool) -> bool:
-    text = arguments.get(name, str(default)).lower()
-    if text not in ("true", "false"):
-        raise InputError(f"{name}={arguments[name]}: must be true or false")
-    return text == "true"

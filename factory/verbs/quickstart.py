@@ -9,7 +9,6 @@ from typing import Any
 
 from factory.environment import settle
 from factory.errors import FactoryError
-from factory.pipeline.data import dataset
 from factory.recipe import load
 from factory.stopping import stoppable
 from factory.terminal import err, heartbeat, out, silent
@@ -18,6 +17,7 @@ from serve.boot import PARENT, die_with_parent
 from serve.server import Options, running
 
 TASKS = ("summary", "identity", "classification")
+Result = tuple[list[dict[str, Any]], dict[str, str]]  # the versions, and a question for each task
 
 
 def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
 
     started = time.monotonic()
     console = out(quiet)
-    made = _trained(changes, quiet)
+    made, questions = _trained(changes, quiet)
     asked = {}
     for version in made:
         asked[version["task"]] = version["task"]
@@ -35,7 +35,6 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
         else:
             asked[version["task"]] = f"{version['task']}@v{version['ordinal']}"
             err.print(f"[yellow]{version['task']} is not promoted: {version['gate']['why']}[/]")
-    questions = {task: _question(task, changes) for task in TASKS}
     answers = {}
     with running(Options(port=0, base=load(TASKS[0], changes).base)) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
@@ -55,12 +54,13 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     return {"versions": made, "answers": answers, "seconds": seconds}
 
 
-def _trained(changes: dict[str, str], quiet: bool) -> list[dict[str, Any]]:
-    """The new versions, made in another process: what it held is the machine's again before an engine starts."""
+def _trained(changes: dict[str, str], quiet: bool) -> Result:
+    """The new versions and what to ask them, made in another process: what it held and imported is the machine's again
+    before an engine starts."""
     with silent(), ProcessPoolExecutor(1, get_context("spawn"), _begin, (os.getpid(),)) as pool:
         work = pool.submit(_train, changes, quiet)
         try:
-            made = work.result()
+            result = work.result()
         except BrokenProcessPool:
             raise FactoryError("the training's process was killed: the machine may lack memory") from None
         except KeyboardInterrupt:
@@ -68,9 +68,9 @@ def _trained(changes: dict[str, str], quiet: bool) -> list[dict[str, Any]]:
                 for child in active_children():
                     child.terminate()
             raise
-    if isinstance(made, FactoryError):
-        raise made
-    return made
+    if isinstance(result, FactoryError):
+        raise result
+    return result
 
 
 def _begin(parent: int) -> None:
@@ -79,13 +79,13 @@ def _begin(parent: int) -> None:
     settle()
 
 
-def _train(changes: dict[str, str], quiet: bool) -> list[dict[str, Any]] | FactoryError:
+def _train(changes: dict[str, str], quiet: bool) -> Result | FactoryError:
     from factory.verbs.train import train
 
     with stoppable(), heartbeat(f"training {', '.join(TASKS)}"):
         try:
-            made: list[dict[str, Any]] = train({"task": ",".join(TASKS)}, changes, quiet)["versions"]
-            return made
+            made = train({"task": ",".join(TASKS)}, changes, quiet)["versions"]
+            return made, {task: _question(task, changes) for task in TASKS}
         except FactoryError as error:
             told = FactoryError(str(error))
             told.exit_code, told.result = error.exit_code, error.result
@@ -94,5 +94,7 @@ def _train(changes: dict[str, str], quiet: bool) -> list[dict[str, Any]] | Facto
 
 def _question(task: str, changes: dict[str, str]) -> str:
     """A text the adapter never trained on: of the eval rows that say what an answer must hold the first, if any do."""
+    from factory.pipeline.data import dataset
+
     rows = dataset(load(task, changes)).eval
     return next((row for row in rows if row.meta.get("expect")), rows[0]).source

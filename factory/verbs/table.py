@@ -212,7 +212,9 @@ VERBS = {
         "measure against what one would otherwise do",
         "bench",
         {
-            "only": "training, preference, gain, ways, serving, data, grading, answers, pages, gate, gpu, memory",
+            "only": "with commas: training, preference, gain, ways, dialogues, serving, precision, data, grading, "
+            "answers, pages, gate, gpu, memory",
+            "small": "true: training and serving with fewer rows, adapters and rounds, for two cores",
             "experiments": "how many of each kind the simulation of the gate makes, default 1000",
             "steps": "of GRPO: in preference default 2, from some twenty on its accuracy tells something; in gain 40",
             "task": "for gain (default: one made for it) and ways (default summary); its recipe's keys can be set too",

@@ -30,6 +30,7 @@ def test_a_part_ends_as_json_and_in_the_home(
     [
         ("only=memry", "no such part of the benchmark; did you mean memory?"),
         ("soak=long", "soak=long: minutes, as a number"),
+        ("small=yes", "small=yes: must be true or false"),
         ("experiments=0", "must be a whole number above 0"),
         ("train.lr=1e-3", "train.lr: only the parts gain and ways have a task and a recipe"),
         ("peers=axolotl", "only llamafactory can be compared with"),

@@ -27,9 +27,9 @@ def test_it_measures_everything_and_leaves_nothing(made_up: Base, monkeypatch: p
     monkeypatch.setattr(process, "MODULE", "tests.fakes.engine")
     for module in (serving, apart):
         monkeypatch.setattr(module, "REQUESTS", 12)
-        monkeypatch.setattr(module, "ROUNDS", 1)
+    monkeypatch.setattr(apart, "ROUNDS", 1)
     home = os.environ["FACTORY_HOME"]
-    result = serving.run("tiny", versions=12, soak_minutes=0.05)
+    result = serving.run("tiny", versions=12, soak_minutes=0.05, rounds=1)
     assert os.environ["FACTORY_HOME"] == home
     assert result["failed"] == result["leases_left"] == result["engine_restarts"] == 0
     assert result["gateway"]["throughput_ratio"] > 0 and result["gateway"]["ttft_ms"] > 0
