@@ -126,7 +126,7 @@ def compared(before: Made, after: Made) -> dict[str, Any]:
     better = sum(b and not a for a, b in zip(was, now, strict=True))
     worse = sum(a and not b for a, b in zip(was, now, strict=True))
     gain = paired(better, worse, len(rows), 0.975)
-    told = {"gain": gain.value, "low": gain.low, "high": gain.high, "p": round(mcnemar(better, worse), 5)}
+    told = {"gain": gain.value, "low": gain.low, "high": gain.high, "p": float(f"{mcnemar(better, worse):.1g}")}
     return told | {"better": better, "worse": worse, "n": len(rows)}
 
 
