@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-LENGTH, TOGETHER, SECONDS = 128, 8, 8.0  # tokens of a prompt, prompts at once, and how long is measured
+LENGTH, TOGETHER, SECONDS = 128, 4, 5.0  # tokens of a prompt, prompts at once, and how long is measured
 HELD = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 
