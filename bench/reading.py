@@ -49,7 +49,7 @@ def _engine(words: list[str]) -> Any:
     from vllm import LLM, EngineArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    known, _ = EngineArgs.add_cli_args(FlexibleArgumentParser()).parse_known_args(words)
+    known, _ = EngineArgs.add_cli_args(FlexibleArgumentParser()).parse_known_args(words[3:])
     return LLM.from_engine_args(EngineArgs.from_cli_args(known))
 
 
