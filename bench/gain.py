@@ -2,9 +2,9 @@
 
 From one supervised start two ways go on: GRPO, and two rejection rounds (draw, then learn from the best answers). Each
 is held against the start on the same eval rows, with a 95 % interval of the difference. `task=` names a task of the
-project, which starts with a quarter of an epoch. Without one a task is made that so small a base can learn from
-rewards: of four words, say the one that is an animal (a fruit, a tool, …); SEEN rows start it. What was trained stays
-in the home's `gain/`: asked for again, or after it was interrupted, it goes on from there.
+project, which starts with a quarter of an epoch, or with `train.epochs=`. Without one a task is made that so small a
+base can learn from rewards: of four words, say the one that is an animal (a fruit, a tool, …); SEEN rows start it. What
+was trained stays in the home's `gain/`: asked for again, or after it was interrupted, it goes on from there.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def _measured(
     task: str, changes: Mapping[str, str], steps: int, ours: bool, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     asked = len(dataset(recipes.load(task, changes)).train)
-    start = "{sft: {epochs: 0.25}}" if ours else "{sft: {data: few.jsonl}}"
+    start = "{sft: {data: few.jsonl}}"
+    if ours:
+        start = "sft" if "train.epochs" in changes else "{sft: {epochs: 0.25}}"
     grpo = f"{{grpo: {{batch: {BATCH}, epochs: {steps / -(-asked // BATCH):.6f}}}}}"
     again = f"{{generate: {{questions: {BATCH * steps // 2}}}}}, {{sft: {{epochs: 1, lr: 5e-4}}}}"
     first, learned = trained(task, changes, f"[{start}, {grpo}]")
