@@ -76,7 +76,7 @@ def long(count: int) -> list[Row]:
     made = []
     for number in range(count):
         length = min(LONGEST, round(WORDS * math.exp(draw.gauss(0, SPREAD)))) if number else LONGEST
-        turns = []
+        turns: list[str] = []
         while length > 0:
             said = [next(words) for _ in range(min(length, draw.randint(3, 2 * TURN - 3)))]
             turns.append(f"#Person{len(turns) % 2 + 1}#: {' '.join(said)}")

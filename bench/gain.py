@@ -97,7 +97,7 @@ def run(
 
 
 def _measured(
-    task: str, changes: Mapping[str, str], steps: int, ours: bool, progress: Callable[[str], None]
+    task: str, changes: dict[str, str], steps: int, ours: bool, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     asked = len(dataset(recipes.load(task, changes)).train)
     start = "{sft: {data: few.jsonl}}"

@@ -54,7 +54,7 @@ def ways(settings: Settings) -> dict[str, Any]:
 def serving(settings: Settings) -> dict[str, Any]:
     from bench import serving
 
-    small = {"versions": 60, "rounds": 1} if settings.small else {}
+    small: dict[str, Any] = {"versions": 60, "rounds": 1} if settings.small else {}
     return serving.run(**small, soak_minutes=settings.soak, progress=settings.progress)
 
 
