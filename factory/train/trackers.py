@@ -4,8 +4,6 @@ A tracker never decides over a training: what it needs is asked before, and one 
 then on. A run that goes on in another process goes on under the same name there.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What lies below all adapters says the same of a sequence in every epoch: it is read once, and its states are kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """A row through the base to its log-probabilities, and the check that a base takes several sequences in one row."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

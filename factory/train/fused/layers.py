@@ -3,8 +3,6 @@
 Parameters are disjoint, so every gradient is that of a run alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """One adapter on its way: weights, optimizer, where it stands, its checkpoints, its evals and when it is done."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -4,8 +4,6 @@ Jamieson and Talwalkar, arXiv 1502.07943. All variants follow their full schedul
 from its checkpoint: stopping the others changes nothing in it. Needs `score` in every job.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence
