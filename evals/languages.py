@@ -28,6 +28,8 @@ _SCRIPTS = {
 _KNOWN = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 _FUNCTION_WORDS = {name: frozenset(words.split()) for name, words in _KNOWN["function_words"].items()}
 DAY_KEYS = {form: day for day, forms in _KNOWN["days"].items() for form in forms.split()}
+ENGLISH = {what: frozenset(words.split()) for what, words in _KNOWN["english"].items()}
+ASSISTANTS: list[str] = _KNOWN["assistants"]
 _LETTER = r"[\p{L}\p{M}]"
 # Arabic joins "and", "in", "for" to a word; a German day begins longer words; 周一次 is "once a week".
 DAY = regex.compile(
