@@ -85,7 +85,7 @@ class SynthRun:
                 found.append((shown(Path(name)), text))
             else:
                 rows = load(name, self.recipe.data, self.recipe.folder, "data.synth.files", self.dropped, [])
-                found += [(f"{row.file}:{row.line}", row.source or row.answer) for row in rows]
+                found += [(row.place, row.source or row.answer) for row in rows]
         return found
 
 
