@@ -1,4 +1,4 @@
-"""One table of column names, `columns.yaml`: what people's exports and the Hub's most used sets call the parts of a row.
+"""One table of column names, `columns.yaml`: what exports and the most used sets of the Hub call the parts of a row.
 
 A row whose own keys make no format is read by the first layout whose parts it has. Names are compared without case and
 the space around them.
