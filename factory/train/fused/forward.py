@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from factory.errors import FactoryError
+from factory.errors import FactoryError, first_line
 from factory.recipe import Lora
 from factory.train.fused.attention import packed_attention
 from factory.train.fused.head import log_probs
@@ -83,13 +83,9 @@ def check_packing(model: Any, examples: Sequence[Example]) -> None:
         each = [torch.tensor([e.input_ids], device=model.device) for e in examples]
         unpacked = torch.cat([model(input_ids=ids, use_cache=False).logits[0] for ids in each]).float()
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever others stumble over
-        raise FactoryError(f"its layers cannot take several sequences in one row ({_first_line(error)})") from error
+        raise FactoryError(f"its layers cannot take several sequences in one row ({first_line(error)})") from error
     off = ((packed - unpacked).norm() / unpacked.norm()).item()
     if not off < TOLERANCE:
         raise FactoryError(
             f"its layers carry something from one sequence to the next (logits of two in one row differ by {off:.0%})"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
