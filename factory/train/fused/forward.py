@@ -10,7 +10,7 @@ from factory.errors import FactoryError, first_line
 from factory.recipe import Lora
 from factory.train.fused.attention import packed_attention
 from factory.train.fused.head import log_probs
-from factory.train.fused.layers import Layers
+from factory.train.fused.layers import Layers, replaced
 from factory.train.fused.lora import Adapter
 from factory.train.fused.packing import PackedBatch, pack
 from factory.train.tokens import Example
@@ -39,17 +39,10 @@ class Head:
         self.model, self.weight = model, model.get_output_embeddings().weight
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        layers = vars(self.model.base_model)
-        before = layers.get("forward")
         states: Any = hidden[None]
-        layers["forward"] = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=states)
-        try:
+        with replaced([(self.model.base_model, lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=states))]):
             logits: torch.Tensor = self.model(use_cache=False).logits[0]
-            return logits
-        finally:
-            layers["forward"] = before
-            if before is None:
-                del layers["forward"]
+        return logits
 
 
 def hidden(model: Any, row: PackedBatch, reader: Any = None) -> torch.Tensor:
