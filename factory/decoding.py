@@ -4,9 +4,11 @@ The grammar is compiled as the server's engine compiles it (xgrammar, no white s
 training data, grading and serving let the same answers through.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
@@ -41,7 +43,7 @@ class Decoding(Strict):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _one(self) -> Decoding:
         if self.json_schema and self.regex:
             raise ValueError("json_schema and regex are two forms: give one of them")
         return self

@@ -27,7 +27,7 @@ from factory.data.quality import quality
 from factory.data.read import find, fingerprint, records
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Progress, Replier, Step, Work, chain, quiet
-from factory.errors import FactoryError, InputError, Problem, first_line
+from factory.errors import FactoryError, InputError, Problem
 from factory.home import digest, home, left_behind, locked, project, write_file, write_folder
 from factory.kinds import KINDS
 from factory.recipe import Recipe, tasks
@@ -199,7 +199,7 @@ def evals_of_others(recipe: Recipe, notes: list[str]) -> dict[str, list[Row]]:
             else:
                 notes.append(f"not checked against {task}: it has no eval rows before its data set is built")
         except FactoryError as error:
-            notes.append(f"not checked against the eval rows of {task}: {first_line(error)}")
+            notes.append(f"not checked against the eval rows of {task}: {str(error).splitlines()[0]}")
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from factory.errors import InputError, first_line
+from factory.errors import InputError
 from factory.home import write_file
 from factory.recipe import Lora
 from factory.train.lora import config
@@ -108,7 +108,7 @@ def _initialised(model: Any, lora: Lora, seed: int) -> tuple[Any, dict[str, tupl
         try:
             peft = get_peft_model(model, config(lora, model))
         except ValueError as error:
-            raise InputError(f"lora: {first_line(error)}") from error
+            raise InputError(f"lora: {str(error).splitlines()[0]}") from error
     try:
         scales = {n: m.scaling["default"] for n, m in peft.named_modules() if isinstance(m, LoraLayer)}
         state = get_peft_model_state_dict(peft)
