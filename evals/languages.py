@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import regex
 import yaml
@@ -25,8 +26,8 @@ _SCRIPTS = {
     "ar": regex.compile(r"\p{Arabic}"),
     "en": regex.compile(r"\p{Latin}"),
 }
-_KNOWN = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-_FUNCTION_WORDS = {name: frozenset(words.split()) for name, words in _KNOWN["function_words"].items()}
+_KNOWN: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_FUNCTION_WORDS: dict[str, set[str]] = {name: {*words.split()} for name, words in _KNOWN["function_words"].items()}
 DAY_KEYS = {form: day for day, forms in _KNOWN["days"].items() for form in forms.split()}
 ENGLISH = {what: frozenset(words.split()) for what, words in _KNOWN["english"].items()}
 ASSISTANTS: list[str] = _KNOWN["assistants"]
