@@ -20,6 +20,11 @@ def output_id(item: str, text: str) -> str:
     return digest([item, text])
 
 
+def gated(item: str, share: float) -> bool:
+    """Whether an item is of the gate's split: the `share` of eval rows that the plan says, chosen by their hash."""
+    return int(digest(["gate", item])[:8], 16) / 16**8 < share
+
+
 def record(engine: Engine, task: str, version: str, rows: Sequence[Row], texts: Sequence[str]) -> list[str]:
     """Store a version's answers, one for each row. Returns the outputs' ids."""
     items, outputs = {}, {}

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from evals import faults, fields, sql, text
 from evals.grades import Grade, Limits, missing_band
+from evals.languages import ASSISTANTS
 from evals.languages import language as language_of
 from factory.data.rows import Row
 from factory.errors import InputError
@@ -131,7 +132,7 @@ def foreign(row: Row, output: str, limits: Limits) -> Grade | None:
     """
     if slots := text.SLOT.findall(output):
         return Grade("poor", "an unfilled slot", slots)
-    claimed = [name for name in text.claimed(output, text.OTHERS) if not text.holds(row.answer, name)]
+    claimed = [name for name in text.claimed(output, ASSISTANTS) if not text.holds(row.answer, name)]
     return Grade("poor", "another assistant or vendor", claimed) if claimed else GOOD
 
 

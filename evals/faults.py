@@ -3,10 +3,9 @@
 import re
 
 from evals.grades import Band, Grade
-from evals.languages import UNSPACED
+from evals.languages import ENGLISH, UNSPACED
 
-DANGLING = frozenset("the a an to by of in on at for with and or but from because that is are was will".split())
-ENDING = frozenset("on in that are".split())  # of these, what ends a sentence too: "Please go on."
+DANGLING, ENDING = ENGLISH["dangling"], ENGLISH["ending"]
 
 FORM_FAULTS: list[tuple[str, re.Pattern[str], Band]] = [
     (

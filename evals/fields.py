@@ -7,8 +7,6 @@ and one lamp are not one kettle and two lamps. A part that is left out has no pa
 false one, missing where it should be a missed one.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator

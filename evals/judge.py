@@ -5,7 +5,6 @@ that is killed goes on where it stopped without paying twice, and the same grade
 that cannot be read is asked for twice more; then the judge abstains. It never counts as a grade.
 """
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from evals.grades import Grade, Grades
 from evals.judges import Member
 from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Rubric
-from factory.chat import Reply, Unanswered, run_alone
+from factory.chat import Reply, Unanswered, each, run_alone
 from factory.home import digest
 
 ATTEMPTS = 3
@@ -116,10 +115,7 @@ def ask_all(
     May be called where an event loop runs already (a notebook, a server): the calls then have a thread of their own.
     """
     run = _Run(member, rubric, engine, progress)
-    try:
-        return run_alone(run.all(questions), run.stop), run.tally
-    except ExceptionGroup as group:  # one worker's error ends all; the first is the one to tell
-        raise group.exceptions[0] from None
+    return run_alone(run.all(questions), run.stop), run.tally
 
 
 class _Run:
@@ -141,22 +137,17 @@ class _Run:
         with t.quick(self.engine) as connection:
             self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
             self.connection = connection
-            waiting = iter(questions)
             local = self.member.generate
             many = 256 if local else self.judge.concurrency
             async with nullcontext(Local(local)) if local else Endpoint(self.judge, self.member.name) as asking:
 
-                async def worker() -> None:
-                    for question in waiting:
-                        if self.stopped:
-                            return
+                async def one(question: Question) -> None:
+                    if not self.stopped:
                         await self._one(question, keys[id(question)], asking)
                         self.tally.seconds = time.monotonic() - started
                         self.progress(self.tally)
 
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(many, len(questions))):
-                        group.create_task(worker())
+                await each(questions, min(many, len(questions)), one)
         if self.stopped:
             raise KeyboardInterrupt
         return self.grades

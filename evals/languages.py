@@ -8,8 +8,11 @@ fact stands in a text if its characters do.
 import re
 import unicodedata
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import regex
+import yaml
 
 CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer: about four letters a word
@@ -23,46 +26,11 @@ _SCRIPTS = {
     "ar": regex.compile(r"\p{Arabic}"),
     "en": regex.compile(r"\p{Latin}"),
 }
-_FUNCTION_WORDS = {
-    name: frozenset(words.split())
-    for name, words in {
-        "en": "the a an of to in and is are was were will with for at on from by it this that you we be has",
-        "de": "der die das den dem des und ist sind wird mit für auf aus bei bis zum zur ein eine nicht im am um",
-        "fr": "le la les des du et est sont sera avec pour sur dans une un au aux vous nous à de votre ce",
-        "es": "el la los las del y es son será con para por una un al de en su que se favor lo",
-        "it": "il lo la gli le dei della è sono sarà con una un alla di che si del",
-        "pt": "o os da dos é são será com para por uma um ao de em que na",
-        "nl": "de het een en is zijn wordt met voor op van bij naar niet u uw te om aan in een",
-    }.items()
-}
-_DAYS = """
-mon 周一 星期一 礼拜一 月曜 จันทร์ सोमवार الاثنين الإثنين Montag
-tue 周二 星期二 礼拜二 火曜 อังคาร मंगलवार الثلاثاء Dienstag
-wed 周三 星期三 礼拜三 水曜 พุธ बुधवार الأربعاء الاربعاء Mittwoch
-thu 周四 星期四 礼拜四 木曜 พฤหัส गुरुवार बृहस्पतिवार वीरवार الخميس Donnerstag
-fri 周五 星期五 礼拜五 金曜 ศุกร์ शुक्रवार الجمعة Freitag
-sat 周六 星期六 礼拜六 土曜 เสาร์ शनिवार السبت Samstag Sonnabend
-sun 周日 周天 星期日 星期天 礼拜天 日曜 วันอาทิตย์ रविवार इतवार الأحد الاحد Sonntag
-jan มกราคม जनवरी يناير Januar Jänner
-feb กุมภาพันธ์ फ़रवरी फरवरी فبراير Februar
-mar มีนาคม मार्च مارس März
-apr เมษายน अप्रैल أبريل ابريل April
-may พฤษภาคม मई مايو Mai
-jun มิถุนายน जून يونيو Juni
-jul กรกฎาคม जुलाई يوليو Juli
-aug สิงหาคม अगस्त أغسطس اغسطس August
-sep กันยายน सितंबर सितम्बर سبتمبر September
-oct ตุลาคม अक्टूबर أكتوبر اكتوبر Oktober
-nov พฤศจิกายน नवंबर नवम्बर نوفمبر November
-dec ธันวาคม दिसंबर दिसम्बर ديسمبر Dezember
-today 今天 今日 วันนี้ आज اليوم heute
-tomorrow 明天 明日 พรุ่งนี้ غدا غدًا morgen
-yesterday 昨天 昨日 เมื่อวาน أمس gestern
-later 后天 明後日 มะรืน परसों übermorgen
-kal कल
-noon 中午 正午 เที่ยง दोपहर Mittag
-"""
-DAY_KEYS = {form: line.split()[0] for line in _DAYS.split("\n") if line for form in line.split()[1:]}
+_KNOWN: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_FUNCTION_WORDS: dict[str, set[str]] = {name: {*words.split()} for name, words in _KNOWN["function_words"].items()}
+DAY_KEYS = {form: day for day, forms in _KNOWN["days"].items() for form in forms.split()}
+ENGLISH = {what: frozenset(words.split()) for what, words in _KNOWN["english"].items()}
+ASSISTANTS: list[str] = _KNOWN["assistants"]
 _LETTER = r"[\p{L}\p{M}]"
 # Arabic joins "and", "in", "for" to a word; a German day begins longer words; 周一次 is "once a week".
 DAY = regex.compile(
@@ -75,25 +43,15 @@ DAY = regex.compile(
          rf"(?!{_LETTER})")
     )
 )  # fmt: skip
-_HALVES = {"a": "上午 早上 凌晨 清晨 午前 सुबह صباحا صباحًا", "p": "下午 晚上 傍晚 午後 शाम مساء مساءً"}
-_HALF = {word: half for half, words in _HALVES.items() for word in words.split()}
+_HALF = {word: half for half, words in _KNOWN["halves"].items() for word in words.split()}
 _SAID = "|".join(sorted(_HALF, key=len, reverse=True))
 CLOCK = re.compile(
     rf"(?P<half>{_SAID})?\s?(?P<hour>\d{{1,2}})\s?(?:[点點时]|時(?!間))(?:\s?(?P<minute>\d{{1,2}})\s?分?|(?P<thirty>半))?"
     rf"|(?P<half2>{_SAID})?\s?(?P<hour2>\d{{1,2}})(?:[:.](?P<minute2>\d{{2}}))?\s?(?:बजे|Uhr\b|น\.)"
     rf"|(?P<hour3>\d{{1,2}}):(?P<minute3>\d{{2}})\s?(?P<half3>{_SAID})"
 )
-_NUMBERS = {
-    "en": "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand",
-    "de": "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn"
-    " achtzehn neunzehn zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig hundert tausend",
-    "hi": "दो तीन चार पांच छह सात आठ नौ दस",
-    "ar": "اثنان ثلاثة أربعة خمسة ستة سبعة ثمانية تسعة عشرة",
-    "th": "สอง สาม สี่ ห้า หก เจ็ด แปด เก้า สิบ",
-}
 _VALUES = [*map(str, [*range(2, 21), *range(30, 100, 10), 100, 1000])]
-NUMBER_WORDS = {name: dict(zip(words.split(), _VALUES, strict=False)) for name, words in _NUMBERS.items()}
+NUMBER_WORDS = {name: dict(zip(words.split(), _VALUES, strict=False)) for name, words in _KNOWN["numbers"].items()}
 _HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _HAN_NUMBER = re.compile("[零〇一二两兩三四五六七八九十百千]+")
 

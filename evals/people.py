@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
-from evals import ratings
+from evals import ratings, verdicts
 from evals import tables as t
 from evals.ratings import Grades
 from evals.rubric import Rubric
@@ -123,30 +123,13 @@ def next_try(taken: Sequence[tuple[float, Result]], now: float) -> float | None:
 
 def day(engine: Engine, rater: str, rubric_hash: str, since: float) -> Day:
     """The rater's own figures."""
-    a, r = t.assignments.c, t.ratings.c
-    mine = (a.rater == rater, a.done.is_not(None))
-    said = (
-        sa.select(a.output, a.kind, r.assignment, r.action, r.grades)
-        .join(t.assignments, a.id == r.assignment)
-        .where(r.rater == rater, r.rubric == rubric_hash)
-        .order_by(r.id)
-    )
+    a = t.assignments.c
+    today = sa.func.coalesce(sa.func.sum(sa.case((a.done >= since, 1), else_=0)), 0)
+    query = sa.select(sa.func.count().label("total"), today.label("today"))
     with t.reading(engine) as c:
-        total, today = c.execute(
-            sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.case((a.done >= since, 1), else_=0)), 0)).where(
-                *mine
-            )
-        ).one()
-        last = {row.assignment: row for row in c.execute(said)}
-    first = {row.output: row.grades for row in last.values() if row.kind == "plain"}
-    same = [
-        grade["level"] == first[row.output][name]["level"]
-        for row in last.values()
-        if row.kind == "repeat"
-        for name, grade in row.grades.items()
-        if name in first.get(row.output, {})
-    ]
-    return Day(today=today, total=total, consistency=sum(same) / len(same) if len(same) >= ENOUGH else None)
+        done = c.execute(query.where(a.rater == rater, a.done.is_not(None))).one()
+    same = verdicts.again(verdicts.standing(engine, rubric_hash, rater=rater))
+    return Day(today=done.today, total=done.total, consistency=sum(same) / len(same) if len(same) >= ENOUGH else None)
 
 
 def finished(engine: Engine, assignment: str, rater: str) -> bool:

@@ -14,10 +14,10 @@ from sqlalchemy.engine import Engine
 
 from evals import feedback, pairs, verdicts
 from evals import tables as t
+from evals.answers import gated
 from evals.grades import BANDS
 from evals.rubric import Rubric
 from factory.data.words import normal
-from factory.home import digest
 
 Pair = dict[str, Any]
 
@@ -33,15 +33,14 @@ def export(engine: Engine, task: str, rubric: Rubric, gate_share: float) -> Iter
 
 
 def _held_back(engine: Engine, task: str, share: float) -> set[str]:
-    """The sources of the gate's split (the rule of `evals.run.gate_rows`), and eval rows that came in by the demo."""
+    """The sources of the gate's split, and eval rows that came in by the demo."""
     i = t.items.c
     with t.reading(engine) as c:
         rows = c.execute(sa.select(i.id, i.source, i.meta).where(i.task == task)).all()
     return {
         normal(source)
         for item, source, meta in rows
-        if meta.get("eval")
-        or (meta.get("from") != feedback.WHO and int(digest(["gate", item])[:8], 16) / 16**8 < share)
+        if meta.get("eval") or (meta.get("from") != feedback.WHO and gated(item, share))
     }
 
 

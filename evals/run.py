@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
-from evals import answers, criteria, decisions, frozen, gate, labelling, panel, ratings, units, verdicts, voids
+from evals import answers, criteria, decisions, frozen, gate, panel, ratings, units, verdicts, voids
 from evals import rubric as rubrics
 from evals.agreement import Agreement, alpha, attenuation
 from evals.answers import Answer
@@ -24,7 +24,6 @@ from evals.scorecard import Scorecard
 from evals.views import Answered, Numbers, View, Views
 from factory.data.rows import Row
 from factory.errors import InputError
-from factory.home import digest
 from factory.recipe import Gate, Recipe
 
 
@@ -86,8 +85,8 @@ class Weighed:
 
 
 def gate_rows(recipe: Recipe, rows: Sequence[Row]) -> list[Row]:
-    """The rows of the gate's split: the share that the plan says, chosen by their hash."""
-    return [row for row in rows if int(digest(["gate", row.key()])[:8], 16) / 16**8 < recipe.gate.share]
+    """The rows of the gate's split."""
+    return [row for row in rows if answers.gated(row.key(), recipe.gate.share)]
 
 
 def grade(
@@ -256,7 +255,7 @@ def batch_for_people(
     frozen.freeze(engine, recipe.task, versions[0], versions[1] if len(versions) > 1 else "", rubric, terms)
     stored = [answers.stored(engine, version) for version in versions]
     sides = {k: [answers.output_id(k, said[k]) for said in stored if k in said] for k in (r.key() for r in kept)}
-    return labelling.open_for_people(engine, recipe.task, rubric, versions, sides, weights, plan)
+    return units.open_for_people(engine, recipe.task, rubric, versions, sides, weights, plan)
 
 
 def _answered(engine: Engine, task: str, subject: Subject, rows: Sequence[Row]) -> Answered:

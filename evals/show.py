@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from evals.agreement import Agreement
@@ -49,10 +50,10 @@ def lines(r: Report) -> Iterator[str]:
     old_figures = (r.baseline and r.baseline.figures) or {}
     for name, share in (r.scorecard.figures or {}).items():
         was = f"  was {percent(old_figures[name])}" if name in old_figures else ""
-        yield f"  {_plain(name):<32} {percent(share):>7}{was}"
+        yield f"  {escape(name):<32} {percent(share):>7}{was}"
     for path, found in (r.scorecard.fields or {"paths": {}})["paths"].items():
         said = "  ".join(f"{name} {percent(found[name])}" for name in ("precision", "recall", "f1"))
-        yield f"  [dim]{_plain(path):<24} {said} (there {found['n']} times)[/]"
+        yield f"  [dim]{escape(path):<24} {said} (there {found['n']} times)[/]"
     if r.scorecard.not_measured:
         yield f"  [dim]not measured: {', '.join(r.scorecard.not_measured)}[/]"
     yield from _number_lines(r)
@@ -60,15 +61,15 @@ def lines(r: Report) -> Iterator[str]:
         yield from _judge_lines(r)
     for item in r.scorecard.worst[:WORST]:
         faults = "; ".join(f"{name}: {f['why']} {' | '.join(f['evidence'])}".strip() for name, f in item.faults.items())
-        yield f"  [dim]{item.composite}: {_plain(one_line(item.output, 100))} ({_plain(one_line(faults, 200))})[/]"
+        yield f"  [dim]{item.composite}: {escape(one_line(item.output, 100))} ({escape(one_line(faults, 200))})[/]"
     for cell in r.matrix:
         if cell.worse and not cell.own:
             good = f"{percent(cell.version.good)} good, base {percent(cell.base.good)}"
             yield f"  [yellow]on {cell.task} it is worse than the base: {good}[/]"
     if r.used_before:
         yield f"  [dim]these rows decided on {r.used_before} other versions before[/]"
-    yield f"[bold {colour}]{r.gate.decision}[/] {_plain(r.gate.why)}"
-    yield f"  [dim]{_plain(r.sentence)}[/]"
+    yield f"[bold {colour}]{r.gate.decision}[/] {escape(r.gate.why)}"
+    yield f"  [dim]{escape(r.sentence)}[/]"
 
 
 def _number_lines(r: Report) -> Iterator[str]:
@@ -95,13 +96,13 @@ def _judge_lines(r: Report) -> Iterator[str]:
     cost = f", cost {how.cost:.4f}" if how.cost is not None else ""
     flips = f", flips {percent(how.flip_rate)}" if how.flip_rate is not None else ""
     calls = f"{how.calls} calls, {how.reused} reused"
-    yield f"  judge {_plain(how.name)}: abstained {percent(how.abstentions)}, {calls}{cost}{flips}"
+    yield f"  judge {escape(how.name)}: abstained {percent(how.abstentions)}, {calls}{cost}{flips}"
     for name, tested in how.trials.items():
         shown = [
             f"{d} {kappa_text(k)}{' not heard' if d in how.refused.get(name, []) else ''}"
             for d, k in tested.kappa.items()
         ]
-        yield f"  [dim]{_plain(name)}, kappa with known faults: {', '.join(shown)}[/]"
+        yield f"  [dim]{escape(name)}, kappa with known faults: {', '.join(shown)}[/]"
 
 
 def percent(share: float | None, sign: bool = False) -> str:
@@ -116,8 +117,3 @@ def kappa_text(a: Agreement | None) -> str:
     return (
         f"{a.value:.2f} ({a.low:.2f} to {a.high:.2f})" if a.low is not None and a.high is not None else f"{a.value:.2f}"
     )
-
-
-def _plain(text: str) -> str:
-    """Untrusted text for rich: its square brackets are no markup."""
-    return text.replace("[", r"\[")

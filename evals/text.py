@@ -11,13 +11,13 @@ from difflib import SequenceMatcher
 
 import regex
 
-from evals.faults import DANGLING
 from evals.grades import Grade
 from evals.languages import (
     CJK,
     CLOCK,
     DAY,
     DAY_KEYS,
+    ENGLISH,
     NUMBER_WORDS,
     SPACELESS,
     UNSPACED,
@@ -44,25 +44,6 @@ DATE = re.compile(
     r"|nov(?:ember)?|dec(?:ember)?)|(today|tonight|tomorrow|yesterday|noon|midday|midnight))\b",
     re.I,
 )
-# After a sentence's first word these show that it was somebody: "Maya needs the report".
-PERSON_VERBS = frozenset(
-    "needs wants asks asked says said wrote writes requests requested invites invited reports reported expects expected"
-    " confirms confirmed will sent brings delivers sends".split()
-)
-# ... and these that it was an order, not a name: "Ask Boris Werner".
-ORDERS = frozenset(
-    "answer ask book bring call check collect confirm contact email find give help inform invite join let meet message"
-    " notify order pay phone pick remind reply return see send sign tell text thank use visit wait write".split()
-)
-# ... and these that it says who somebody is: "Customer Boris Werner".
-ROLES = frozenset(
-    "agent customer director doctor driver guest manager mr mrs ms owner passenger patient sender".split()
-)
-OTHERS = (
-    "ChatGPT,GPT-3,GPT-4,GPT-5,OpenAI,Claude,Anthropic,Gemini,Bard,Google,DeepMind,Llama,Meta AI,Copilot,"
-    "Microsoft,Qwen,Tongyi,Alibaba,"
-    "DeepSeek,Mistral,Grok,xAI,Siri,Apple,Alexa,Amazon,ChatGLM,Zhipu,Ernie Bot,Baidu,Kimi,Moonshot,Cohere,Gemma"
-).split(",")
 _SENTENCE = re.compile(r"(?<=[.!?…؟۔])[\"'”’)]*\s+(?=\S)|(?<=[。！？।॥])|\n+")
 _ABBREVIATED = re.compile(r"\b(?:[ap]\.m|Mr|Mrs|Ms|Dr|St|No|vs|e\.g|i\.e|approx|etc)\.$", re.I)
 _DENIED = re.compile(r"\b(?:not|no|nor|never|neither|unlike)\b|n['’]t\b", re.I)
@@ -275,6 +256,7 @@ def _is_name(sentence: str, tokens: list[re.Match[str]], i: int, source: str) ->
     plain = len(follow) > 1 and not any(c.isdigit() for c in follow) and not DATE.fullmatch(follow)
     capital = plain and follow[0].isupper() and between == " "
     if not capital or follow == "I":
-        return follow in PERSON_VERBS
+        return follow in ENGLISH["person_verbs"]
     alone = re.search(rf"(?:^|[^\w\s]\s*|\b[a-z]\w*\s+){re.escape(follow)}\b", source, re.M)
-    return word.lower() not in ORDERS | ROLES | DANGLING and not alone
+    known = ENGLISH["orders"] | ENGLISH["roles"] | ENGLISH["dangling"]
+    return word.lower() not in known and not alone

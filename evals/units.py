@@ -1,4 +1,4 @@
-"""The random order in which pairs are labelled, and what people said of each pair.
+"""The random order in which pairs are labelled, the batch that holds them, and what people said of each pair.
 
 An item with the outputs of the versions compared is one unit: `evals.ratings` hands both outputs out one after the
 other to the same person. The order is one for all raters: every item has the place E / weight, with E exponential by
@@ -16,11 +16,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from evals import ratings
 from evals import tables as t
 from evals.grades import Grade, Grades
 from evals.rubric import Rubric
 from evals.slots import Plan, place
 from evals.verdicts import Consensus, Rating, standing, verdicts
+from factory.errors import FactoryError
 
 SURE = 0.5  # part of the weight that all pairs have alike, however sure the judge is
 
@@ -51,6 +53,31 @@ def batch_of(engine: Engine, task: str, rubric: str, versions: Iterable[str]) ->
 def differing(outputs: Mapping[str, Sequence[str]]) -> list[str]:
     """The outputs to be graded of `outputs` (item to those of the versions): all but where all are equal."""
     return [o for each in outputs.values() if len(each) == 1 or len({*each}) > 1 for o in dict.fromkeys(each)]
+
+
+def open_for_people(
+    engine: Engine,
+    task: str,
+    rubric: Rubric,
+    versions: Sequence[str],
+    sides: Mapping[str, Sequence[str]],
+    weights: Mapping[str, float] | None = None,
+    plan: Plan | None = None,
+) -> str:
+    """Open the batch over `sides` (item to the outputs of `versions`) and return its id; one that is open stands.
+
+    Items that all versions answer alike are left out. Outputs that a lead has settled, and that are none of these, are
+    mixed in as gold. Errors: FactoryError where nothing differs.
+    """
+    if opened := batch_of(engine, task, rubric.hash(), versions):
+        return opened[0]
+    outputs = differing(sides)
+    if not outputs:
+        raise FactoryError("these versions answer everything alike: there is nothing to grade")
+    settled = {o: v.levels for o, v in verdicts(engine, rubric).items() if v.adjudicated}
+    gold = {o: levels for o, levels in settled.items() if o not in {*outputs}}
+    more = {"versions": [*versions], "weights": dict(weights or {}), "gold_grades": gold}
+    return ratings.open_batch(engine, task, rubric, outputs, (plan or Plan()).model_copy(update=more))
 
 
 @dataclass(frozen=True)

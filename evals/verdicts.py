@@ -67,13 +67,14 @@ class Consistency(BaseModel):
     repeats: int = 0
 
 
-def standing(engine: Engine, rubric_hash: str, batch: str = "") -> list[Rating]:
-    """The ratings by people that stand: the last line of each assignment, unless it takes the grade back."""
+def standing(engine: Engine, rubric_hash: str, batch: str = "", rater: str = "") -> list[Rating]:
+    """The ratings by people that stand (in a batch, by a rater): the last line of each assignment, unless it takes the
+    grade back."""
     r, a = t.ratings.c, t.assignments.c
     query = (
         sa.select(r.id, r.assignment, r.output, r.rater, r.action, r.grades, r.created, a.kind)
         .join(t.assignments, a.id == r.assignment)
-        .where(r.rubric == rubric_hash, *([a.batch == batch] if batch else []))
+        .where(r.rubric == rubric_hash, *([a.batch == batch] if batch else []), *([r.rater == rater] if rater else []))
         .order_by(r.id)
     )
     with t.reading(engine) as c:
@@ -166,7 +167,6 @@ def agreed(rubric: Rubric, ratings: Sequence[Rating]) -> dict[str, Sequence[Sequ
 def consistency(engine: Engine, rubric: Rubric, gold: Mapping[str, Mapping[str, str]]) -> list[Consistency]:
     """Per rater: gold results and agreement with their own earlier grades on repeats."""
     said = standing(engine, rubric.hash())
-    own = {(s.rater, s.output): s.grades for s in said if s.kind == "plain"}
     found = []
     for rater in sorted({s.rater for s in said}):
         mine = [s for s in said if s.rater == rater]
@@ -177,12 +177,6 @@ def consistency(engine: Engine, rubric: Rubric, gold: Mapping[str, Mapping[str, 
             for name, level in gold.get(s.output, {}).items()
             if name in s.grades
         ]
-        same = [
-            grade["level"] == own[rater, s.output][name]["level"]
-            for s in mine
-            if s.kind == "repeat" and own.get((rater, s.output))
-            for name, grade in s.grades.items()
-        ]
         found.append(
             Consistency(
                 rater=rater,
@@ -190,11 +184,23 @@ def consistency(engine: Engine, rubric: Rubric, gold: Mapping[str, Mapping[str, 
                 abstained=sum(not s.grades for s in mine),
                 gold=_share(right),
                 gold_n=len(right),
-                consistency=_share(same),
+                consistency=_share(again(mine)),
                 repeats=sum(s.kind == "repeat" for s in mine),
             )
         )
     return found
+
+
+def again(mine: Sequence[Rating]) -> list[bool]:
+    """For each grade that a rater gave on a second look, whether it was that of the first."""
+    first = {s.output: s.grades for s in mine if s.kind == "plain"}
+    return [
+        grade["level"] == first[s.output][name]["level"]
+        for s in mine
+        if s.kind == "repeat"
+        for name, grade in s.grades.items()
+        if name in first.get(s.output, {})
+    ]
 
 
 def against_people(

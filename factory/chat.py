@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ LONGEST_PAUSE = 15.0
 
 Messages = list[dict[str, str]]
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 
 class Unanswered(Exception):
@@ -118,6 +119,22 @@ def run_alone(work: Coroutine[Any, Any, Result], gently: Callable[[], None] | No
         return stopping.run(work, gently=gently)
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
+
+
+async def each(items: Iterable[Item], many: int, do: Callable[[Item], Awaitable[None]]) -> None:
+    """`do` something with every item, with so many at once. One error ends all, and is raised as it was."""
+    waiting = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:
+            await do(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(many):
+                group.create_task(worker())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 def _read(text: str, seconds: float) -> Reply:

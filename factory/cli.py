@@ -170,15 +170,8 @@ def _stdout_to_stderr() -> Iterator[None]:
 def overview() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {name:<{width}}  {verb.does}" for name, verb in VERBS.items()]
-    return "\n".join(
-        [
-            "factory VERB key=value … [--json]",
-            "",
-            *lines,
-            "",
-            "factory VERB --help tells its keys. Start with: factory quickstart, or factory train task=summary",
-        ]
-    )
+    more = "factory VERB --help tells its keys. Start with: factory quickstart, or factory train task=summary"
+    return "\n".join(["factory VERB key=value … [--json]", "", *lines, "", more])
 
 
 def usage(name: str) -> str:

@@ -56,6 +56,11 @@ class GateRefused(FactoryError):
         super().__init__(f"{decision}: {why}")
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of some library says in its first line; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
 DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what the user can mend, and we cannot
 FULL = ("database or disk is full", "No space left on device")  # as SQLite and libraries in other languages say it
 
@@ -66,6 +71,6 @@ def of_the_disk(error: BaseException | None) -> str:
         if isinstance(error, OSError) and error.errno in DISK:
             return f"{error.filename or 'the disk'}: {error.strerror}"
         if any(said in str(error) for said in FULL):
-            return f"the disk is full ({str(error).splitlines()[0]})"
+            return f"the disk is full ({first_line(error)})"
         error = error.__cause__
     return ""

@@ -110,5 +110,5 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return made
 
 
-def percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+def percent(share: float | None, unknown: str = "-") -> str:
+    return unknown if share is None else f"{100 * share:.1f} %"

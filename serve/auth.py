@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from factory.errors import FactoryError, InputError
+from factory.errors import FactoryError, InputError, first_line
 from factory.home import PRIVATE, home, locked, write_file
 from factory.strict import Strict, nearest
 from serve.replies import Refusal, Scope, header
@@ -87,7 +87,7 @@ def read_keys(path: Path) -> list[Key]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:
-        raise FactoryError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        raise FactoryError(f"{path} is damaged: {first_line(error)}") from None
 
 
 @dataclass

@@ -16,10 +16,9 @@ from factory.errors import FactoryError, InputError
 from serve.pages import about, app, feedback, promote, versions
 from serve.pages.ask import Answer, Server, ask_all
 from serve.pages.auth import Users
-from serve.pages.cards import cards
 from serve.pages.login import ToSignIn, name_of, sign_in
 from serve.pages.markup import Safe, join, tag
-from serve.pages.result import databases, run_queries, show_schema
+from serve.pages.result import cards, databases, run_queries, show_schema
 from serve.pages.texts import LANGUAGES, say
 from serve.pages.versions import Known
 

@@ -40,14 +40,10 @@ MODULE = "serve.boot"  # what an engine's process runs
 # How models write tool calls: vLLM's parser, and the mark that opens a call, which tokenizer and template must hold.
 TOOL_PARSERS = {"hermes": "<tool_call>", "llama3_json": "<|python_tag|>", "mistral": "[TOOL_CALLS]"}
 PLUGINS = "adapter_factory,adapter_factory_child,adapter_factory_nf4,bitsandbytes"
-
-
 STEP = 512  # tokens that an engine on a CPU reads and writes in one step
 CACHED = 12_288  # tokens whose keys and values an engine on a CPU keeps; more if one request may be longer
 FEW = 4  # cores, none of which vLLM shall keep free; where there are more it binds its threads to them
 WORKING = 1.5e9  # bytes that an engine's activations, graphs and kernels take beside weights, slots, keys and values
-
-
 # The one function that vLLM compiles on a CPU in spite of enforce-eager ranks log-probabilities: that takes a compiler
 # of 500 MB beside the engine, and uncompiled it takes 2 ms for 64 tokens.
 EAGER = {"TORCHDYNAMO_DISABLE": "1"}

@@ -65,7 +65,7 @@ class OnRay:
             ray.remote(_Host).options(**needs).remote(self.base, self.size, self.name, self.log, process.MODULE)
         )
         try:
-            self.url, self.key = await self._actor.start.remote()
+            self.url, self.key = await self._actor.begin.remote()
         except ray.exceptions.RayError:
             self._actor = None  # `alive` will say so
 
@@ -102,25 +102,19 @@ class OnRay:
             return otherwise
 
 
-class _Host:
+class _Host(Process):
     """The actor: a process on its node, listening on the node's address."""
 
     def __init__(self, base: Base, size: Size, name: str, log: Path, module: str) -> None:
         import ray
 
         process.MODULE = module
-        self.process = Process(base, size, name, log, ray.util.get_node_ip_address())
+        super().__init__(base, size, name, log, ray.util.get_node_ip_address())
 
-    async def start(self) -> tuple[str, str]:
-        await self.process.start()
-        return self.process.url, self.process.key
-
-    async def alive(self) -> bool:
-        return await self.process.alive()
+    async def begin(self) -> tuple[str, str]:
+        await self.start()
+        return self.url, self.key
 
     async def stop(self) -> None:
-        await self.process.stop()
-        self.process.discard()
-
-    async def tail(self, lines: int) -> str:
-        return await self.process.tail(lines)
+        await super().stop()
+        self.discard()

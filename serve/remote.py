@@ -25,12 +25,7 @@ def state() -> dict[str, Any] | None:
 
 
 def promote(version: str, share: float = 1.0, expected: int | None = None, force: str = "") -> dict[str, Any] | None:
-    """Make a version live, or with `share` < 1 the canary. The server asks the gate and moves the alias in the registry
-    itself; `force` is the reason of somebody who overrides the gate.
-
-    Errors: InputError for a wrong name, GateRefused, FactoryError with the reason if the server refuses; then nothing
-    has changed.
-    """
+    """`Control.promote` there: the server asks the gate and moves the alias in the registry itself."""
     return _ask("promote", {"version": version, "share": share, "expected": expected, "force": force})
 
 

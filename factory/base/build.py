@@ -18,7 +18,7 @@ from factory.base.catalog import CATALOG, Wheel, default, entry
 from factory.base.fingerprint import fingerprints
 from factory.base.known import Base, find, label, moved, pinned, read
 from factory.base.wheel import unpacked
-from factory.errors import FactoryError, InputError
+from factory.errors import FactoryError, InputError, first_line
 from factory.home import digest, home, sha256, shown, write_folder, write_json
 from factory.precision import precision
 from factory.shares import ENGINE, on_gpu
@@ -206,7 +206,7 @@ def _download(name: str, source: str, revision: str) -> tuple[Path, str]:
         why = "it is not in the local cache and the Hub cannot be reached"
         todo = f"go online once (or set HF_ENDPOINT to your mirror), {instead}"
     except (HfHubHTTPError, OSError, ValueError) as error:
-        why, todo = str(error).splitlines()[0], f"try again, {instead}"
+        why, todo = first_line(error), f"try again, {instead}"
     else:
         return folder, folder.name
     raise FactoryError(f"base {name} ({source}) cannot be had: {why}; {todo}")
@@ -237,7 +237,7 @@ def _quantise(source: Path, revision: str, name: str, known: str | Wheel, folder
             source, quantization_config=form, dtype=torch.bfloat16, device_map={"": "cpu"}, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise FactoryError(f"base {called} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise FactoryError(f"base {called} cannot be loaded: {first_line(error)}") from error
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for file in folder.iterdir():

@@ -10,7 +10,7 @@ from typing import Any
 
 from factory.base.build import load_model
 from factory.base.known import Base
-from factory.errors import FactoryError
+from factory.errors import FactoryError, first_line
 
 ROUNDING = 0.15  # of a matrix's Frobenius norm; two models that were not made from each other differ by more than 1
 
@@ -25,7 +25,7 @@ def difference(base: Base, folder: Path) -> str:
             folder, dtype=torch.bfloat16, device_map={"": "cpu"}, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise FactoryError(f"{folder} cannot be loaded to compare it: {str(error).splitlines()[0]}") from error
+        raise FactoryError(f"{folder} cannot be loaded to compare it: {first_line(error)}") from error
     ours, others = _tensors(load_model(base)), _tensors(theirs)
     for name in sorted(ours.keys() | others.keys()):
         (mine, rounded), (other, theirs_rounded) = ours.get(name, (None, False)), others.get(name, (None, False))

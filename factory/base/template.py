@@ -8,6 +8,7 @@ message see the same, and it is part of the base's fingerprint.
 
 from typing import Any
 
+from factory.errors import first_line
 from factory.train.tokens import prompt_text
 
 # Within `if`, Jinja's `set` holds for the rest of the template.
@@ -48,5 +49,5 @@ def _lost(tokenizer: Any, turns: list[dict[str, str]]) -> str:
     try:
         text = prompt_text(tokenizer, turns)
     except Exception as error:  # Jinja has many of its own, and a template may do anything
-        return f"raises {(str(error) or type(error).__name__).splitlines()[0]!r}"
+        return f"raises {first_line(error)!r}"
     return "" if all(turn["content"] in text for turn in turns) else "leaves the text out"

@@ -120,7 +120,7 @@ def clusters(rows: list[Row]) -> dict[str, Any]:
                 "id": int(number),
                 "rows": len(members),
                 "words": [str(names[i]) for i in np.argsort(-above)[:8] if above[i] > 0],
-                "nearest": [{"text": clip(texts[i], 300), "place": f"{rows[i].file}:{rows[i].line}"} for i in nearest],
+                "nearest": [{"text": clip(texts[i], 300), "place": rows[i].place} for i in nearest],
             }
         )
     order = {group["id"]: i for i, group in enumerate(groups)}
@@ -133,7 +133,7 @@ def clusters(rows: list[Row]) -> dict[str, Any]:
 
 def sample(row: Row) -> dict[str, Any]:
     turns = [{"role": m["role"], "content": clip(m["content"], 1200)} for m in row.messages]
-    return {"messages": turns, "place": f"{row.file}:{row.line}", "tokens": [*row.tokens]}
+    return {"messages": turns, "place": row.place, "tokens": [*row.tokens]}
 
 
 def _dropped(rows: list[Dropped], draw: random.Random) -> list[dict[str, Any]]:

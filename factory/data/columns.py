@@ -1,40 +1,21 @@
-"""One table of column names: what people's exports and the Hub's most used sets call the parts of a row.
+"""One table of column names, `columns.yaml`: what exports and the most used sets of the Hub call the parts of a row.
 
 A row whose own keys make no format is read by the first layout whose parts it has. Names are compared without case and
-the space around them. `a+b` are two columns, one under the other; `a&b` two texts to compare, each under its name.
+the space around them.
 """
 
 import functools
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from factory.data.values import Fault, Value, named
 
-TEXT = """text sentence content utterance utt tweet review review_body comment message headline query question input
-    sentence1&sentence2 premise&hypothesis question1&question2 text1&text2 question&sentence
-    文本 内容 句子 正文 评论 文字 消息 问题 输入 inhalt nachricht satz anfrage""".split()
-LABEL = """label labels category intent class sentiment emotion target topic
-    标签 类别 分类 意图 情感 kategorie klasse""".split()
-DOCUMENT = """document article dialogue text content source report body
-    原文 文章 正文 文档 内容 文本 对话 dokument artikel inhalt""".split()
-SUMMARY = "summary highlights abstract tldr 摘要 总结 概要 zusammenfassung".split()
-INSTRUCTION = "instruction 指令 anweisung".split()
-INPUT = "input context 输入 上下文 eingabe kontext".split()
-OUTPUT = "output response answer completion 输出 回答 答案 回复 ausgabe antwort".split()
-QUESTION = """context+question passage+question context+query 上下文+问题 材料+问题 kontext+frage
-    prompt question query problem input user human source 问题 提问 用户 输入 frage eingabe""".split()
-ANSWER = """completion response answer answers output solution canonical_solution best_answer target assistant reply
-    回答 答案 答复 回复 输出 antwort ausgabe""".split()
-SYSTEM = "system system_prompt 系统 系统提示".split()
-
-LAYOUTS: tuple[dict[str, list[str]], ...] = (
-    {"instruction": INSTRUCTION, "output": OUTPUT},
-    {"document": DOCUMENT, "summary": SUMMARY},
-    {"prompt": QUESTION, "completion": ANSWER},
-    {"prompt": ["text"], "completion": ["code"]},
-    {"text": TEXT, "label": LABEL},
-    {"conversations": ["conversation", "dialog"]},
-)
-BESIDE = {"input": INPUT, "system": SYSTEM}  # read along where the layout has a use for them
+_TABLE = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+LAYOUTS = [{ours: names.split() for ours, names in layout.items()} for layout in _TABLE["layouts"]]
+BESIDE = {ours: names.split() for ours, names in _TABLE["beside"].items()}
+ANSWER = next(layout["completion"] for layout in LAYOUTS if "completion" in layout)
 
 
 def plain_keys(value: Value, ours: frozenset[str]) -> Value:

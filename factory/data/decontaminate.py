@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from factory.data.dedup import place, same_question
+from factory.data.dedup import same_question
 from factory.data.rows import Row, clip
 from factory.data.steps import Work
 from factory.data.words import COMMON, normal, unshared
@@ -33,7 +33,7 @@ def decontaminate(rows: Iterable[Row], work: Work) -> Iterator[Row]:
         share, other, task = index.overlap(number)
         if other is not None and share > OVERLAP:
             what = "the question of" if share == 2 else f"{share:.0%} of the words of"
-            work.drop(row, "decontaminate", f"{what} an eval row of {task}: {place(other)}")
+            work.drop(row, "decontaminate", f"{what} an eval row of {task}: {other.place}")
             continue
         if other is not None:
             heapq.heappush(closest, (share, -number, row, other))
@@ -45,7 +45,7 @@ def decontaminate(rows: Iterable[Row], work: Work) -> Iterator[Row]:
             "overlap": round(share, 3),
             "train": clip(asked(row), 400),
             "eval": clip(asked(other), 400),
-            "places": [place(row), place(other)],
+            "places": [row.place, other.place],
         }
         for share, _, row, other in sorted(closest, key=lambda pair: pair[:2], reverse=True)
     ]

@@ -51,12 +51,12 @@ def exact(rows: Iterable[Row], work: Work) -> Iterator[Row]:
         question = "\x00".join(m["role"] + normal(m["content"]) for m in row.turns)
         copies = seen.setdefault(_hash(question + "\x01" + normal(row.answer) + "\x01" + normal(rejected(row))), [])
         if same := [c for c in copies if same_question(c, row)]:
-            work.drop(row, "exact", f"the same as {place(same[0])}")
+            work.drop(row, "exact", f"the same as {same[0].place}")
             continue
         copies.append(row)
         if row.turns and (first := asked.setdefault(_hash(question), row)) is not row:
             found = {"question": clip(row.source, 300), "answers": [clip(a.answer, 300) for a in (first, row)]}
-            work.conflicts.append({**found, "places": [place(first), place(row)]})
+            work.conflicts.append({**found, "places": [first.place, row.place]})
         yield row
 
 
@@ -73,7 +73,7 @@ def near(rows: Iterable[Row], work: Work) -> Iterator[Row]:
             for other in sorted(index.query(found)):
                 likeness = jaccard(mine, shingles(texts[other].whole))
                 if likeness >= threshold and not differ(held[other], texts[other], held[i], texts[i]):
-                    work.drop(held[i], "near", f"{likeness:.0%} the same as {place(held[other])}")
+                    work.drop(held[i], "near", f"{likeness:.0%} the same as {held[other].place}")
                     break
             else:
                 index.insert(i, found)
@@ -98,7 +98,7 @@ def semantic(rows: Iterable[Row], work: Work) -> Iterator[Row]:
             likeness = np.concatenate([block @ new[i] for block in blocks] + [new[passed] @ new[i]])
             alike = sorted(np.flatnonzero(likeness >= data.semantic), key=lambda j: -likeness[j])
             if (j := next((j for j in alike if not contradict(kept[j], row)), None)) is not None:
-                work.drop(row, "semantic", f"means the same as {place(kept[j])} (cosine {likeness[j]:.2f})")
+                work.drop(row, "semantic", f"means the same as {kept[j].place} (cosine {likeness[j]:.2f})")
                 continue
             passed.append(i)
             kept.append(row)
@@ -174,10 +174,6 @@ def rejected(row: Row) -> str:
 def question_hash(row: Row) -> bytes:
     """What the user wrote, normalised; of a row without a question, its answer."""
     return _hash(normal(row.source or row.answer))
-
-
-def place(row: Row) -> str:
-    return f"{row.file}:{row.line}"
 
 
 def _hash(text: str) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.errors import InputError, Problem
+from factory.errors import InputError, Problem, first_line
 
 LENGTH, BATCH = 512, 32  # tokens of a text that are read, texts in one forward pass
 
@@ -23,9 +23,7 @@ class Encoder:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(found))
             self.model: Any = AutoModel.from_pretrained(str(found)).eval()
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                Problem(f"cannot be loaded: {str(error).splitlines()[0]}", path, key="data.encoder")
-            ) from None
+            raise InputError(Problem(f"cannot be loaded: {first_line(error)}", path, key="data.encoder")) from None
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
 

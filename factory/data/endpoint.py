@@ -5,7 +5,6 @@ for what is still open. A question that is not answered (after retries), or not 
 nothing is answered at all, the whole stops with one line.
 """
 
-import asyncio
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from factory.chat import Chat, Refused, Reply, Unanswered, run_alone
+from factory.chat import Chat, Refused, Reply, Unanswered, each, run_alone
 from factory.errors import FactoryError, InputError, Problem
 from factory.home import digest, home, locked, shown
 from factory.recipe import Endpoint
@@ -107,20 +106,14 @@ class Asker:
                 open_asks.setdefault(key, ask)
         if not open_asks:
             return [found[key] for key in keys]
-        waiting = iter(open_asks.items())
 
-        async def worker() -> None:
-            for key, ask in waiting:
-                found[key] = await self._ask(chat, key, ask)
-                done(len(found))
+        async def answer_one(asked: tuple[str, Ask[F]]) -> None:
+            found[asked[0]] = await self._ask(chat, *asked)
+            done(len(found))
 
         async with Chat(self.endpoint.url, _key(self.endpoint), self.endpoint.timeout, self.pause) as chat:
             try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(self.endpoint.concurrency):
-                        group.create_task(worker())
-            except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None
+                await each(open_asks.items(), self.endpoint.concurrency, answer_one)
             finally:
                 self.usage.retried += chat.retried
         return [found[key] for key in keys]

@@ -13,7 +13,7 @@ from factory.data.rows import Row, one_line
 from factory.data.steps import Work
 from factory.data.templated import without_thought
 from factory.data.words import words
-from factory.errors import InputError, Problem
+from factory.errors import InputError, Problem, first_line
 from factory.train.tokens import prompt_text
 
 STEP = "rules"
@@ -125,7 +125,7 @@ def count_tokens(rows: list[Row], tokenizer: Any, prompt: str) -> Iterator[tuple
         try:
             rendered.append((row, prompt_text(tokenizer, turns) if turns else ""))
         except Exception as error:  # templates are programs of others: they raise what they like
-            yield row, f"the base's chat template refuses it: {str(error).splitlines()[0] if str(error) else 'error'}"
+            yield row, f"the base's chat template refuses it: {first_line(error)}"
     if not rendered:
         return
     texts = [text for _, text in rendered] + [row.answer for row, _ in rendered]

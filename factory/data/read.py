@@ -17,7 +17,7 @@ from typing import Any
 
 from factory.data import read_json, read_table
 from factory.data.decode import Record, printable
-from factory.errors import InputError, Problem
+from factory.errors import InputError, Problem, first_line
 from factory.home import project, sha256, shown
 
 READERS: dict[str, Callable[[str, Any, str, list[str]], Iterator[Record]]] = {
@@ -106,8 +106,9 @@ def _hub_data(name: str) -> Any:
     try:
         return load_dataset(repository, split=split or "train")
     except Exception as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(Problem(f"the Hub data set cannot be had: {why}", name, key="data.train")) from None
+        raise InputError(
+            Problem(f"the Hub data set cannot be had: {first_line(error)}", name, key="data.train")
+        ) from None
 
 
 def _hub(name: str) -> Iterator[Record]:

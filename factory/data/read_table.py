@@ -9,7 +9,7 @@ from itertools import islice
 from typing import IO
 
 from factory.data.decode import MAX_LINE, Record, open_text, printable, undecodable
-from factory.errors import InputError, Problem
+from factory.errors import InputError, Problem, first_line
 
 
 def separated(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:
@@ -104,9 +104,7 @@ def parquet(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Itera
                 else:
                     yield Record(file, number, value, text=printable(str(value)))
     except (pa.ArrowException, KeyError) as error:
-        raise InputError(
-            Problem(f"is not a Parquet file that can be read: {str(error).splitlines()[0]}", file)
-        ) from None
+        raise InputError(Problem(f"is not a Parquet file that can be read: {first_line(error)}", file)) from None
 
 
 def blocks(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:

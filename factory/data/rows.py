@@ -38,6 +38,10 @@ class Row:
         """What the caller wrote: the user turns, joined."""
         return "\n\n".join(m["content"] for m in self.messages if m["role"] == "user")
 
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
     def with_system(self, prompt: str) -> Self:
         """The row with `prompt` as its system message, unless it has its own or is replayed against forgetting."""
         if not prompt or self.meta.get("replay") or any(m["role"] == "system" for m in self.messages):

@@ -4,13 +4,13 @@ One small file a task, `registry/<task>.json`, changed only under a lock and wri
 every change, so that a server or a second promoter sees at once that something moved.
 """
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked, write_file
+from factory.registry.remote import meant
 from factory.registry.store import SHORT, Version, get, verify
 from factory.strict import Strict, nearest
 
@@ -157,12 +157,7 @@ def resolve(name: str) -> Version:
     which = which or "prod"
     if not registry.versions:
         raise _no_version(task)
-    if match := re.fullmatch(r"v(\d+)", which):
-        found = {e.sha for e in registry.versions if e.ordinal == int(match[1])}
-    elif re.fullmatch(r"[0-9a-f]{6,64}", which):
-        found = {e.sha for e in registry.versions if e.sha.startswith(which)}
-    else:
-        found = {registry.aliases[which]} if which in registry.aliases else set()
+    found = meant(which, registry.versions, registry.aliases)
     if len(found) != 1:
         newest = registry.versions[-1]
         known = [*registry.aliases, *(f"v{e.ordinal}" for e in registry.versions)]

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from factory.kinds import KINDS
 from factory.recipe import Card
 from factory.registry.remote import Place
 from factory.registry.store import CONFIG, WEIGHTS, Version
+from factory.terminal import percent
 
 LIBRARY_TAGS = ["adapter-factory", "lora", "peft", "nf4"]
+PERCENT = partial(percent, unknown="–")
 SLOTS = (8, 16, 32, 64, 128, 256, 320, 512)  # ranks that vLLM can be started for
 
 
@@ -55,7 +58,7 @@ def render(dossier: Dossier) -> str:
     config = json.loads((version.folder / CONFIG).read_text())
     values = vars(dossier) | {name: dossier.notes[name] or {} for name in ("data", "scorecard", "gate")}
     values |= {"description": dossier.recipe.get("description", ""), "train": train, "before": before or {}}
-    values |= {"percent": _percent, "share": _share, "fenced": _fenced, "license": dossier.license}
+    values |= {"percent": PERCENT, "share": _share, "fenced": _fenced, "license": dossier.license}
     made = ModelCard.from_template(
         metadata(dossier),
         template_path=str(Path(__file__).with_name("card.md.j2")),
@@ -124,13 +127,9 @@ def _args(card: dict[str, Any], metric: str) -> dict[str, Any]:
 
 
 def _share(card: dict[str, Any], name: str) -> str:
-    text = _percent(card.get(name))
+    text = PERCENT(card.get(name))
     interval = (card.get("intervals") or {}).get(name)
     return f"{text} [{100 * interval[0]:.0f}–{100 * interval[1]:.0f}]" if interval and text != "–" else text
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def _fenced(text: str, language: str) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from factory.errors import first_line
 from factory.registry.remote import ErrorKind, RemoteError
 
 _FULL = re.compile(r"quota|storage limit|exceeded|out of storage|payment required", re.IGNORECASE)
@@ -39,12 +40,12 @@ def explained(place: str, doing: str) -> Iterator[None]:
             raise fault("offline", "HF_HUB_OFFLINE is set", "unset it to reach the Hub") from None
         if (answer := _caused_by(error, HfHubHTTPError)) is not None:
             raise fault(*_http(answer)) from None
-        why = f"the Hub cannot be reached ({_line(error)})"
+        why = f"the Hub cannot be reached ({first_line(error)[:200]})"
         raise fault("network", why, "check the network and HF_ENDPOINT, and repeat: it goes on where it was") from None
     except HFValidationError as error:
-        raise fault("other", _line(error), "write hub:<namespace>/<repo>") from None
+        raise fault("other", first_line(error)[:200], "write hub:<namespace>/<repo>") from None
     except (HTTPError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise fault("other", f"the Hub's answer is not understood ({_line(error)})", "repeat it") from None
+        raise fault("other", f"the Hub's answer is not understood ({first_line(error)[:200]})", "repeat it") from None
 
 
 def redacted(text: str) -> str:
@@ -108,7 +109,7 @@ def _http(error: BaseException) -> tuple[ErrorKind, str, str]:
         return "quota", "too many requests", "wait a few minutes and repeat"
     if status >= 500:
         return "server", f"the Hub is in trouble ({status})", "repeat it later: it goes on where it was"
-    return "other", f"the Hub refuses it ({status} {said or _line(error)})", "check the name and the files"
+    return "other", f"the Hub refuses it ({status} {said or first_line(error)[:200]})", "check the name and the files"
 
 
 def _caused_by(error: BaseException, kind: type[BaseException]) -> BaseException | None:
@@ -118,8 +119,3 @@ def _caused_by(error: BaseException, kind: type[BaseException]) -> BaseException
             return seen
         seen = seen.__cause__
     return None
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from factory.errors import InputError
+from factory.errors import InputError, first_line
 from factory.home import sync, unfinished
 from factory.registry.faults import redacted
 from factory.registry.remote import Catalogue, Lost, Release, RemoteError, State
@@ -148,5 +148,5 @@ def _explained(place: str, doing: str) -> Iterator[None]:
     except PermissionError:
         raise RemoteError("no access", f"cannot {doing} {place}: no right to do so; check who owns it") from None
     except (OSError, ValueError) as error:
-        why = redacted(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        why = redacted(first_line(error))
         raise RemoteError("network", f"cannot {doing} {place}: {why}; repeat it: it goes on where it was") from None

@@ -117,18 +117,15 @@ def read_header(file: Any, size: int) -> tuple[int, Header]:
 @lru_cache(maxsize=8)
 def module_shapes(checkpoint: Path) -> dict[str, tuple[int, int]]:
     """Module name → (out, in) of every quantised linear layer, from the checkpoint that the engine loads."""
+    from safetensors import safe_open
+
     shapes = {}
     suffix = ".weight.quant_state.bitsandbytes__nf4"
     for path in sorted(checkpoint.glob("*.safetensors")):
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-            for name, tensor in header.items():
-                if name.endswith(suffix):
-                    begin, end = tensor["data_offsets"]
-                    file.seek(8 + length + begin)
-                    out, width = json.loads(file.read(end - begin))["shape"]
-                    shapes[name.removesuffix(suffix)] = (out, width)
+        with safe_open(path, "np") as tensors:
+            for name in (name for name in tensors.keys() if name.endswith(suffix)):  # noqa: SIM118 (no dict)
+                out, width = json.loads(tensors.get_tensor(name).tobytes())["shape"]
+                shapes[name.removesuffix(suffix)] = (out, width)
     return shapes
 
 

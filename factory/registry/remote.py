@@ -69,6 +69,15 @@ class Pointer(Strict):
     signature: str | None = Field(None, max_length=20_000)
 
 
+def meant(which: str, versions: Iterable[Any], aliases: Mapping[str, str]) -> set[str]:
+    """The hashes that `prod` or another alias, `v3` or the beginning of a hash may mean of these versions."""
+    if match := re.fullmatch(r"v(\d+)", which):
+        return {v.sha for v in versions if v.ordinal == int(match[1])}
+    if re.fullmatch(r"[0-9a-f]{6,64}", which):
+        return {v.sha for v in versions if v.sha.startswith(which)}
+    return {aliases[which]} if which in aliases else set()
+
+
 class Catalogue(Strict):
     """Everything a registry elsewhere holds of one task."""
 
@@ -83,16 +92,12 @@ class Catalogue(Strict):
 
     def find(self, which: str) -> Release:
         """What `prod`, `canary`, `v3` or the beginning of a hash means here. InputError says what there is instead."""
-        if match := re.fullmatch(r"v(\d+)", which):
-            found = [r for r in self.versions if r.ordinal == int(match[1])]
-        elif re.fullmatch(r"[0-9a-f]{6,64}", which):
-            found = [r for r in self.versions if r.sha.startswith(which)]
-        else:
-            found = [r for r in self.versions if which in self.aliases and r.sha == self.aliases[which].sha]
-        if len(found) != 1:
+        found = meant(which, self.versions, {name: pointer.sha for name, pointer in self.aliases.items()})
+        release = self.release(found.pop()) if len(found) == 1 else None
+        if release is None:
             known = [*self.aliases, *(r.tag for r in self.versions)]
             raise InputError(f"{self.task} has no version {which!r} there{nearest(which, known)}")
-        return found[0]
+        return release
 
     def with_release(self, release: Release) -> Self:
         return self.model_copy(update={"versions": (*self.versions, release), "generation": self.generation + 1})

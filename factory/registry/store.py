@@ -16,7 +16,7 @@ from typing import Any
 
 from factory.base.build import Base
 from factory.decoding import Decoding
-from factory.errors import FactoryError, InputError
+from factory.errors import FactoryError, InputError, first_line
 from factory.home import digest, home, left_behind, locked, scratch, sha256, unfinished, write_folder, write_json
 from factory.kinds import Kind
 from factory.recipe import Recipe
@@ -141,8 +141,7 @@ def get(sha: str) -> Version:
     except FileNotFoundError:
         raise InputError(f"version {sha[:SHORT]} is not in the store") from None
     except (ValueError, OSError) as error:
-        why = str(error).splitlines()[0]
-        raise FactoryError(f"version {sha[:SHORT]} is damaged: {why}; pull or train it again") from None
+        raise FactoryError(f"version {sha[:SHORT]} is damaged: {first_line(error)}; pull or train it again") from None
     if gone := [name for name in (WEIGHTS, CONFIG) if not os.path.lexists(folder / name)]:
         raise FactoryError(f"version {sha[:SHORT]} is damaged: {gone[0]} is gone; pull or train it again")
     return Version(sha, folder, facts)
@@ -153,7 +152,7 @@ def verify(version: Version) -> None:
     try:
         now = content_hash(version.folder)
     except (OSError, ValueError) as error:
-        why = str(error).splitlines()[0]
+        why = first_line(error)
     else:
         why = "" if now == version.sha else f"its content hashes to {now[:SHORT]}"
     if why:

@@ -1,7 +1,5 @@
 """What a run leaves behind of its course: metrics.jsonl, a plot, and in words what the curves mean."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import statistics

@@ -6,8 +6,6 @@ functions with backward passes written by hand saved between 7 % of a step and n
 `make bench-gpu` tells, and until then it is off.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from typing import Any
 

@@ -1,7 +1,5 @@
 """An adapter's form from its recipe, as PEFT takes it."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

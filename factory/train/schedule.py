@@ -3,8 +3,6 @@
 Steps are optimizer steps, counted from 0. `tests/factory/train/test_schedule.py` holds every rule against the Trainer.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

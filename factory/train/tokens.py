@@ -1,7 +1,5 @@
 """Rows to token sequences: the prompt as the server will render it, then the answer and the end-of-turn token."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,14 +4,12 @@ A tracker never decides over a training: what it needs is asked before, and one 
 then on. A run that goes on in another process goes on under the same name there.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from factory.errors import FactoryError
+from factory.errors import FactoryError, first_line
 from factory.home import digest
 
 PROJECT = "adapter-factory"
@@ -118,7 +116,7 @@ class Reporter:
                 self._tracking = TRACKERS[report_to].start(name, folder, facts)
             except Exception as error:  # each has exceptions of its own
                 raise FactoryError(
-                    f"{name}: train.report_to={report_to} cannot be started: {_brief(error)}; see to it, or train "
+                    f"{name}: train.report_to={report_to} cannot be started: {first_line(error)}; see to it, or train "
                     "without it (train.report_to=none)"
                 ) from error
 
@@ -138,8 +136,4 @@ class Reporter:
             assert self._tracking is not None
             use(self._tracking)
         except Exception as error:  # a server that is away for a minute must not cost a night's training
-            self.said, self._tracking = f"the tracker stopped: {_brief(error)}", None
-
-
-def _brief(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+            self.said, self._tracking = f"the tracker stopped: {first_line(error)}", None

@@ -1,11 +1,9 @@
 """What every trainer returns."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,6 @@ class Trained:
         return asdict(self) | {"adapter": str(self.adapter), "run": str(self.run), "eval_loss": loss}
 
     @classmethod
-    def of_json(cls, facts: dict[str, Any]) -> Trained:
+    def of_json(cls, facts: dict[str, Any]) -> Self:
         loss = math.nan if facts["eval_loss"] is None else facts["eval_loss"]
         return cls(**facts | {"adapter": Path(facts["adapter"]), "run": Path(facts["run"]), "eval_loss": loss})

@@ -1,7 +1,5 @@
 """`factory ask task=sql db=shop "How many customers live in Porto?"`: the query, its result, or why it was refused."""
 
-from __future__ import annotations
-
 import datetime
 from typing import Any
 

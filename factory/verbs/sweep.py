@@ -6,6 +6,7 @@ Variants are scored on the tune rows. The eval rows are looked at once, by the w
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def sweep(
         )
     if len(on) > 1:
         prepare_base(recipe.base)  # once, before many ask for it
-        standings = halving.halve(list(variants), _Spread(recipe.task, changes, choices, on))
+        standings = halving.halve(list(variants), partial(_spread, recipe, changes, choices, on))
     else:
         base = loaded(recipe.base)
         jobs = _jobs(variants, base)
@@ -68,30 +69,30 @@ def sweep(
 def _jobs(variants: dict[str, Recipe], on: Loaded) -> list[Job]:
     """A job for each variant, which scores it on the rows kept for tuning."""
     prepared = {name: prepare(variant, on) for name, variant in variants.items()}
-    return [replace(one.job, name=name, score=_Score(one)) for name, one in prepared.items()]
+    return [replace(one.job, name=name, score=partial(_score, one)) for name, one in prepared.items()]
 
 
-class _Spread:
+def _spread(
+    recipe: Recipe,
+    changes: dict[str, str],
+    choices: dict[str, dict[str, str]],
+    on: Sequence[Device],
+    names: Sequence[str],
+    rung: float,
+) -> list[tuple[Trained | Failed, float | None]]:
     """`climb` of the halving with the variants dealt out to devices, a process on each. They go on from the checkpoints
     in the home, so a variant need not come back to the device where it was before."""
-
-    def __init__(
-        self, task: str, changes: dict[str, str], choices: dict[str, dict[str, str]], on: Sequence[Device]
-    ) -> None:
-        self.task, self.changes, self.choices, self.on = task, changes, choices, on
-
-    def __call__(self, names: Sequence[str], rung: float) -> list[tuple[Trained | Failed, float | None]]:
-        parts = [part for number in range(len(self.on)) if (part := names[number :: len(self.on)])]
-        spec = {"task": self.task, "changes": self.changes, "until": rung}
-        works = [[json.dumps(spec | {"variants": {name: self.choices[name] for name in part}})] for part in parts]
-        found: dict[str, tuple[Trained | Failed, float | None]] = {}
-        for part, result in zip(parts, spread(works, self.on, Worker(PART.format("sweep"))), strict=True):
-            for name in part:
-                if isinstance(result, Lost):
-                    found[name] = Failed(name, result.why, 0, home("runs")), None
-                    continue
-                found[name] = decoded(name, result[name]), result[name]["score"]
-        return [found[name] for name in names]
+    parts = [part for number in range(len(on)) if (part := names[number :: len(on)])]
+    spec = {"task": recipe.task, "changes": changes, "until": rung}
+    works = [[json.dumps(spec | {"variants": {name: choices[name] for name in part}})] for part in parts]
+    found: dict[str, tuple[Trained | Failed, float | None]] = {}
+    for part, result in zip(parts, spread(works, on, Worker(PART.format("sweep"))), strict=True):
+        for name in part:
+            if isinstance(result, Lost):
+                found[name] = Failed(name, result.why, 0, home("runs")), None
+                continue
+            found[name] = decoded(name, result[name]), result[name]["score"]
+    return [found[name] for name in names]
 
 
 def child(asked: dict[str, Any]) -> dict[str, Any]:
@@ -132,21 +133,16 @@ def _variants(
     return recipe, choices, variants
 
 
-class _Score:
+def _score(one: Prepared, adapter: Path) -> float:
     """The rubric score of an adapter on the tune rows: good counts 1, average ½, poor 0. For `Job.score`."""
-
-    def __init__(self, one: Prepared) -> None:
-        self.recipe, self.rows, self.on = one.recipe, one.built.tune, one.on
-        self.rubric = rubrics.load(one.recipe.rubric)
-
-    def __call__(self, adapter: Path) -> float:
-        asked = [row.with_system(self.recipe.system_prompt()) for row in self.rows]
-        with answers.adapted(self.on.model, adapter) as model:
-            said = answers.answer(model, self.on.tokenizer, asked, self.recipe.decoding, self.recipe.labels)
-        card = grade_answers(self.rubric, self.rows, said)
-        if card.good is None or card.average is None:
-            raise FactoryError(f"{self.recipe.task}: no check measured an answer, so variants cannot be compared")
-        return card.good + card.average / 2
+    recipe, rows = one.recipe, one.built.tune
+    asked = [row.with_system(recipe.system_prompt()) for row in rows]
+    with answers.adapted(one.on.model, adapter) as model:
+        said = answers.answer(model, one.on.tokenizer, asked, recipe.decoding, recipe.labels)
+    card = grade_answers(rubrics.load(recipe.rubric), rows, said)
+    if card.good is None or card.average is None:
+        raise FactoryError(f"{recipe.task}: no check measured an answer, so variants cannot be compared")
+    return card.good + card.average / 2
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:

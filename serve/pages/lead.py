@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy.engine import Engine
 
-from evals import decisions, feedback, labelling, oversight, pairs, people, preferences, ratings, verdicts, voids
+from evals import decisions, feedback, oversight, pairs, people, preferences, ratings, units, verdicts, voids
 from evals import tables as t
 from evals.grades import Grade
 from evals.oversight import Batch
@@ -178,7 +178,7 @@ def _open(engine: Engine, task: str, chosen: Any, as_pairs: bool) -> str:
         for answers in by_version.values():
             for item, output in answers.items():
                 sides.setdefault(item, []).append(output)
-        return labelling.open_for_people(engine, task, rubric, chosen, sides)
+        return units.open_for_people(engine, task, rubric, chosen, sides)
     one, two = (by_version.get(version, {}) for version in chosen)
     return pairs.open_pairs(engine, task, rubric, [(one[item], two[item]) for item in one if item in two], Plan())
 

@@ -1,4 +1,4 @@
-"""Answers that are queries: what the model must see of the database asked, and what a query gives, as a table."""
+"""Answers side by side as cards; of those that are queries what the model must see first, and what they give."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,16 @@ from factory.sql.ask import Asked, shipped, source
 from serve.pages.ask import Answer
 from serve.pages.markup import Safe, macros, tag
 from serve.pages.texts import say
+from serve.pages.versions import Known, called
 
 SHOWN = 30  # rows
+PATIENCE = 3.0  # seconds after which waiting is explained
+
+
+def cards(language: str, answers: Sequence[Answer], tasks: dict[str, list[Known]], done: bool = False) -> Safe:
+    """One card per answer. Votes can be given once all are `done`."""
+    named = [(answer, called(answer.version, tasks) if answer.version else "") for answer in answers]
+    return Safe(macros("cards", language).cards(named, done, PATIENCE))
 
 
 def databases(task: str | None) -> list[str]:

@@ -10,7 +10,7 @@ from evals import decisions, feedback, tables
 from evals.gate import Verdict
 from factory.registry import aliases
 from serve import demo
-from serve.pages import auth, cards
+from serve.pages import auth, result
 from serve.pages.ask import Server
 from tests.browser import world
 from tests.browser.people import Watched
@@ -110,7 +110,7 @@ def test_side_by_side_and_the_registry_view_promotes(visit: Visit) -> None:
 
 
 def test_what_goes_wrong_is_told_in_plain_words(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "PATIENCE", 0.3)
+    monkeypatch.setattr(result, "PATIENCE", 0.3)
     who = visit(url="http://127.0.0.1:9")
     who.page.wait_for_selector(".status.warn")
     assert "factory serve" in who.page.inner_text(".status")

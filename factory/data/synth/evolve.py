@@ -56,7 +56,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
             "prompt": evolved[j][1],
             "completion": reply.answer,
             "operator": ways[evolved[j][0]],
-            "from": f"{chosen[evolved[j][0]].file}:{chosen[evolved[j][0]].line}",
+            "from": chosen[evolved[j][0]].place,
         }
         for j, reply in replies
     ]

@@ -47,15 +47,14 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     chunks = [(f"{name}#{i}", text) for name, whole in job.documents() for i, text in enumerate(cut(clean(whole)), 1)]
     per_chunk = job.recipe.data.synth.per_chunk
     chunks = chunks[: -(-job.n // per_chunk)]
-    new = Novelty()
-    pairs: list[tuple[str, str, Pair]] = []
+    earlier = Novelty()
     asks = [Ask(says(prompt(__file__, "pairs", N=per_chunk, TEXT=text)), Pairs, 0.7) for _, text in chunks]
-    for i, written in job.ask(asks):
-        for pair in written.pairs[:per_chunk]:
-            if new.add(pair.question):
-                pairs.append((*chunks[i], pair))
-            else:
-                job.drop("too much like an earlier question (ROUGE-L above 0.7)", pair.question, i)
+    pairs = [
+        (*chunks[i], pair)
+        for i, written in job.ask(asks)
+        for pair in written.pairs[:per_chunk]
+        if job.new(pair.question, earlier, "an earlier question", i)
+    ]
     alone: dict[int, Alone] = {}
     for i, answer in job.ask([Ask(says(prompt(__file__, "alone", Q=pair.question)), Alone) for _, _, pair in pairs]):
         if answer.understandable:

@@ -41,11 +41,9 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
             for text in answer.texts[:WRITTEN]:
                 if missing[label] <= 0:
                     break
-                if new[label].add(text):
+                if job.new(text, new[label], f"another row of {label}", j):
                     missing[label] -= 1
                     rows.append({"text": text, "label": label, "from": "synth"})
-                else:
-                    job.drop(f"too much like another row of {label} (ROUGE-L above 0.7)", text, j)
     return rows
 
 

@@ -61,6 +61,13 @@ class SynthRun:
     def drop(self, reason: str, text: str, number: int = 0) -> None:
         self.dropped.append(Dropped(self.kind, number, "synth", one_line(reason), text[:2000]))
 
+    def new(self, text: str, among: "Novelty", what: str, number: int = 0) -> bool:
+        """Whether a text is new `among` others, which it then joins; else it is dropped, as too much like `what`."""
+        if among.add(text):
+            return True
+        self.drop(f"too much like {what} (ROUGE-L above {TOO_ALIKE})", text, number)
+        return False
+
     def rows(self) -> list[Row]:
         """The rows to start from: `data.synth.files`, else the training rows."""
         data = self.recipe.data
@@ -85,7 +92,7 @@ class SynthRun:
                 found.append((shown(Path(name)), text))
             else:
                 rows = load(name, self.recipe.data, self.recipe.folder, "data.synth.files", self.dropped, [])
-                found += [(f"{row.file}:{row.line}", row.source or row.answer) for row in rows]
+                found += [(row.place, row.source or row.answer) for row in rows]
         return found
 
 

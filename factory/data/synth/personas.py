@@ -31,24 +31,18 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
         text = prompt(__file__, what, TASK=job.task, EXAMPLES=listed, N=n, WHO=who)
         return Ask(says(text), form, temperature=1.0, sample=sample)
 
-    people: list[str] = []
-    met = Novelty()
-    asks = [ask("people", "", PEOPLE, People, i) for i in range(-(-wanted // PEOPLE))]
-    for i, group in job.ask(asks):
-        for person in group.people[:PEOPLE]:
-            if met.add(person):
-                people.append(person)
-            else:
-                job.drop("too much like another person (ROUGE-L above 0.7)", person, i)
-    people = people[:wanted]
-    requests: list[tuple[str, str]] = []
-    new = Novelty(examples)
-    for i, answer in job.ask([ask("requests", person, REQUESTS, Requests, i) for i, person in enumerate(people)]):
-        for request in answer.requests[:REQUESTS]:
-            if new.add(request):
-                requests.append((people[i], request))
-            else:
-                job.drop("too much like an earlier request (ROUGE-L above 0.7)", request, i)
-    requests = requests[: job.n]
+    met, earlier = Novelty(), Novelty(examples)
+    people = [
+        person
+        for i, group in job.ask([ask("people", "", PEOPLE, People, i) for i in range(-(-wanted // PEOPLE))])
+        for person in group.people[:PEOPLE]
+        if job.new(person, met, "another person", i)
+    ][:wanted]
+    requests = [
+        (people[i], request)
+        for i, answer in job.ask([ask("requests", who, REQUESTS, Requests, i) for i, who in enumerate(people)])
+        for request in answer.requests[:REQUESTS]
+        if job.new(request, earlier, "an earlier request", i)
+    ][: job.n]
     replies = job.ask([Ask(with_task(job, request), Reply) for _, request in requests])
     return [{"prompt": requests[i][1], "completion": reply.answer, "persona": requests[i][0]} for i, reply in replies]

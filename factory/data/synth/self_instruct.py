@@ -58,9 +58,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
                 value = task.model_dump()
                 if not SHORTEST <= len(words(task.instruction)) <= LONGEST:
                     job.drop(f"the instruction is not of {SHORTEST}–{LONGEST} words", asked(value))
-                elif not new.add(asked(value)):
-                    job.drop("too much like an earlier task (ROUGE-L above 0.7)", asked(value))
-                else:
+                elif job.new(asked(value), new, "an earlier task"):
                     fresh.append(value)
         barren = 0 if fresh else barren + 1
         made += fresh

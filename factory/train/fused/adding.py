@@ -4,8 +4,6 @@ The segments are gone through one by one, or, when they are many, all at once as
 stacks (the idea of punica's and S-LoRA's kernels, arXiv 2310.18547 and 2311.03285, with PyTorch's own `grouped_mm`).
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, Protocol
 

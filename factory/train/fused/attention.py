@@ -7,8 +7,6 @@ Sequences that begin alike may share their beginning: it stands in the row once 
 idea of prefix sharing, arXiv 2410.20305).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache

@@ -1,15 +1,13 @@
 """What lies below all adapters says the same of a sequence in every epoch: it is read once, and its states are kept."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from factory.train.fused.group import Group
-from factory.train.fused.layers import put_back
+from factory.train.fused.layers import replaced
 from factory.train.fused.packing import PackedBatch, size
 from factory.train.fused.run import Job
 from factory.train.lora import untouched
@@ -41,7 +39,7 @@ class Below:
             yield
         elif all(id(example) in self.states for example, _, _ in parts):
             states = torch.cat([self._states(*part) for part in parts])[None]
-            with _replaced(self.layers, lambda *_, **__: states):
+            with replaced((layer, lambda *_, **__: states) for layer in self.layers):
                 yield
         else:
             seen: list[torch.Tensor] = []
@@ -71,14 +69,3 @@ class Below:
             if prefix not in beginnings:
                 beginnings[prefix] = states[slice(*prefix)].clone()
             self.states[id(example)] = beginnings[prefix], states[place : place + end - begin].clone()
-
-
-@contextmanager
-def _replaced(modules: Sequence[Any], forward: Callable[..., Any]) -> Iterator[None]:
-    before = [vars(module).get("forward") for module in modules]
-    for module in modules:
-        vars(module)["forward"] = forward
-    try:
-        yield
-    finally:
-        put_back(list(zip(modules, before, strict=True)))

@@ -5,8 +5,6 @@ place in the batch. So it does not matter which other rows it shares a forward p
 again instead of keeping it, and a resumed run goes on as if nothing had happened.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

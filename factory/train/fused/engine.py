@@ -1,7 +1,5 @@
 """Train many adapters at once: rows of many tasks through one base, each adapter stepping on its own schedule."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,18 +1,16 @@
 """A row through the base to its log-probabilities, and the check that a base takes several sequences in one row."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from factory.errors import FactoryError
+from factory.errors import FactoryError, first_line
 from factory.recipe import Lora
 from factory.train.fused.attention import packed_attention
 from factory.train.fused.head import log_probs
-from factory.train.fused.layers import Layers
+from factory.train.fused.layers import Layers, replaced
 from factory.train.fused.lora import Adapter
 from factory.train.fused.packing import PackedBatch, pack
 from factory.train.tokens import Example
@@ -41,17 +39,10 @@ class Head:
         self.model, self.weight = model, model.get_output_embeddings().weight
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        layers = vars(self.model.base_model)
-        before = layers.get("forward")
         states: Any = hidden[None]
-        layers["forward"] = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=states)
-        try:
+        with replaced([(self.model.base_model, lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=states))]):
             logits: torch.Tensor = self.model(use_cache=False).logits[0]
-            return logits
-        finally:
-            layers["forward"] = before
-            if before is None:
-                del layers["forward"]
+        return logits
 
 
 def hidden(model: Any, row: PackedBatch, reader: Any = None) -> torch.Tensor:
@@ -85,13 +76,9 @@ def check_packing(model: Any, examples: Sequence[Example]) -> None:
         each = [torch.tensor([e.input_ids], device=model.device) for e in examples]
         unpacked = torch.cat([model(input_ids=ids, use_cache=False).logits[0] for ids in each]).float()
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever others stumble over
-        raise FactoryError(f"its layers cannot take several sequences in one row ({_first_line(error)})") from error
+        raise FactoryError(f"its layers cannot take several sequences in one row ({first_line(error)})") from error
     off = ((packed - unpacked).norm() / unpacked.norm()).item()
     if not off < TOLERANCE:
         raise FactoryError(
             f"its layers carry something from one sequence to the next (logits of two in one row differ by {off:.0%})"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -10,8 +10,6 @@ older FSDP flattens codes and other weights together, is not needed where codes 
 when it is asked for and not ahead of that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ cross entropy does, arXiv 2410.10989), and multiplied by whatever a loss makes o
 are ever kept, no loss needs a second pass over the vocabulary, and every training method is a loss over `log_probs`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

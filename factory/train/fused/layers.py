@@ -3,8 +3,6 @@
 Parameters are disjoint, so every gradient is that of a run alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +17,7 @@ from factory.train.fused.dropout import Dropout, Dropping
 from factory.train.fused.group import codes_of, is_divided
 from factory.train.fused.lora import Adapter, Slot
 
+Forward = Callable[[torch.Tensor], torch.Tensor]
 KEPT_BYTES = 512 * 2**20  # a base whose layers, dequantised to 16 bits, need no more than this is dequantised once
 
 
@@ -37,7 +36,7 @@ class Layers:
         self.kind = model.device.type
         divided = any(is_divided(module.weight) for module in self.modules.values())
         self.keep = not divided and worth_keeping(self.modules.values())
-        self.laid: dict[tuple[str, bool], Callable[[torch.Tensor], torch.Tensor]] | None = None
+        self.laid: dict[tuple[str, bool], Forward] | None = None
         if self.keep and lays_out(self.dtype, self.kind):
             self.laid, self.keep = {}, False
         # An output computed from frozen tensors alone would have no backward; this makes every layer differentiable.
@@ -88,53 +87,46 @@ class Layers:
         adapted = {name for adapter in adapters for name in adapter.slots}
         if unknown := sorted(adapted - self.modules.keys()):
             raise InputError(f"lora.targets: {unknown[0]} is no linear layer of this base")
-        changed = []
+        changes: list[tuple[Any, Forward]] = []
         for name, module in self.modules.items():
-            if name not in adapted and not hasattr(module.weight, "quant_state"):
-                continue
-            changed.append((module, vars(module).get("forward")))
             if name not in adapted:
-                vars(module)["forward"] = self._frozen(name)
+                changes += [(module, self._frozen(name))] if hasattr(module.weight, "quant_state") else []
                 continue
             segments = [(*s, a.slots[name]) for s, a in zip(slices, adapters, strict=True) if name in a.slots]
             added = adding(segments, tokens, self.dtype, self.kind)
             if any(dropouts):
                 added = Dropping(added, name, [(*s, d) for s, d in zip(slices, dropouts, strict=True)])
-            vars(module)["forward"] = self._forward(name, added, tokens)
-        try:
+            changes.append((module, self._forward(name, added, tokens)))
+        with replaced(changes):
             yield
-        finally:
-            put_back(changed)
 
     @contextmanager
     def answering(self, adapter: Adapter) -> Iterator[None]:
         """Within, whatever goes through the model goes through the adapter, without gradients. Nothing is merged: the
         base stays in 4 bits, and the numbers are those that the adapter trains with."""
 
-        def forward(name: str, slot: Slot | None) -> Callable[[torch.Tensor], torch.Tensor]:
+        def forward(name: str, slot: Slot | None) -> Forward:
             def through(x: torch.Tensor) -> torch.Tensor:
                 y = self.forward(name, x)
                 return y if slot is None else y + (x @ slot.a.t()) @ slot.b.t() * slot.scale
 
             return through
 
-        changed = [(name, module, vars(module).get("forward")) for name, module in self.modules.items()]
-        changed = [one for one in changed if one[0] in adapter.slots or hasattr(one[1].weight, "quant_state")]
-        for name, module, _ in changed:
-            vars(module)["forward"] = forward(name, adapter.slots.get(name))
-        try:
+        with replaced(
+            (module, forward(name, adapter.slots.get(name)))
+            for name, module in self.modules.items()
+            if name in adapter.slots or hasattr(module.weight, "quant_state")
+        ):
             yield
-        finally:
-            put_back([(module, before) for _, module, before in changed])
 
-    def _frozen(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _frozen(self, name: str) -> Forward:
         def forward(x: torch.Tensor) -> torch.Tensor:
             out: torch.Tensor = _Frozen.apply(x, self, name)  # type: ignore[no-untyped-call]
             return out
 
         return forward
 
-    def _forward(self, name: str, adding: Adding, tokens: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _forward(self, name: str, adding: Adding, tokens: int) -> Forward:
         def forward(x: torch.Tensor) -> torch.Tensor:
             if x.shape[:-1] != (1, tokens):
                 raise FactoryError(f"{name} is not given the whole row: a router sits before it")
@@ -144,12 +136,20 @@ class Layers:
         return forward
 
 
-def put_back(changed: Sequence[tuple[Any, Any]]) -> None:
-    """Give modules the forward passes that they had; None is their class's."""
-    for module, before in changed:
-        vars(module)["forward"] = before
-        if before is None:
-            del vars(module)["forward"]
+@contextmanager
+def replaced(changes: Iterable[tuple[Any, Callable[..., Any]]]) -> Iterator[None]:
+    """Within, these modules have these forward passes; at the end those again that they had."""
+    before = []
+    for module, forward in changes:
+        before.append((module, vars(module).get("forward")))
+        vars(module)["forward"] = forward
+    try:
+        yield
+    finally:
+        for module, forward in before:
+            vars(module)["forward"] = forward
+            if forward is None:  # it was its class's
+                del vars(module)["forward"]
 
 
 class _Frozen(torch.autograd.Function):

@@ -1,7 +1,5 @@
 """One padding-free row: the sequences of several adapters one after the other, each adapter's own in one piece."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

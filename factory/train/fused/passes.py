@@ -1,7 +1,5 @@
 """Forward and backward passes of packed batches: how long these may be, and what to do where one does not fit."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

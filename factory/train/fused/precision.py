@@ -1,7 +1,5 @@
 """The base in bf16 or wholly in fp32, for as long as it takes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

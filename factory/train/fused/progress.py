@@ -1,7 +1,5 @@
 """The progress of many adapters in the terminal: one line each, and a total."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.progress import Progress as Bar

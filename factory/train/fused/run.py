@@ -1,8 +1,5 @@
 """One adapter on its way: weights, optimizer, where it stands, its checkpoints, its evals and when it is done."""
 
-from __future__ import annotations
-
-import hashlib
 import json
 import math
 import shutil
@@ -16,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from factory.base.build import Base
-from factory.home import digest, write_file, write_json
+from factory.home import digest, sha256, write_file, write_json
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.train import curves
@@ -286,4 +283,4 @@ def finished(job: Job, base: Base) -> Trained | None:
 
 def _weights(adapter: Path) -> str:
     path = adapter / "adapter_model.safetensors"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256(path) if path.is_file() else ""

@@ -1,7 +1,5 @@
 """Checkpoints written beside the training, one at a time, and so seldom that they cost little of its time."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

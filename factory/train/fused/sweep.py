@@ -4,8 +4,6 @@ Jamieson and Talwalkar, arXiv 1502.07943. All variants follow their full schedul
 from its checkpoint: stopping the others changes nothing in it. Needs `score` in every job.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -62,19 +60,14 @@ def name_of(recipe: Recipe, changes: dict[str, str]) -> str:
 
 
 def sweep(
-    jobs: Sequence[Job],
-    base: Base,
-    model: Any,
-    *,
-    rungs: Sequence[float] = RUNGS,
-    progress: Progress = lambda name, record: None,
+    jobs: Sequence[Job], base: Base, model: Any, progress: Progress = lambda name, record: None
 ) -> list[Standing]:
     """Train the variants over one base, the worse half stopping at every rung; the best first.
 
     A variant that fails stands last, with its reason. The winner is `standings[0].result`, trained to its end.
     """
     named = {job.name: job for job in jobs}
-    return halve(list(named), lambda names, rung: climb([named[n] for n in names], base, model, rung, progress), rungs)
+    return halve(list(named), lambda names, rung: climb([named[n] for n in names], base, model, rung, progress))
 
 
 def climb(
@@ -93,19 +86,18 @@ def climb(
 def halve(
     names: Sequence[str],
     climb: Callable[[Sequence[str], float], Sequence[tuple[Trained | Failed, float | None]]],
-    rungs: Sequence[float] = RUNGS,
 ) -> list[Standing]:
     """Successive halving, wherever the variants are trained: `climb` takes those that are left to the next rung."""
     standings = {name: Standing(name) for name in names}
     alive = list(names)
-    for at, rung in enumerate(rungs):
+    for at, rung in enumerate(RUNGS):
         for name, (result, score) in zip(alive, climb(alive, rung), strict=True):
             standings[name].result = result
             if isinstance(result, Trained) and score is not None:
                 standings[name].scores.append((result.steps, score))
         ranked = sorted(alive, key=lambda name: standings[name].rank, reverse=True)
         survivors = [name for name in ranked if isinstance(standings[name].result, Trained)]
-        alive = survivors[: math.ceil(len(alive) / 2)] if at < len(rungs) - 1 else survivors
+        alive = survivors[: math.ceil(len(alive) / 2)] if at < len(RUNGS) - 1 else survivors
         if not alive:
             break
     return sorted(standings.values(), key=lambda standing: standing.rank, reverse=True)

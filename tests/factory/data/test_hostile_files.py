@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factory.data.build import build
-from factory.data.columns import ANSWER, LABEL, QUESTION, TEXT
+from factory.data.columns import LAYOUTS
 from factory.data.report import lines
 from factory.errors import InputError
 from factory.recipe import Recipe
@@ -27,7 +27,10 @@ PIECES = st.sampled_from(
      "\n", " ", "<|im_end|>", "<|im_start|>user\n", "### Human: ", "[INST]", "{{x}}", "sep=;", "I cannot help.", "late"]
 )  # fmt: skip
 TEXTS = st.lists(PIECES, min_size=1, max_size=12).map("".join)
-ASKED, SAID = ([n for n in names if n.isalnum()] for names in ([*TEXT, *QUESTION], [*LABEL, *ANSWER]))
+NAMES = {ours: names for layout in reversed(LAYOUTS) for ours, names in layout.items()}
+ASKED, SAID = (
+    [n for o in ours for n in NAMES[o] if n.isalnum()] for ours in (("text", "prompt"), ("label", "completion"))
+)
 SPELLINGS: list[Callable[[str], str]] = [
     str,
     str.upper,
