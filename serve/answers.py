@@ -175,8 +175,6 @@ async def _by_engine(
         how: dict[str, Any] = {"model": name, "max_tokens": decoding.max_tokens, "temperature": 0}
         if seed is not None:
             how |= {"temperature": decoding.temperature, "top_p": 1, "top_k": 0}
-        elif form := {"choice": [*labels]} if labels else decoding.form():
-            how["structured_outputs"] = form
         tokens = control.tokens_of(base.folder)
         found, waiting = [""] * len(rows), iter(range(len(rows)))
         done = 0
@@ -185,7 +183,9 @@ async def _by_engine(
             nonlocal done
             for number in waiting:
                 row = rows[number]
-                body = how | {"messages": control.harmless_in(row.turns, tokens)}
+                form = {"choice": [*labels]} if labels else decoding.form(row.turns)
+                held = {"structured_outputs": form} if form and seed is None else {}
+                body = how | held | {"messages": control.harmless_in(row.turns, tokens)}
                 found[number] = await _ask(engine, row, body if seed is None else body | {"seed": seed + number})
                 done += 1
                 progress(done, "")

@@ -2,7 +2,7 @@
 silent.
 
 A version brings its system prompt, its decoding defaults and the form of its answers: a classification's labels, a JSON
-schema or a pattern. The engine may then answer nothing else.
+schema, a pattern, or a grammar of the prompt. The engine may then answer nothing else.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from factory.decoding import FORMS
 from factory.registry.store import Facts
 from serve.replies import Refusal
 from serve.schema import IGNORED, MAX_CHOICES, SENT_BACK, check
@@ -65,13 +66,13 @@ def complete(request: dict[str, Any], model: str, facts: Facts | None) -> dict[s
         said = [m for m in messages if not (m["role"] in ("system", "developer") and _blank(m.get("content")))]
         if facts.prompt and not any(m["role"] in ("system", "developer") for m in said):
             request["messages"] = [{"role": "system", "content": facts.prompt}, *said]
-    decoding = facts.decoding.model_dump(exclude={"json_schema", "regex"})
+    decoding = facts.decoding.model_dump(exclude={*FORMS})
     if request.get("max_completion_tokens") is not None:
         decoding.pop("max_tokens")
     for name, value in decoding.items():
         if request.get(name) is None:
             request[name] = value
-    form = {"choice": facts.labels} if facts.labels else facts.decoding.form()
+    form = {"choice": facts.labels} if facts.labels else facts.decoding.form(request.get("messages") or ())
     if form and not _another_form(request):
         request["structured_outputs"] = form
         for name in (*CUTS, "response_format"):

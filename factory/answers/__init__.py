@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.data.rows import Row
-from factory.decoding import Decoding, Grammar
+from factory.decoding import Decoding, Forms
 from factory.train.tokens import prompt_ids
 
 
@@ -86,8 +86,8 @@ def answer(
     allowed = None
     if labels:
         allowed = _only(labels, tokenizer)
-    elif decoding.form():
-        allowed = Grammar(decoding, tokenizer, model.config.get_text_config().vocab_size).allowed
+    elif decoding.held:
+        allowed = _of_form(Forms(decoding, tokenizer, model.config.get_text_config().vocab_size), rows)
     return [text for text, _ in complete(model, tokenizer, rows, most, allowed, progress)]
 
 
@@ -96,7 +96,7 @@ def complete(
     tokenizer: Any,
     rows: Sequence[Row],
     most: int,
-    allowed: Callable[[Sequence[int]], Any] | None = None,
+    allowed: Callable[[int, Sequence[int]], Any] | None = None,
     progress: Callable[[int], None] = lambda done: None,
     sample: Any = None,
 ) -> list[tuple[str, bool]]:
@@ -127,11 +127,21 @@ def _label_ids(labels: Sequence[str], tokenizer: Any) -> list[list[int]]:
     return [[*tokenizer(label, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for label in labels]
 
 
-def _only(labels: Sequence[str], tokenizer: Any) -> Callable[[Sequence[int]], list[int]]:
-    """A function from the tokens so far to those that may follow, if the whole is to be one of the labels."""
+def _of_form(forms: Forms, rows: Sequence[Row]) -> Callable[[int, Sequence[int]], Any]:
+    """A function from a row and the tokens so far to those that may follow; None: any."""
+
+    def allowed(number: int, so_far: Sequence[int]) -> Any:
+        form = forms.of(rows[number].turns)
+        return form.allowed(so_far) if form else None
+
+    return allowed
+
+
+def _only(labels: Sequence[str], tokenizer: Any) -> Callable[[int, Sequence[int]], list[int]]:
+    """A function from a row and the tokens so far to those that may follow, if the whole is to be one of the labels."""
     following: dict[tuple[int, ...], set[int]] = {}
     for ids in _label_ids(labels, tokenizer):
         for n, token in enumerate(ids):
             following.setdefault(tuple(ids[:n]), set()).add(token)
     over = [tokenizer.eos_token_id]
-    return lambda so_far: sorted(following.get(tuple(so_far), over))
+    return lambda _, so_far: sorted(following.get(tuple(so_far), over))

@@ -26,15 +26,16 @@ NAME = "greedy"
 PREFILL = {"cpu": 2048, "cuda": 16_384}  # prompt tokens that are read as one row
 ROWS = {"cpu": 64, "cuda": 256}  # sequences that are answered side by side
 
-Allowed = Callable[[Sequence[int]], Sequence[int] | torch.Tensor]
+Allowed = Callable[[int, Sequence[int]], Sequence[int] | torch.Tensor | None]  # the prompt's number, its answer so far
 Sample = Callable[[torch.Tensor], tuple[list[int], list[float]]]
 
 
 @dataclass
 class Answer:
-    """The tokens said, without the one that ends an answer; `ended` is False where the limit cut it off. `drawn` are
-    those that were sampled, the last one too, with their log-probabilities."""
+    """The tokens said to prompt `number`, without the one that ends an answer; `ended` is False where the limit cut it
+    off. `drawn` are those that were sampled, the last one too, with their log-probabilities."""
 
+    number: int
     ids: list[int] = field(default_factory=list)
     ended: bool = False
     drawn: list[tuple[int, float]] = field(default_factory=list)
@@ -50,9 +51,9 @@ def greedy(
     sample: Sample | None = None,
 ) -> list[Answer]:
     """One answer for each prompt, of at most `most` tokens, always the likeliest token (of those that `allowed` lets
-    follow the answer so far), or the one that `sample` draws from logits [answers, vocabulary], with its
+    follow that answer so far), or the one that `sample` draws from logits [answers, vocabulary], with its
     log-probability. `model` is a causal language model, with PEFT's layers in it or without."""
-    answers = [Answer() for _ in prompts]
+    answers = [Answer(number) for number in range(len(prompts))]
     done = 0
     with torch.inference_mode():
         for batch in _batches(model, [len(p) for p in prompts], most):
@@ -182,8 +183,11 @@ def _likeliest(logits: torch.Tensor, answers: Sequence[Answer], allowed: Allowed
         return [int(token) for token in logits.argmax(-1).tolist()]
     found = []
     for answer, of in zip(answers, logits, strict=True):
-        may = torch.as_tensor(allowed(answer.ids), device=of.device)
-        found.append(int(may[of[may].argmax()]))
+        if (may := allowed(answer.number, answer.ids)) is None:
+            found.append(int(of.argmax()))
+            continue
+        which = torch.as_tensor(may, device=of.device)
+        found.append(int(which[of[which].argmax()]))
     return found
 
 

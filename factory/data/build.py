@@ -27,6 +27,7 @@ from factory.data.quality import quality
 from factory.data.read import find, fingerprint, records
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Progress, Replier, Step, Work, chain, quiet
+from factory.decoding import FORMS
 from factory.errors import FactoryError, InputError, Problem
 from factory.home import digest, home, left_behind, locked, project, write_file, write_folder
 from factory.kinds import KINDS
@@ -117,8 +118,8 @@ def build(
 def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
     """All steps on the recipe's files: training rows, eval rows, and what the manifest says of them."""
     recipe = work.recipe
-    if recipe.data.reasoning and (KINDS[recipe.kind].labels or recipe.decoding.form()):
-        why = "answers that are held to labels, to a schema or to a pattern have no room for thoughts: leave it out"
+    if recipe.data.reasoning and (KINDS[recipe.kind].labels or recipe.decoding.held):
+        why = "answers that are held to labels or to a form have no room for thoughts: leave it out"
         raise InputError(Problem(why, key="data.reasoning"))
     read: list[Read] = []
     if files := eval_files(recipe):
@@ -216,13 +217,15 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
     """Eval rows stay as they are: only those without an answer, or with a label outside the set, cannot be graded."""
     if KINDS[work.recipe.kind].labels:
         rows = settled(rows, work, "data.eval")
-    held = []
+    held, how = [], work.recipe.decoding
     for row in rows:
         if not row.answer.strip():
             work.drop(row, "eval", "the answer is empty")
         elif work.labels and row.answer not in work.labels:
             work.drop(row, "eval", f"the label is outside the set: {one_line(row.answer, 60)}")
-        elif reason := work.misshapen(row):
+        elif not how.grammar and (
+            reason := work.misshapen(row)
+        ):  # what a prompt's grammar lacks was asked all the same
             work.drop(row, "eval", reason)
         else:
             held.append(row)
@@ -261,7 +264,7 @@ def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str
             "base": base,
             "answers": recipe.decoding.max_tokens,
             **({"schemas": schemas} if schemas else {}),
-            **({"form": form} if (form := recipe.decoding.form()) else {}),
+            **({"form": form} if (form := recipe.decoding.model_dump(include={*FORMS})) else {}),
             "others": {task: digest([row.key() for row in rows]) for task, rows in others.items()},
         }
     )

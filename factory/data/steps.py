@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from factory.data.rows import Dropped, Row, clip
-from factory.decoding import Grammar
+from factory.decoding import Forms
 from factory.recipe import Recipe
 
 Progress = Callable[[str, int], None]  # step, rows it has let through so far
@@ -50,17 +50,18 @@ class Work:
     controlled: int = 0  # rows with control tokens in what users wrote
 
     @cached_property
-    def grammar(self) -> Grammar | None:
-        """The form that answers are held to, where the recipe gives one."""
-        how = self.recipe.decoding
-        return Grammar(how, self.tokenizer) if how.form() else None
+    def forms(self) -> Forms:
+        """The forms that answers are held to, where the recipe gives one."""
+        return Forms(self.recipe.decoding)
 
     def misshapen(self, row: Row) -> str:
         """A reason where the answer is not of the form, and could never be given."""
-        if not self.grammar or self.grammar.lets(row.answer):
+        if not (key := self.recipe.decoding.held):
             return ""
-        key = "json_schema" if self.recipe.decoding.json_schema else "regex"
-        return f"the answer is not of the form that decoding.{key} asks for"
+        form = self.forms.of(row.with_system(self.prompt).turns)
+        return (
+            f"the answer is not of the form that decoding.{key} asks for" if form and not form.lets(row.answer) else ""
+        )
 
     def drop(self, row: Row, step: str, reason: str) -> None:
         text = "\n".join(f"{m['role']}: {m['content'][:2000]}" for m in row.messages)

@@ -18,6 +18,7 @@ from typing import Any
 from evals.languages import language
 from factory.base.loaded import Loaded
 from factory.data.rows import Row
+from factory.decoding import FORMS
 from factory.errors import FactoryError
 from factory.home import digest, home, locked, sha256, write_folder, write_json
 from factory.pipeline.reward import scored
@@ -37,7 +38,7 @@ def generate(recipe: Recipe, method: Generate, on: Loaded, version: Version, mod
     changed, built, _ = rows_of(recipe, method, on.base)
     prompt, most = changed.system_prompt(), recipe.train.max_length
     rows = sorted(built.train, key=lambda row: digest([version.sha, row.key()]))[: method.questions or None]
-    free = recipe.decoding.model_copy(update={"temperature": method.temperature, "regex": "", "json_schema": ""})
+    free = recipe.decoding.model_copy(update={"temperature": method.temperature, **dict.fromkeys(FORMS, "")})
     decides = [version.sha, method.model_dump(exclude={"parent", "data"}), free.max_tokens, checks.rubric.hash()]
     decides += [recipe.train.seed, prompt, [row.key() for row in rows]]
     decides += [sha256(model / WEIGHTS)] if model else []
