@@ -223,9 +223,7 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
             work.drop(row, "eval", "the answer is empty")
         elif work.labels and row.answer not in work.labels:
             work.drop(row, "eval", f"the label is outside the set: {one_line(row.answer, 60)}")
-        elif not how.grammar and (
-            reason := work.misshapen(row)
-        ):  # what a prompt's grammar lacks was asked all the same
+        elif not how.grammar and (reason := work.misshapen(row)):  # a grammar may lack what was asked all the same
             work.drop(row, "eval", reason)
         else:
             held.append(row)

@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, permutations
 from typing import Any
 
 from factory.sql import special
+from factory.sql.schema import MEANING
 
 JOINED = 3  # tables of a query
-LONGEST, TABLES, COLUMNS = (
-    2**15,
-    4,
-    64,
-)  # characters, tables and columns of a prompt; of a larger one no grammar is made
+LONGEST, TABLES, COLUMNS = 2**15, 4, 64  # of a prompt, its characters first: of a larger one no grammar is made
 _TABLE = re.compile(r"# (\S[^:]{0,63})(?:: .*)?")
 _COLUMN = re.compile(
-    r"(\S.{0,63}?) (int|real|text|date)(?: key)?(?: (?:->|one-to-one) (\S{1,64})\.([^\s.:]{1,64}))?(?:: .*| \[.*)?"
+    r"(\S.{0,63}?) (int|real|text|date)( key)?(?: (?:->|one-to-one) (\S{1,64})\.([^\s.:]{1,64}))?(?:: (.*)| \[.*)?"
 )
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _RESERVED = frozenset(
@@ -65,10 +62,12 @@ having@ ::= total@ compare (number | "(" one ")")
 
 @dataclass
 class Shown:
-    """A table as a prompt shows it: its columns by name with their type, and what they refer to."""
+    """A table as a prompt shows it: its columns by name with their kind, what they refer to, and of those whose comment
+    lists their values (0 = open, 1 = paid) the values."""
 
     name: str
     columns: dict[str, str] = field(default_factory=dict)
+    listed: dict[str, list[str]] = field(default_factory=dict)
     links: list[tuple[str, str, str]] = field(default_factory=list)  # column, table, column there
 
 
@@ -109,9 +108,14 @@ def _shown(prompt: str) -> list[Shown]:
         if named := _TABLE.fullmatch(line):
             table = tables.setdefault(named[1], Shown(named[1]))
         elif table and (found := _COLUMN.fullmatch(line)):
-            table.columns[found[1]] = found[2]
-            if found[3]:
-                table.links.append((found[1], found[3], found[4]))
+            name, kind, key, to, there, comment = found.groups()
+            values = [value for value, _ in MEANING.findall(comment or "")]
+            if to:
+                table.links.append((name, to, there))
+            if len(values) > 1 and kind in ("int", "text"):
+                table.listed[name] = [value if kind == "int" else f"'{value}'" for value in values]
+            number = "id" if key or to else "number"
+            table.columns[name] = "listed" if name in table.listed else kind if kind in ("text", "date") else number
     return [table for table in tables.values() if table.columns]
 
 
@@ -142,13 +146,17 @@ def _joins(order: Sequence[Shown]) -> list[str]:
 def _rules(number: str, orders: list[tuple[list[Shown], list[str]]]) -> list[str]:
     """The rules of one scope."""
     tables = orders[0][0]
-    kinds: dict[str, list[str]] = {"number": [], "text": [], "date": []}
+    kinds: dict[str, list[str]] = {}
+    listed: list[str] = []
     for table in tables:
         for column, kind in table.columns.items():
-            own = kinds["number" if kind in ("int", "real") else kind]
-            own.append(_column(table, column))
+            names = [_column(table, column)]
             if sum(column in other.columns for other in tables) == 1:
-                own.append(_quoted(column))
+                names.append(_quoted(column))
+            kinds.setdefault(kind, []).extend(names)
+            if values := _either(table.listed.get(column, ())):
+                among = f'(" IN (" | " NOT IN (") ({values}) (", " ({values})){{0,5}} ")"'
+                listed.append(f"({_either(names)}) (compare ({values}) | {among})")
     rules = SCOPE.strip().replace("@", number).splitlines()
     froms = []
     for order, joins in orders:
@@ -156,27 +164,26 @@ def _rules(number: str, orders: list[tuple[list[Shown], list[str]]]) -> list[str
         parts += [f"{_literal(f' JOIN {_quoted(t.name)} ON ')} ({on})" for t, on in zip(order[1:], joins, strict=True)]
         froms.append(" ".join(parts))
     rules.append(f"from{number} ::= {' | '.join(froms)}")
-    some = [kind for kind, names in kinds.items() if names]
-    rules += [f"{kind}{number} ::= {' | '.join(map(_literal, kinds[kind]))}" for kind in some]
-    rules.append(f"column{number} ::= {' | '.join(f'{kind}{number}' for kind in some)}")
-    rules.append(f"total{number} ::= {' | '.join(_totals(number, some))}")
-    rules.append(f"test{number} ::= {' | '.join(_tests(number, some))}")
+    rules += [f"{kind}{number} ::= {_either(names)}" for kind, names in kinds.items()]
+    rules.append(f"column{number} ::= {' | '.join(f'{kind}{number}' for kind in kinds)}")
+    rules.append(f"total{number} ::= {' | '.join(_totals(number, kinds))}")
+    rules.append(f"test{number} ::= {' | '.join([*_tests(number, kinds), *listed])}")
     return rules
 
 
-def _totals(number: str, some: Iterable[str]) -> Iterator[str]:
+def _totals(number: str, some: Container[str]) -> Iterator[str]:
     yield f'"count(*)" | "count(" ("DISTINCT ")? column{number} ")" | ("min(" | "max(") column{number} ")"'
     if "number" in some:
         yield f'("sum(" | "avg(") number{number} ")"'
 
 
-def _tests(number: str, some: Iterable[str]) -> Iterator[str]:
+def _tests(number: str, some: Container[str]) -> Iterator[str]:
     """Conditions on the columns of a scope, each kind with values of its own."""
     yield f'"(" test{number} ((" AND " | " OR ") test{number}){{1,3}} ")"'
     yield f'column{number} (" IS NULL" | " IS NOT NULL" | " IN (" one ")" | " NOT IN (" one ")" | compare "(" one ")")'
-    if "number" in some:
+    for kind in [kind for kind in ("number", "id") if kind in some]:
         yield (
-            f'number{number} (compare (number | person | number{number}) | " BETWEEN " number " AND " number '
+            f'{kind}{number} (compare (number | person | {kind}{number}) | " BETWEEN " number " AND " number '
             '| (" IN (" | " NOT IN (") numbers ")")'
         )
     if "text" in some:
@@ -193,6 +200,10 @@ def _quoted(name: str) -> str:
     """A name as SQL writes it: in double quotes where it is no plain word."""
     plain = _PLAIN.fullmatch(name) and name.lower() not in _RESERVED
     return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+def _either(names: Iterable[str]) -> str:
+    return " | ".join(map(_literal, names))
 
 
 def _literal(text: str) -> str:

@@ -11,7 +11,7 @@ from evals.fields import read
 from factory.base.build import Base, load_model, load_tokenizer
 from factory.data.build import build
 from factory.data.rows import Row
-from factory.decoding import Decoding, Grammar
+from factory.decoding import Decoding, Forms
 from factory.errors import InputError
 from factory.recipe import load
 from serve.shape import complete
@@ -86,11 +86,27 @@ def test_answers_in_this_process_are_of_the_form(base: Base) -> None:
     assert set(answer(model, tokenizer, rows, Decoding(regex="yes|no"))) <= {"yes", "no"}
 
 
-def test_a_thing_of_triage_is_lower_case_and_within_its_length(base: Base) -> None:
-    grammar = Grammar(load("triage").decoding, load_tokenizer(base))
+def test_a_thing_of_triage_is_lower_case_and_within_its_length() -> None:
+    form = Forms(load("triage").decoding).of(())
     names = ["rug", "t-shirt", "x" * 30, " yoga mat", "yoga mat ", "Rug", "x", "x" * 31]
     forms = [json.dumps({"topic": "late", "items": [{"name": name}]}, separators=(",", ":")) for name in names]
-    assert [grammar.lets(form) for form in forms] == [True] * 3 + [False] * 5
+    assert form and [form.lets(text) for text in forms] == [True] * 3 + [False] * 5
+
+
+def test_each_answer_in_this_process_is_held_to_the_grammar_of_its_own_prompt(base: Base) -> None:
+    """Where a prompt shows no table, its answer is what the base says by itself."""
+    from factory.answers import answer
+
+    model, tokenizer = load_model(base), load_tokenizer(base)
+    asked: list[dict[str, str]] = [{"role": "user", "content": "order"}]
+    shown = [{"role": "system", "content": f"# {table}\nid int key\nfloor int"} for table in ("rooms", "lifts")]
+    rows = [Row(turns) for turns in ((shown[0], *asked), tuple(asked), (shown[1], *asked))]
+    how = Decoding(grammar="sql", max_tokens=200)
+    said = answer(model, tokenizer, rows, how)
+    for row, text, table in zip(rows[::2], said[::2], ("rooms", "lifts"), strict=True):
+        form = Forms(how).of(row.turns)
+        assert form and f" FROM {table}" in text and form.lets(text), text
+    assert said[1] == answer(model, tokenizer, [rows[1]], Decoding(max_tokens=200))[0]
 
 
 def test_a_request_gets_the_version_s_form_unless_it_asks_for_another(base: Base) -> None:

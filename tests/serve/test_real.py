@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import openai
 import pytest
 
 from bench.serving import engine
-from factory.decoding import Decoding
+from factory.decoding import Decoding, Forms
 from factory.registry import aliases
 from serve import remote
 from serve.process import tool_parser
@@ -127,6 +128,31 @@ def test_an_answer_is_of_its_version_s_own_form(server: Server, client: openai.O
         chunks = client.chat.completions.create(model="formed-rege@v1", messages=USER, stream=True)
         text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
         assert re.fullmatch(forms["regex"], text)
+
+
+def test_answers_of_one_version_are_held_each_to_the_grammar_of_its_own_prompt(
+    server: Server, client: openai.OpenAI
+) -> None:
+    """Random weights write SQL over what their prompt shows; side by side, whole and streamed."""
+    register(server.base, "queries", 43, decoding=Decoding(temperature=1.5, max_tokens=400, grammar="sql"))
+    _until_known(server, "queries@v1")
+    forms = Forms(Decoding(grammar="sql"))
+
+    def ask(table: str) -> None:
+        system = {"role": "system", "content": f"# {table}\nid int key\nfloor int"}
+        asked: Any = {"model": "queries@v1", "messages": [system, *USER]}
+        chunks = list(client.chat.completions.create(**asked, stream=True))
+        choices = [client.chat.completions.create(**asked).choices[0] for _ in range(2)]
+        said = [(c.message.content or "", c.finish_reason) for c in choices]
+        streamed = [c.choices[0] for c in chunks if c.choices]
+        said.append(("".join(c.delta.content or "" for c in streamed), streamed[-1].finish_reason))
+        form = forms.of(asked["messages"])
+        assert form and all(form.lets(text) for text, finish in said if finish == "stop"), said
+        assert all(text.startswith("SELECT ") for text, _ in said)
+        assert any(finish == "stop" and f" FROM {table}" in text for text, finish in said), said
+
+    with ThreadPoolExecutor(3) as several:
+        list(several.map(ask, ("rooms", "lifts", "stairs")))
 
 
 def test_plain_curl(server: Server) -> None:
