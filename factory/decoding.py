@@ -45,6 +45,12 @@ class Decoding(Strict):
     regex: str = Field("", max_length=MAX_SCHEMA, description="for the whole answer")
     grammar: str = Field("", description=f"made of each prompt: {', '.join(GRAMMARS)}")
 
+    @field_validator(*FORMS, mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        """`decoding.regex=` takes away what the recipe says."""
+        return "" if value is None else value
+
     @field_validator("json_schema", mode="before")
     @classmethod
     def _as_text(cls, value: Any) -> Any:

@@ -164,7 +164,11 @@ def test_the_server_holds_a_version_s_answers_to_the_grammar_of_their_own_prompt
     assert "structured_outputs" not in complete({"prompt": "SELECT"}, "x", version)
 
 
-def test_a_grammar_that_is_none_of_ours_is_refused() -> None:
+def test_a_recipe_s_grammar_can_be_taken_away_and_none_but_ours_be_named() -> None:
+    assert load("sql", {}).decoding.held == "grammar"
+    assert (
+        load("sql", {"decoding.grammar": ""}).decoding.held == load("sums", {"decoding.regex": ""}).decoding.held == ""
+    )
     with pytest.raises(ValueError, match="there is no grammar 'sqll'; did you mean sql"):
         Decoding(grammar="sqll")
     with pytest.raises(InputError, match="regex and grammar are two forms: give one of them"):
