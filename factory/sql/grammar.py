@@ -23,6 +23,7 @@ from factory.sql.schema import MEANING
 
 JOINED = 3  # tables of a query
 LONGEST, TABLES, COLUMNS = 2**15, 4, 64  # of a prompt, its characters first: of a larger one no grammar is made
+COMMENT = 1000  # characters of a comment in which values are looked for
 _TABLE = re.compile(r"# (\S[^:]{0,63})(?:: .*)?")
 _COLUMN = re.compile(
     r"(\S.{0,63}?) (int|real|text|date)( key)?(?: (?:->|one-to-one) (\S{1,64})\.([^\s.:]{1,64}))?(?:: (.*)| \[.*)?"
@@ -109,10 +110,10 @@ def _shown(prompt: str) -> list[Shown]:
             table = tables.setdefault(named[1], Shown(named[1]))
         elif table and (found := _COLUMN.fullmatch(line)):
             name, kind, key, to, there, comment = found.groups()
-            values = [value for value, _ in MEANING.findall(comment or "")]
             if to:
                 table.links.append((name, to, there))
-            if len(values) > 1 and kind in ("int", "text"):
+            values = [value for value, _ in MEANING.findall((comment or "")[:COMMENT])]
+            if len(values) > 1 and (kind == "text" or (kind == "int" and all(value.isdecimal() for value in values))):
                 table.listed[name] = [value if kind == "int" else f"'{value}'" for value in values]
             number = "id" if key or to else "number"
             table.columns[name] = "listed" if name in table.listed else kind if kind in ("text", "date") else number
@@ -151,7 +152,7 @@ def _rules(number: str, orders: list[tuple[list[Shown], list[str]]]) -> list[str
     for table in tables:
         for column, kind in table.columns.items():
             names = [_column(table, column)]
-            if sum(column in other.columns for other in tables) == 1:
+            if sum(column.lower() in map(str.lower, other.columns) for other in tables) == 1:
                 names.append(_quoted(column))
             kinds.setdefault(kind, []).extend(names)
             if values := _either(table.listed.get(column, ())):

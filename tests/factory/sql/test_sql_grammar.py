@@ -32,6 +32,7 @@ id int key
 customer_id int -> customers.id
 ordered date: day of the order
 total real: amount in euros
+state int: state, 0 = open, 1 = paid
 # order
 group int: a table and a column with reserved names
 today: 2026-11-29"""
@@ -56,6 +57,7 @@ def lets(query: str, prompt: str = SHOP) -> bool:
         "SELECT name FROM customers WHERE id NOT IN (SELECT customer_id FROM orders WHERE ordered IS NOT NULL)",
         "SELECT total FROM orders WHERE total >= (SELECT avg(total) FROM orders)",
         'SELECT "group" FROM "order"',
+        "SELECT count(*) FROM orders WHERE state IN (0, 1) AND orders.state != 1",
     ],
 )
 def test_a_query_over_what_the_prompt_shows_can_be_said(query: str) -> None:
@@ -73,6 +75,8 @@ def test_a_query_over_what_the_prompt_shows_can_be_said(query: str) -> None:
         "SELECT name FROM customers JOIN orders ON orders.total = customers.id",  # no reference joins them so
         "SELECT name FROM customers WHERE name = 'a",
         "SELECT name FROM customers WHERE city = 3",
+        "SELECT count(*) FROM orders WHERE state = 2",  # its comment lists two others
+        "SELECT sum(customer_id) FROM orders",
         "SELECT total FROM orders WHERE ordered = 'last fortnight'",
         "SELECT name FROM customers WHERE city = '<current_king>'",
         "SELECT name FROM customers WHERE count(*) > 2",
@@ -140,9 +144,14 @@ def test_names_that_look_like_grammar_are_names(prompt: str) -> None:
     ],
 )
 def test_without_tables_or_with_too_many_the_answer_is_free(prompt: str) -> None:
-    began = time.process_time()
     assert of([{"role": "system", "content": prompt}]) == ""
-    assert time.process_time() - began < 1
+
+
+def test_a_hostile_prompt_keeps_nobody_waiting() -> None:
+    for line in ("# " + "x" * 30_000, "a int: " + "x" * 30_000, "a int -> " + "x." * 15_000, "a int " * 5_000):
+        began = time.process_time()
+        of([{"role": "system", "content": f"# a\nb int\n{line}"}])
+        assert time.process_time() - began < 1
 
 
 def test_only_the_system_message_names_tables() -> None:
