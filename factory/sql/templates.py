@@ -22,11 +22,10 @@ from factory.sql.fill import LISTS, TODAY, database
 from factory.sql.guard import Access, Refused, checked
 from factory.sql.pick import index_of
 from factory.sql.prompt import SMALL
-from factory.sql.said import BEFORE, chinese, english, singular
 from factory.sql.schema import Column, Schema, Table, read, spoken
 
 HELD_OUT = ("gym", "fleet", "city")
-WEIGHTS = {"erp": 3}  # how often a schema is asked; 2 for the others
+WEIGHTS = {"erp": 4}  # how often a schema is asked; 2 for the others
 NAMES = ("person", "code", *LISTS)  # what fills a column by which rows are called
 FUNCTIONS = {"avg": ("average", "平均"), "sum": ("total", "总"), "max": ("highest", "最高"), "min": ("lowest", "最低")}
 COUNTS = (2, 3, 6, 7, 10, 14, 30, 60, 90)
@@ -55,11 +54,13 @@ class Maker:
     def one(self, table: Table, kind: dict[str, Any], form: str) -> tuple[str, str]:
         """A question of this kind and form about one table, and its query."""
         tests = self._tests(table, "", 2)
-        said, sql = [t[0] for t in tests], " AND ".join(t[1] for t in tests)
+        said = ("" if self.zh else self.rng.choice([" ", " ", " and "])).join(t[0] for t in tests)
+        sql = " AND ".join(t[1] for t in tests)
         noun = self._noun(table)
-        slots = {"t": table.name, "w": sql and f" WHERE {sql}", "test": sql}
-        slots |= chinese(noun, said) if self.zh else english(noun, said, self.rng.choice([" ", " ", " and "]))
-        slots |= self._columns_of(table, "") | {"thing": singular(noun), "n": str(self.rng.randint(2, 10))}
+        slots = {"t": table.name, "w": sql and f" WHERE {sql}", "test": sql, "said": said, "noun": noun}
+        slots["things"] = f"{said}{noun}" if self.zh else f"{noun} {said}".strip()
+        slots["plain"] = said.removesuffix("的") if self.zh else said.removeprefix("that are ")
+        slots |= self._columns_of(table, "") | {"thing": _singular(noun), "n": str(self.rng.randint(2, 10))}
         return self._filled(kind, form, slots)
 
     def two(self, link: Column, kind: dict[str, Any], form: str) -> tuple[str, str]:
@@ -77,12 +78,17 @@ class Maker:
 
     def _filled(self, kind: dict[str, Any], form: str, slots: dict[str, str]) -> tuple[str, str]:
         asked = {*SLOT.findall(form)}
-        if not asked & {"things", "said", "plain", "do"}:
+        if not asked & {"things", "said", "plain"}:
             slots = slots | {"w": "", "test": ""}
         unfit = "plain" in asked and slots["plain"].split(" ")[0] in UNFIT
         same = "by" in slots and "{by}" in kind["sql"] and f"{slots['by']} " in slots.get("test", "")
-        needed = [name for name in SLOT.findall(form + kind["sql"]) if name not in ("w", "said", "desc")]
-        if unfit or same or not all(slots.get(name) for name in needed):
+        if (
+            unfit
+            or same
+            or any(
+                not slots.get(name) for name in SLOT.findall(form + kind["sql"]) if name not in ("w", "said", "desc")
+            )
+        ):
             raise Lacking
         if slots.get("function") == "sum" and re.search("year|grade|floor|number", slots.get("number", "")):
             raise Lacking
@@ -101,9 +107,7 @@ class Maker:
             return column
 
         label = chosen("label", "which", lambda c: c.name == table.label and c.fill.split(" ")[0] in (*NAMES, "each"))
-        number = chosen("number", "of", _is_number)
-        if number and not self.zh:
-            slots |= {prefix + part: self._phrase(number, part, "") for part in ("how", "sum")}
+        chosen("number", "of", _is_number)
         chosen("by", "g", lambda c: bool(c.meanings()) or c.fill.startswith("of "))
         chosen("date", "dof", lambda c: c.type == "date")
         chosen("other", "oof", lambda c: c is not label)
@@ -157,14 +161,12 @@ class Maker:
             sql = f"{name} = {value}" if column.type == "int" else f"{name} = '{value}'"
             if set(meanings.values()) <= {"yes", "no", "是", "否"}:
                 no = meaning in ("no", "否")
-                told = rng.choice([f"{'非' * no}{of}的", f"{of}为{meaning}的"])
-                return told if zh else rng.choice(
+                chinese = rng.choice([f"{'非' * no}{of}的", f"{of}为{meaning}的"])
+                return chinese if zh else rng.choice(
                     [f"where {of} is {meaning}", f"{'not ' * no}{of}", f"with {of} {meaning}"]
                 ), sql
             if zh:
                 return rng.choice([f"{of}为{meaning}的", f"{meaning}的", f"{of}是{meaning}的"]), sql
-            if "." not in name and rng.random() < 0.4:
-                return BEFORE + meaning, sql
             return (
                 f"{self._phrase(column, 'is', f'with {of}', 'that are', f'whose {of} is', '')} {meaning}".strip(),
                 sql,
@@ -173,11 +175,9 @@ class Maker:
             return self._dated(column, name, of)
         if column.type == "text":
             value = rng.choice(self._values(column.table, column.name))
-            told = rng.choice([f"{of}为{value}的", f"{of}是{value}的", f"{value}的"])
-            if not zh and "." not in name and column.fill.startswith("of ") and rng.random() < 0.25:
-                return BEFORE + value, f"{name} = '{value}'"
+            chinese = rng.choice([f"{of}为{value}的", f"{of}是{value}的", f"{value}的"])
             said = f"{self._phrase(column, 'is', f'with {of}', f'whose {of} is', 'of')} {value}"
-            return told if zh else said, f"{name} = '{value}'"
+            return chinese if zh else said, f"{name} = '{value}'"
         low, high = sorted(float(v) for v in self.index.examples[column.table, column.name])
         number, sign = round(rng.uniform(low, high)), rng.choice(("<", ">", ">", ">=", "="))
         if zh:
@@ -217,8 +217,8 @@ class Maker:
         time = rng.choice([*self.times])
         count = rng.choice(COUNTS)
         said = self.times[time][self.zh].format(count)
-        told = rng.choice([f"{of}在{said}的", f"{of}是{said}的", f"{said}的"])
-        return told if self.zh else f"{when} {said}", f"{name} = '{time.format(count)}'"
+        chinese = rng.choice([f"{of}在{said}的", f"{of}是{said}的", f"{said}的"])
+        return chinese if self.zh else f"{when} {said}", f"{name} = '{time.format(count)}'"
 
     def _mine(self, column: Column) -> bool:
         return column.fill == "user" or "mine" in self.phrases.get(f"{column.table}.{column.name}", {})
@@ -243,6 +243,10 @@ class Maker:
 
 def _is_number(column: Column) -> bool:
     return column.type in ("int", "real") and not column.meanings() and column.fill != "user" and not column.refers
+
+
+def _singular(noun: str) -> str:
+    return re.sub(r"ies$", "y", noun) if noun.endswith("ies") else noun.removesuffix("s")
 
 
 def rows(number: int, seed: int = 0) -> list[dict[str, str]]:
@@ -292,5 +296,5 @@ def _shown(maker: Maker, question: str, sql: str) -> bool:
 
 
 if __name__ == "__main__":
-    for row in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 3600):
+    for row in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 3200):
         print(json.dumps(row, ensure_ascii=False))
