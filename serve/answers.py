@@ -86,8 +86,9 @@ def _once(base: Base, version: Version | None, rows: Sequence[Row], how: Facts |
     """Greedy answers never change, so each is given once: a file for everything that decides them but the turns."""
     prompt = how.system_prompt() if isinstance(how, Recipe) else how.prompt
     prompted = [row.with_system(prompt) for row in rows]
-    held = how.decoding.form if how.decoding.grammar else lambda turns: {}  # another release may make another grammar
-    keys = [digest([*row.turns, *held(row.turns).values()]) for row in prompted]
+    keys = [digest([*row.turns]) for row in prompted]
+    if how.decoding.grammar:  # another release may make another one of the same prompt
+        keys = [digest([key, how.decoding.form(row.turns)]) for key, row in zip(keys, prompted, strict=True)]
     decides = [base.fingerprint, version.sha if version else "", how.decoding.model_dump(), how.labels]
     path = home("answers", f"{digest(decides)}.json")
 
