@@ -1,23 +1,21 @@
 """Training rows by the thousand: questions and their queries, made of templates over the shipped schemas.
 
-    python -m factory.sql.templates [rows] > adapters/sql/train.jsonl
+    PYTHONPATH=. python adapters/sql/make.py [rows] > adapters/sql/train.jsonl
 
-The kinds of questions and their forms stand in `adapters/sql/templates.yaml`, how people speak of single columns in
-`adapters/sql/phrases.yaml`; a quarter is Chinese. `HELD_OUT` schemas are left to grading alone.
+The kinds of questions and their forms stand in `templates.yaml`, how people speak of single columns in `phrases.yaml`;
+a quarter is Chinese. `HELD_OUT` schemas are left to grading alone.
 """
-
-from __future__ import annotations
 
 import json
 import random
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from factory.home import project
 from factory.sql.fill import LISTS, TODAY, database
 from factory.sql.guard import Access, Refused, checked
 from factory.sql.pick import index_of
@@ -251,7 +249,7 @@ def _singular(noun: str) -> str:
 
 def rows(number: int, seed: int = 0) -> list[dict[str, str]]:
     """`{"question", "db", "sql"}`, all different, each over tables and columns that its prompt shows."""
-    folder = project() / "adapters" / "sql"
+    folder = Path(__file__).parent
     phrases, kinds = (
         yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("phrases", "templates")
     )
