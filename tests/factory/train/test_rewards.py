@@ -211,6 +211,7 @@ def test_a_reward_model_pays_half_of_what_grpo_draws(project: Path) -> None:
         (rows[question.strip()], text.strip(), float(paid))
         for question, answers in re.findall(r"^## (.*?)\n\n(.*?)(?=^## |\Z)", written, re.M | re.S)
         for paid, text in re.findall(r"\*\*reward ([\d.]+), [^,*]*\*\*\n\n(.*?)(?=\n\*\*reward|\Z)", answers, re.S)
+        if "\ufffd" not in text  # half a character is not read back as the tokens that were said
     ]
     asked, texts = [row.with_system(recipe.system_prompt()) for row, _, _ in found], [text for _, text, _ in found]
     model = max((project / "home").glob("runs/*/adapter/reward.json"), key=lambda path: path.stat().st_mtime).parent
@@ -223,7 +224,10 @@ def test_a_reward_model_pays_half_of_what_grpo_draws(project: Path) -> None:
 
 def test_what_rewards_add_is_measured_on_held_out_rows(capsys: pytest.CaptureFixture[str], project: Path) -> None:
     """Both ways from the same start. What was trained is not trained again."""
-    words = ["bench", "only=gain", "task=summary", "rubric=length", "steps=3", "data.tune_share=0.2", "--json"]
+    rubric = HEAD + DIMENSION.format(name="short")  # nearly every answer is paid for
+    (project / "rubrics" / "brief.yaml").write_text(rubric)
+    words = ["bench", "only=gain", "task=summary", "rubric=brief", "steps=3", "data.tune_share=0.2", "--json"]
+    words += ["train.epochs=1", "train.patience=0"]
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)["gain"]
     assert (found["task"], found["steps"]) == ("summary", 3) and found["questions"] > 40
