@@ -57,9 +57,9 @@ def plan(model: Any, per_token: float, longest: int, wanted: set[bool | str], st
     `states` the bytes of the adapters that are yet to join, with their optimizers.
 
     Recomputing (`recomputed` says what it keeps) is on for every row where a recipe asks for it, or where `auto` meets
-    too little memory for rows of a useful length; a single sequence that is longer than a row is recomputed by itself.
-    The tokens are a power of two, so that a little more or less free memory makes the same rows, and the same adapter
-    to the bit.
+    too little memory for rows of a useful length; a single sequence so long that it would keep more than a useful row
+    is recomputed by itself. The tokens are a power of two, so that a little more or less free memory makes the same
+    rows, and the same adapter to the bit.
     """
     kind = model.device.type
     config = model.config.get_text_config()
@@ -69,7 +69,7 @@ def plan(model: Any, per_token: float, longest: int, wanted: set[bool | str], st
     always = True in wanted or ("auto" in wanted and full < min(longest, ENOUGH[kind]))
     fit = int(available / checkpointed) if always else full
     tokens = 1 << max(1, min(fit, useful, MOST[kind])).bit_length() - 1
-    return Plan(tokens, per_token, 0 if always else tokens if "auto" in wanted else float("inf"))
+    return Plan(tokens, per_token, 0 if always else min(full, useful) if "auto" in wanted else float("inf"))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -239,7 +239,7 @@ def test_memory_decides_the_length_of_rows(monkeypatch: pytest.MonkeyPatch) -> N
         return memory.plan(model, 100_000.0, longest, wanted, states)
 
     ample = found(1e12, {"auto"})
-    assert ample.tokens == memory.MOST["cpu"] and ample.recompute_from == ample.tokens
+    assert ample.tokens == memory.MOST["cpu"] and ample.recompute_from == memory.CAP["cpu"] // 100_000
     little = found(1e9, {False})
     assert 1000 < little.tokens < 1e9 / 100_000 and little.recompute_from == float("inf")
     scarce = found(1e8, {"auto"}, longest=2000)
