@@ -136,7 +136,7 @@ def test_without_a_gpu_nothing_is_claimed() -> None:
 
 def test_a_peer_gets_the_same_rows_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = rows.Task("0-x", tmp_path / "0-x", 7)
-    rows._write(
+    rows.save(
         task.folder / "train.jsonl", [Row(({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}))]
     )
     base = Base("small", "", "", "", tmp_path, 1e-3)
