@@ -22,7 +22,7 @@ from tests.serve.load import until
 pytestmark = pytest.mark.slow
 USER: list[Any] = [{"role": "user", "content": "Hello Ana, the parcel will arrive on Friday."}]
 SURE = 0.1  # nats between the two best tokens from which on the order of sums does not decide
-LENGTH = 160
+LENGTH = 240
 
 
 async def greedy(session: aiohttp.ClientSession, model: str) -> list[str]:
@@ -73,7 +73,7 @@ def test_with_all_slots_full_and_loads_in_between_each_stream_is_its_own_version
                 streams = [asyncio.create_task(greedy(session, model)) for model in models]
                 await asyncio.sleep(0.5)
                 load = asyncio.create_task(asyncio.to_thread(promote, version))  # its probe waits for a slot
-                beside = [await score(direct, model) for model in inner]
+                beside = await asyncio.gather(*(score(direct, model) for model in inner))
                 assert not any(stream.done() for stream in streams), "it was no longer full"
                 for model, known, answer in zip(models, alone, await asyncio.gather(*streams), strict=True):
                     assert answer[: len(known)] == known[: len(answer)], model
