@@ -8,7 +8,6 @@ What is asked is what the gateway would ask, but greedy. The engine is on a priv
 it also works while a server of the same home runs.
 """
 
-import asyncio
 import json
 import os
 import time
@@ -22,6 +21,7 @@ import aiohttp
 from factory import answers, control, stopping
 from factory.base.build import Base, base_of, too_large
 from factory.base.loaded import held
+from factory.chat import each
 from factory.data.rows import Row
 from factory.data.templated import without_thought
 from factory.decoding import Decoding
@@ -178,26 +178,19 @@ async def _by_engine(
         if seed is not None:
             how |= {"temperature": decoding.temperature, "top_p": 1, "top_k": 0}
         tokens = control.tokens_of(base.folder)
-        found, waiting = [""] * len(rows), iter(range(len(rows)))
-        done = 0
+        found, done = [""] * len(rows), 0
 
-        async def client() -> None:
+        async def ask(number: int) -> None:
             nonlocal done
-            for number in waiting:
-                row = rows[number]
-                form = {"choice": [*labels]} if labels else decoding.form(row.turns)
-                held = {"structured_outputs": form} if form and seed is None else {}
-                body = how | held | {"messages": control.harmless_in(row.turns, tokens)}
-                found[number] = await _ask(engine, row, body if seed is None else body | {"seed": seed + number})
-                done += 1
-                progress(done, "")
+            row = rows[number]
+            form = {"choice": [*labels]} if labels else decoding.form(row.turns)
+            held = {"structured_outputs": form} if form and seed is None else {}
+            body = how | held | {"messages": control.harmless_in(row.turns, tokens)}
+            found[number] = await _ask(engine, row, body if seed is None else body | {"seed": seed + number})
+            done += 1
+            progress(done, "")
 
-        try:
-            async with asyncio.TaskGroup() as clients:
-                for _ in range(ASKED):
-                    clients.create_task(client())
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await each(range(len(rows)), ASKED, ask)
         return found
 
 
