@@ -180,8 +180,8 @@ def spread(
                     return
 
     with ThreadPoolExecutor(len(on)) as pool:
-        served = [pool.submit(serve, device) for device in on]
-        try:
+        try:  # a signal that comes while they are being started ends those that were
+            served = [pool.submit(serve, device) for device in on]
             for one in wait(served, return_when=FIRST_EXCEPTION).done:
                 one.result()
         finally:

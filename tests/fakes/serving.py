@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class Fake:
 @contextlib.contextmanager
 def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
     """The server over the home `folder`; it may be killed before the block ends."""
+    said = tempfile.TemporaryFile("w+")
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.fakes.serving", json.dumps({"port": 0, **options})],
         env={
@@ -86,12 +88,17 @@ def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
             "PYTHONPATH": boot.python_path(),
         },
         stdout=subprocess.PIPE,
-        stderr=None if os.environ.get("FAKE_STDERR") else subprocess.DEVNULL,
+        stderr=None if os.environ.get("FAKE_STDERR") else said,
         text=True,
     )
     assert child.stdout is not None
     try:
-        answer = json.loads(child.stdout.readline() or '{"error": "it ended at once"}')
+        line = child.stdout.readline()
+        if not line:
+            code = child.wait()
+            said.seek(0)
+            raise RuntimeError(f"the server ended with {code}: {said.read()[-3000:]}")
+        answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(answer["error"])
         yield Fake(answer["url"], child, folder)
@@ -99,6 +106,7 @@ def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
         child.terminate()
         child.wait()
         child.stdout.close()
+        said.close()
 
 
 def main() -> int:
