@@ -54,7 +54,7 @@ def own_home(base: Base | None = None, at: Path | None = None) -> Iterator[Path]
         os.environ["FACTORY_HOME"] = str(folder)
         if base and not (link := home("bases", base.folder.name)).exists():
             with contextlib.suppress(FileExistsError):  # another process was faster
-                link.symlink_to(base.folder)
+                link.symlink_to(base.folder.resolve())
         try:
             yield Path(folder)
         finally:

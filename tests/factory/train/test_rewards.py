@@ -242,7 +242,9 @@ def test_what_rewards_add_is_measured_on_held_out_rows(capsys: pytest.CaptureFix
     for one in found["seeds"].values():
         for way in ("grpo", "rounds"):
             part = one[way]
-            assert part["n"] == 4 and part["low"] <= part["gain"] == (part["better"] - part["worse"]) / 4 <= part["high"]
+            assert (
+                part["n"] == 4 and part["low"] <= part["gain"] == (part["better"] - part["worse"]) / 4 <= part["high"]
+            )
             assert part["good"] == pytest.approx(one["supervised"]["good"] + part["gain"]) and 0 <= part["p"] <= 1
         assert len(one["grpo"]["reward"].split()) == len(one["grpo"]["kl"].split()) == 3 and one["questions"] > 40
     assert found["seeds"]["1"]["rounds"] == alone["seeds"]["1"]["rounds"]
