@@ -1,10 +1,12 @@
 """`factory bench only=gain`: what learning from rewards adds to supervised learning, on rows that nothing learned from.
 
-From one supervised start two ways go on: GRPO, and two rejection rounds (draw, then learn from the best answers). Each
-is held against the start on the same eval rows, with a 95 % interval of the difference. `task=` names a task of the
-project, which starts with a quarter of an epoch, or with `train.epochs=`. Without one a task is made that so small a
-base can learn from rewards: of four words, say the one that is an animal (a fruit, a tool, …); SEEN rows start it. What
-was trained stays in the home's `gain/`: asked for again, or after it was interrupted, it goes on from there.
+From one supervised start two ways go on: GRPO, and two rejection rounds (draw, then learn from the best answers);
+`part=` is one of them. Each is held against the start on the same eval rows, with a 95 % interval of the difference.
+`seeds=3` does all that with three seeds (`train.seed` and the next two: the first adapter, the order of rows, the
+draws) and tells the medians. `task=` names a task of the project, which starts with a quarter of an epoch, or with
+`train.epochs=`. Without one a task is made that so small a base can learn from rewards: of four words, say the one that
+is an animal (a fruit, a tool, …); SEEN rows start it. What was trained stays in the home's `gain/`: asked for again, or
+after it was interrupted, it goes on from there, and two parts or seeds may be measured there side by side.
 """
 
 from __future__ import annotations
@@ -13,10 +15,9 @@ import contextlib
 import json
 import os
 import random
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 import yaml
@@ -28,7 +29,7 @@ from evals.scorecard import by_checks, composite
 from factory import recipe as recipes
 from factory.base.build import prepare
 from factory.errors import FactoryError
-from factory.home import home, project, shown
+from factory.home import home, project, shown, write_file
 from factory.pipeline.data import dataset
 from factory.pipeline.train import Made, train
 from factory.registry.store import Version
@@ -37,8 +38,10 @@ from factory.train.fused import Failed
 from serve.answers import of_version
 
 TASK = "pick"
+WAYS = ("grpo", "rounds")
 ROWS, SEEN, HELD = 640, 48, 400  # of the made task: questions, those that supervised learning sees, eval rows
 BATCH = 8  # questions a step
+PROMPT = "Answer with one word."
 POINTS = 8  # of a curve, as it is printed
 KINDS = {
     "animal": "dog cat horse cow sheep goat lion tiger bear wolf fox rabbit mouse duck",
@@ -52,12 +55,13 @@ KINDS = {
     "vehicle": "car bus train truck bicycle ship tram taxi van boat motorcycle airplane ferry tractor",
     "profession": "doctor nurse teacher baker lawyer farmer plumber judge pilot butcher tailor waiter actor painter",
 }
-CHECK = '''from evals.grades import Grade
+CHECK = '''from bench.exact import exact
+from evals.grades import Grade
 
 
 def right(row, output, limits):
     """The one word that is asked for, and nothing else."""
-    return Grade("good") if output.strip() == row.answer else Grade("poor", "another word", [output[:40]])
+    return Grade("good") if exact(output, row.answer) else Grade("poor", "another word", [output[:40]])
 '''
 RUBRIC = """title: The one that fits
 source: question
@@ -73,7 +77,7 @@ dimensions:
       - {name: poor, anchor: Another word., example: {output: hammer, reason: It is a tool.}}
       - {name: good, anchor: The right word., example: {output: plum, reason: It is a fruit.}}
 """
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "kind": "general",
     "data": {"near": 0, "replay": {"share": 0}},
     "train": {"epochs": 3, "batch": 8, "lr": 1e-3, "evals": 2, "patience": 0},
@@ -86,34 +90,58 @@ def run(
     task: str = "",
     changes: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    *,
+    seeds: int = 1,
+    part: str = "",
 ) -> dict[str, Any]:
     """Measure; returns the `gain` part of the benchmark's JSON. `changes` are of the task's recipe."""
     name, changes, place = task or TASK, dict(changes or {}), home("gain")
-    with contextlib.nullcontext() if task else _made(place / "project"):
-        base = prepare(recipes.load(name, changes).base)
+    with contextlib.nullcontext() if task else made(place / "project"):
+        recipe = recipes.load(name, changes)
+        base, first = prepare(recipe.base), recipe.train.seed
         with own_home(base, place):
-            found = _measured(name, changes, steps, bool(task), progress)
-    return {"task": name, "base": base.label, "steps": steps, **found}
+            found = {
+                str(seed): _measured(name, {**changes, "train.seed": str(seed)}, steps, part, progress)
+                for seed in range(first, first + seeds)
+            }
+    return {"task": name, "base": base.label, "steps": steps, "median": _median([*found.values()]), "seeds": found}
 
 
 def _measured(
-    task: str, changes: dict[str, str], steps: int, ours: bool, progress: Callable[[str], None]
+    task: str, changes: dict[str, str], steps: int, part: str, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     asked = len(dataset(recipes.load(task, changes)).train)
-    start = "{sft: {data: few.jsonl}}"
-    if ours:
-        start = "sft" if "train.epochs" in changes else "{sft: {epochs: 0.25}}"
-    grpo = f"{{grpo: {{batch: {BATCH}, epochs: {steps / -(-asked // BATCH):.6f}}}}}"
+    start = "sft" if "train.epochs" in changes else "{sft: {epochs: 0.25}}"
+    if task == TASK:
+        start = "{sft: {data: few.jsonl}}"
+    share = (steps - 0.5) / -(-asked // BATCH)  # of an epoch, which is rounded up to a whole step
     again = f"{{generate: {{questions: {BATCH * steps // 2}}}}}, {{sft: {{epochs: 1, lr: 5e-4}}}}"
-    first, learned = trained(task, changes, f"[{start}, {grpo}]")
-    _, rounds = trained(task, changes, f"[{start}, {{rounds: {{n: 2, of: [{again}]}}}}]")
-    progress(f"curves: {shown(learned.trained.run / 'curves.png')}")
-    return {
-        "questions": asked,
-        "supervised": _share(first),
-        "grpo": _share(learned) | compared(first, learned) | curve(learned.trained.run),
-        "rounds": _share(rounds) | compared(first, rounds),
+    ways = {
+        "grpo": f"{{grpo: {{batch: {BATCH}, epochs: {share:.6f}}}}}",
+        "rounds": f"{{rounds: {{n: 2, of: [{again}]}}}}",
     }
+    found: dict[str, Any] = {}
+    for way in [part] if part else WAYS:
+        first, last = trained(task, changes, f"[{start}, {ways[way]}]")
+        found |= {"questions": asked, "supervised": _share(first), way: _share(last) | compared(first, last)}
+        if way == "grpo":
+            found[way] |= curve(last.trained.run)
+            progress(f"curves: {shown(last.trained.run / 'curves.png')}")
+        told = found[way]
+        progress(
+            f"seed {changes['train.seed']}, {way}: {found['supervised']['good']:.1%} to {told['good']:.1%} good, "
+            f"{100 * told['gain']:+.1f} points ({100 * told['low']:.1f} to {100 * told['high']:.1f})"
+        )
+    return found
+
+
+def _median(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the seeds: how many answers are good, and how many more than the start's."""
+    told: dict[str, Any] = {"supervised": median(one["supervised"]["good"] for one in found)}
+    for way in WAYS:
+        if way in found[0]:
+            told[way] = {key: median(one[way][key] for one in found) for key in ("good", "gain")}
+    return told
 
 
 def compared(before: Made, after: Made) -> dict[str, Any]:
@@ -162,20 +190,18 @@ def trained(task: str, changes: Mapping[str, str], stages: str) -> tuple[Made, M
 
 
 @contextlib.contextmanager
-def _made(place: Path) -> Iterator[None]:
-    """Within, we are in a project that has the made task alone."""
+def made(place: Path) -> Iterator[None]:
+    """Within, we are in a project that has the made task alone. Its files are written whole: others may read them."""
     before, ours, folder = Path.cwd(), project(), place / "adapters" / TASK
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in ("defaults.yaml", "general.jsonl"):
-        shutil.copy(ours / "adapters" / file, folder.parent / file)
-    shutil.copytree(ours / "rubrics", place / "rubrics", dirs_exist_ok=True)
-    (place / "rubrics" / f"{TASK}.yaml").write_text(RUBRIC)
-    (folder / "check.py").write_text(CHECK)
-    (folder / "prompt.md").write_text("Answer with one word.\n")
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     rows = questions(ROWS + HELD)
-    for file, part in {"train": rows[:ROWS], "few": rows[:SEEN], "eval": rows[ROWS:]}.items():
-        (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    parts = {"train": rows[:ROWS], "few": rows[:SEEN], "eval": rows[ROWS:]}
+    files = [ours / "adapters" / "defaults.yaml", ours / "adapters" / "general.jsonl", *(ours / "rubrics").glob("*.*")]
+    content = {place / file.relative_to(ours): file.read_text() for file in files}
+    content |= {place / "rubrics" / f"{TASK}.yaml": RUBRIC, folder / "check.py": CHECK, folder / "prompt.md": PROMPT}
+    content |= {folder / "recipe.yaml": yaml.safe_dump(RECIPE)}
+    content |= {folder / f"{key}.jsonl": "".join(json.dumps(row) + "\n" for row in part) for key, part in parts.items()}
+    for path, text in content.items():
+        write_file(path, text)
     os.chdir(place)
     try:
         yield

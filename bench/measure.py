@@ -53,7 +53,8 @@ def own_home(base: Base | None = None, at: Path | None = None) -> Iterator[Path]
     with contextlib.nullcontext(at) if at else tempfile.TemporaryDirectory(prefix="factory-bench-") as folder:
         os.environ["FACTORY_HOME"] = str(folder)
         if base and not (link := home("bases", base.folder.name)).exists():
-            link.symlink_to(base.folder)
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                link.symlink_to(base.folder.resolve())
         try:
             yield Path(folder)
         finally:

@@ -36,11 +36,12 @@ def main(name: str, out: Path, settings: dict[str, Any], folders: list[Path]) ->
         if "loss" in record:
             ends[task].append(time.monotonic() - began)
 
-    for mark in settings.get("marks") or [1]:
-        for result in train_many(jobs, base, model, until=mark / settings.get("steps", mark), progress=progress):
+    for mark in settings.get("marks") or [0]:
+        until = (mark - 0.5) / settings["steps"] if mark else 1.0  # a share is rounded up to a whole step
+        for result in train_many(jobs, base, model, until=until, progress=progress):
             if isinstance(result, Failed):
                 sys.exit(f"{result.name}: {result.why}")
-            if "marks" in settings:
+            if mark:
                 shutil.copytree(result.adapter, result.run / f"checkpoint-{mark}")
     for job in jobs:
         (job.run / "steps.json").write_text(json.dumps(ends[job.name]))

@@ -11,8 +11,8 @@ from typing import Any
 @dataclass(frozen=True)
 class Settings:
     """What can be set: a callable for remarks, minutes of load at the end of serving, experiments of the gate, GRPO
-    steps (0: as many as the part takes by itself), the task of gain and ways with changes of its recipe, and whether
-    training and serving measure less, in minutes."""
+    steps (0: as many as the part takes by itself), the task of gain and ways with changes of its recipe, the seeds of
+    gain, one of the INNER parts, and whether training and serving measure less, in minutes."""
 
     progress: Callable[[str], None] = lambda line: None
     soak: float = 0
@@ -20,6 +20,8 @@ class Settings:
     steps: int = 0
     task: str = ""
     changes: Mapping[str, str] = field(default_factory=dict)
+    seeds: int = 1
+    part: str = ""
     small: bool = False
 
 
@@ -36,13 +38,14 @@ def training(settings: Settings) -> dict[str, Any]:
 def preference(settings: Settings) -> dict[str, Any]:
     from bench import preference
 
-    return preference.run(settings.steps or 2, progress=settings.progress)
+    return preference.run(settings.steps, settings.part, progress=settings.progress)
 
 
 def gain(settings: Settings) -> dict[str, Any]:
     from bench import gain
 
-    return gain.run(settings.steps or 40, settings.task, settings.changes, settings.progress)
+    found = settings.task, settings.changes, settings.progress
+    return gain.run(settings.steps or 40, *found, seeds=settings.seeds, part=settings.part)
 
 
 def ways(settings: Settings) -> dict[str, Any]:
@@ -146,4 +149,5 @@ PARTS: dict[str, Part] = {
     "gpu": gpu,
     "memory": memory,
 }
+INNER = {"preference": ("dpo", "grpo", "accuracy"), "gain": ("grpo", "rounds")}  # what can be run of a part alone
 PEERS: dict[str, Part] = {"llamafactory": llamafactory}

@@ -2,8 +2,9 @@
 
     python plain_preference.py dpo|grpo BASE rows.jsonl OUT '{"steps": 3, "batch": 2, "lr": 5e-4, …}'
 
-It stands on its own and follows TRL's documentation; as in `plain_trl`, gradient checkpointing is off. After each step
-OUT/steps.json holds the seconds since the training began; adapters of `marks` steps lie in OUT/checkpoint-<steps>.
+It follows TRL's documentation and stands on its own but for what it pays for, which is ours too (`exact`); as in
+`plain_trl`, gradient checkpointing is off. After each step OUT/steps.json holds the seconds since the training began;
+adapters of `marks` steps lie in OUT/checkpoint-<steps>.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from datasets import load_dataset
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
+
+from bench.exact import exact
 
 
 class Marks(TrainerCallback):
@@ -38,7 +41,7 @@ class Marks(TrainerCallback):
 
 def right(completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
     """1 for exactly the row's answer."""
-    return [float(said[0]["content"].strip() == gold) for said, gold in zip(completions, answer, strict=True)]
+    return [float(exact(said[0]["content"], gold)) for said, gold in zip(completions, answer, strict=True)]
 
 
 def main(method: str, base: str, rows: str, out: str, settings: dict[str, Any]) -> None:
@@ -61,7 +64,7 @@ def main(method: str, base: str, rows: str, out: str, settings: dict[str, Any]) 
     given: dict[str, Any] = {
         "processing_class": AutoTokenizer.from_pretrained(base),
         "train_dataset": load_dataset("json", data_files=rows, split="train"),
-        "callbacks": [Marks(out, settings["marks"])],
+        "callbacks": [Marks(out, settings.get("marks", []))],
     }
     if method == "dpo":
         dpo = DPOConfig(per_device_train_batch_size=settings["batch"], max_length=settings["max_length"], **shared)

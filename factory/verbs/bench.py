@@ -20,6 +20,10 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
             raise InputError(f"only={part}: no such part of the benchmark{nearest(part, parts.PARTS)}")
     if (given := [*changes, *(key for key in ("task",) if key in arguments)]) and not {"gain", "ways"} & {*wanted}:
         raise InputError(f"{given[0]}: only the parts gain and ways have a task and a recipe: only=gain")
+    part = arguments.get("part", "")
+    if part and not (len(wanted) == 1 and part in parts.INNER.get(wanted[0], ())):
+        there = "; ".join(f"only={name} part={','.join(inner)}" for name, inner in parts.INNER.items())
+        raise InputError(f"part={part}: one of {there}")
     peer = arguments.get("peers")
     if peer and peer not in parts.PEERS:
         raise InputError(f"peers={peer}: only {', '.join(parts.PEERS)} can be compared with")
@@ -30,6 +34,8 @@ def bench(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         steps=_count("steps", arguments["steps"]) if "steps" in arguments else 0,
         task=arguments.get("task", ""),
         changes=changes,
+        seeds=_count("seeds", arguments.get("seeds", "1")),
+        part=part,
         small=flag(arguments, "small", False),
     )
     result: dict[str, Any] = {}

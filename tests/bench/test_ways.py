@@ -19,9 +19,10 @@ def test_the_usual_ways_are_held_against_the_base(tmp_path: Path, capsys: pytest
         assert main(["bench", "only=ways", "train.epochs=1", "train.max_length=256", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)["ways"]
         noted = [json.loads(path.read_text()) for path in (folder / "home" / "ways").glob("notes/*/run.json")]
-    assert sorted(one["stage"] for one in noted) == ["pretrain", "pretrain", "sft", "sft", "sft"]
+    assert sorted(one["stage"] for one in noted) == [*["pretrain"] * 2, "recover", *["sft"] * 4]
     assert found.pop("task") == "summary" and found.pop("base")
-    assert [*found] == ["rows", "texts, rows", "texts with general rows, rows"]
+    assert [*found] == ["rows", "texts, rows", "texts with general rows, rows", "recovery, rows"]
+    assert {*found["recovery, rows"]["perplexity"]} == {"in 16 bits", "in 4", "in 4, recovered"}
     for way in found.values():
         assert way["n"] == len(requests) and way["low"] <= way["change"] <= way["high"]
         assert way["general_good"] == pytest.approx(way["base_good"] + way["change"], abs=1e-3)

@@ -223,24 +223,34 @@ def test_a_reward_model_pays_half_of_what_grpo_draws(project: Path) -> None:
 
 
 def test_what_rewards_add_is_measured_on_held_out_rows(capsys: pytest.CaptureFixture[str], project: Path) -> None:
-    """Both ways from the same start. What was trained is not trained again."""
+    """Both ways from the same start, each alone too, with one seed or more. What was trained is not trained again."""
     rubric = HEAD + DIMENSION.format(name="short")  # nearly every answer is paid for
     (project / "rubrics" / "brief.yaml").write_text(rubric)
     words = ["bench", "only=gain", "task=summary", "rubric=brief", "steps=3", "data.tune_share=0.2", "--json"]
     words += ["train.epochs=1", "train.patience=0"]
-    assert main(words) == 0
-    found = json.loads(capsys.readouterr().out)["gain"]
-    assert (found["task"], found["steps"]) == ("summary", 3) and found["questions"] > 40
-    for way in ("grpo", "rounds"):
-        part = found[way]
-        assert part["n"] == 4 and part["low"] <= part["gain"] == (part["better"] - part["worse"]) / 4 <= part["high"]
-        assert part["good"] == pytest.approx(found["supervised"]["good"] + part["gain"]) and 0 <= part["p"] <= 1
-    assert len(found["grpo"]["reward"].split()) == len(found["grpo"]["kl"].split()) == 3
-    runs = [*(project / "home" / "gain").glob("runs/*/metrics.jsonl")]
-    before = [path.stat().st_mtime_ns for path in runs]
-    assert len(runs) == 4 and main(words) == 0
-    assert before == [path.stat().st_mtime_ns for path in runs]
-    assert json.loads(capsys.readouterr().out)["gain"] == found
+
+    def gain(*more: str) -> tuple[dict[str, Any], dict[Path, int]]:
+        assert main([*words, *more]) == 0
+        runs = [*(project / "home" / "gain").glob("runs/*/metrics.jsonl")]
+        return json.loads(capsys.readouterr().out)["gain"], {path: path.stat().st_mtime_ns for path in runs}
+
+    alone, before = gain("train.seed=1", "part=rounds")
+    assert len(before) == 3 and [*alone["seeds"]] == ["1"] and "grpo" not in alone["seeds"]["1"]
+    found, runs = gain("seeds=2")
+    assert (found["task"], found["steps"]) == ("summary", 3) and [*found["seeds"]] == ["0", "1"]
+    assert len(runs) == 8 and before.items() <= runs.items()
+    for one in found["seeds"].values():
+        for way in ("grpo", "rounds"):
+            part = one[way]
+            assert (
+                part["n"] == 4 and part["low"] <= part["gain"] == (part["better"] - part["worse"]) / 4 <= part["high"]
+            )
+            assert part["good"] == pytest.approx(one["supervised"]["good"] + part["gain"]) and 0 <= part["p"] <= 1
+        assert len(one["grpo"]["reward"].split()) == len(one["grpo"]["kl"].split()) == 3 and one["questions"] > 40
+    assert found["seeds"]["1"]["rounds"] == alone["seeds"]["1"]["rounds"]
+    gains = [one["grpo"]["gain"] for one in found["seeds"].values()]
+    assert found["median"]["grpo"]["gain"] == pytest.approx(sum(gains) / 2)
+    assert gain("seeds=2") == (found, runs)
 
 
 def test_what_pays_is_learned_and_a_hacked_reward_stops_the_run() -> None:
