@@ -60,7 +60,7 @@ def run(
         if part in ("", "grpo"):
             found["grpo"] = _grpo(known, tasks[0], folder, steps or 2, progress)
         if part in ("", "accuracy"):
-            found["accuracy"] = _accuracy(known, on, folder, steps or 24, progress)
+            found["accuracy"] = _accuracy(known, on, folder, steps or 40, progress)
     return {**found, "base": known.label, "machine": {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}}
 
 
