@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import preference
+from bench import gain, preference
 from bench.training import ours
 from tests.fakes.project import ROOT, inside, write
 from tests.tiny_base import TINY
@@ -19,11 +19,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write(tmp_path / "project", train=16, evaluation=4)
 
 
-def test_the_time_to_the_same_accuracy_is_that_of_the_first_mark_there(project: Path) -> None:
+def test_the_time_to_the_same_accuracy_is_that_of_the_first_mark_there(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gain, "HELD", 40)
     with inside(project, FACTORY_HOME=str(project / "home")):
         found = preference.run(2, "accuracy", base=TINY)["accuracy"]
     assert [[point["step"] for point in found[side]] for side in ("trl", "ours")] == [[1, 2], [1, 2]]
-    assert found["steps"] == 2 and found["held_out"] == 400
+    assert found["steps"] == 2 and found["held_out"] == 40
     for side, seconds in (("trl", found["trl_seconds"]), ("ours", found["our_seconds"])):
         assert 0 < found[side][0]["seconds"] < found[side][1]["seconds"]
         there = [point["seconds"] for point in found[side] if point["right"] >= found["same_accuracy"]]
