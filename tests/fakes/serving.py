@@ -78,35 +78,34 @@ class Fake:
 @contextlib.contextmanager
 def fake_server(folder: Path, **options: Any) -> Iterator[Fake]:
     """The server over the home `folder`; it may be killed before the block ends."""
-    said = tempfile.TemporaryFile("w+")
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.serving", json.dumps({"port": 0, **options})],
-        env={
-            **os.environ,
-            "FACTORY_HOME": str(folder),
-            boot.PARENT: str(os.getpid()),
-            "PYTHONPATH": boot.python_path(),
-        },
-        stdout=subprocess.PIPE,
-        stderr=None if os.environ.get("FAKE_STDERR") else said,
-        text=True,
-    )
-    assert child.stdout is not None
-    try:
-        line = child.stdout.readline()
-        if not line:
-            code = child.wait()
-            said.seek(0)
-            raise RuntimeError(f"the server ended with {code}: {said.read()[-3000:]}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        yield Fake(answer["url"], child, folder)
-    finally:
-        child.terminate()
-        child.wait()
-        child.stdout.close()
-        said.close()
+    with tempfile.TemporaryFile("w+") as said:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes.serving", json.dumps({"port": 0, **options})],
+            env={
+                **os.environ,
+                "FACTORY_HOME": str(folder),
+                boot.PARENT: str(os.getpid()),
+                "PYTHONPATH": boot.python_path(),
+            },
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("FAKE_STDERR") else said,
+            text=True,
+        )
+        assert child.stdout is not None
+        try:
+            line = child.stdout.readline()
+            if not line:
+                code = child.wait()
+                said.seek(0)
+                raise RuntimeError(f"the server ended with {code}: {said.read()[-3000:]}")
+            answer = json.loads(line)
+            if "error" in answer:
+                raise RuntimeError(answer["error"])
+            yield Fake(answer["url"], child, folder)
+        finally:
+            child.terminate()
+            child.wait()
+            child.stdout.close()
 
 
 def main() -> int:
