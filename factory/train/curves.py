@@ -17,8 +17,12 @@ NOTHING = 1e-4  # a loss of so much is 0
 FELL = -0.1  # change of a chosen token's log-probability, in nats, that is told
 LONGER = 1.1  # times as many words as before, and a word more
 
-FORGOTTEN = 0.02  # of the gold reward
 EVEN, CUT = 0.7, 0.2  # shares of answers that teach nothing, and that do not end
+
+
+def standard_error(share: float, count: int) -> float:
+    """Of a mean of `count` figures between 0 and 1: at most so much, as much if each is 0 or 1."""
+    return float((share * (1 - share) / count) ** 0.5)
 
 
 def read(run: Path) -> list[dict[str, Any]]:
@@ -90,7 +94,6 @@ def _still(steps: Sequence[dict[str, Any]]) -> list[str]:
 def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
     """Of a run that draws its answers: whether the reward means anything, and still pays for what is wanted."""
     steps = [record for record in records if "reward" in record]
-    golds = [(record["step"], record["gold"]) for record in records if "gold" in record]
     tenth = max(1, len(steps) // 10)
     first, last = steps[:tenth], steps[-tenth:]
 
@@ -98,13 +101,12 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
         return float(statistics.mean(record[key] for record in records))
 
     said = _still(steps)
-    if golds and (now := golds[-1][1]) < max(gold for _, gold in golds) - FORGOTTEN:
-        step, best = max(golds, key=lambda gold: gold[1])
-        said.append(
-            f"the gold reward fell from {best:.2f} to {now:.2f} while the reward went from {mean(first, 'reward'):.2f} "
-            f"to {mean(last, 'reward'):.2f}: what pays is not what is wanted. The weights of step {step} are kept; "
-            "pay for more of the rubric, or lower lr"
-        )
+    if told := _forgotten([record for record in records if "gold_error" in record]):
+        went = f"the reward went from {mean(first, 'reward'):.2f} to {mean(last, 'reward'):.2f}"
+        hacked = mean(last, "reward") > mean(first, "reward")
+        why = "what pays is not what is wanted" if hacked else "it unlearned what it knew"
+        do = "pay for more of the rubric, or lower lr" if hacked else "lower lr"
+        said.append(f"{told[0]} while {went}: {why}. The weights of step {told[1]} are kept; {do}")
     if (even := mean(steps, "even")) > EVEN:
         said.append(
             f"{even:.0%} of the answers were no better or worse than their group: the reward has no variance (the "
@@ -117,6 +119,17 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
     if mean(last, "length") > mean(first, "length") * LONGER + 1:
         said.append(f"answers grew from {mean(first, 'length'):.0f} to {mean(last, 'length'):.0f} tokens")
     return said
+
+
+def _forgotten(golds: Sequence[dict[str, Any]]) -> tuple[str, int] | None:
+    """How the gold reward fell by more than its standard error, and at which step it had not yet (`Run.judge`)."""
+    best, kept = -1.0, 0
+    for one in golds:
+        if one["gold"] + one["gold_error"] > best:
+            best, kept = max(best, one["gold"]), one["step"]
+    if not golds or kept == golds[-1]["step"]:
+        return None
+    return f"the gold reward fell from {best:.2f} to {golds[-1]['gold']:.2f}", kept
 
 
 def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:

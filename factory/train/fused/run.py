@@ -191,13 +191,17 @@ class Run:
         return self.note({"step": self.step, **figures, "grad_norm": norm, "lr": rate})
 
     def judge(self, eval_loss: float) -> dict[str, Any]:
-        """Take note of an eval: the best weights are kept, and `patience` evals without a better one end the run."""
-        if eval_loss < self.best:
-            self.best, self.since_best = eval_loss, 0
+        """Take note of an eval: the best weights are kept, and `patience` evals without a better one end the run. Gold
+        rewards are means of so few answers that one within a standard error of the best counts as no worse."""
+        gold, error = {}, 0.0
+        if self.job.rollouts:
+            error = curves.standard_error(1 - eval_loss, len(self.job.eval))
+            gold = {"gold": 1 - eval_loss, "gold_error": error}
+        if eval_loss - error < self.best:
+            self.best, self.since_best = min(self.best, eval_loss), 0
             self.best_weights = self.adapter.weights.detach().clone()
         else:
             self.since_best += 1
-        gold = {"gold": 1 - eval_loss} if self.job.rollouts else {}
         return self.note({"step": self.step, "eval_loss": eval_loss, **gold})
 
     def note(self, record: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factory.train.curves import warnings
+from factory.train.curves import standard_error, warnings
 
 
 def steps(losses: list[float], evals: dict[int, float] | None = None) -> list[dict[str, float]]:
@@ -51,3 +51,18 @@ def test_what_goes_wrong_with_rewards_is_told() -> None:
     assert cut.startswith("40% of the answers were cut off") and longer == "answers grew from 9 to 72 tokens"
     (even,) = warnings([{"step": n, **fine, "even": 0.9} for n in range(1, 9)])
     assert "the reward has no variance" in even
+
+
+def test_a_gold_reward_that_fell_is_told_unless_it_is_noise() -> None:
+    def of(*golds: float, up: float = 0.05) -> list[str]:
+        fine = {"length": 9.0, "cut": 0.0, "even": 0.0, "grad_norm": 0.1}
+        records = [{"step": n, "reward": 0.5 + up * n, **fine} for n in range(1, 9)]
+        error = standard_error(0.2, 40)
+        return warnings(records + [{"step": 4 * n, "gold": g, "gold_error": error} for n, g in enumerate(golds)])
+
+    assert of(0.2, 0.175, 0.2) == of(0.2, 0.25, 0.22) == []
+    (hacked,) = of(0.2, 0.4, 0.1)
+    assert hacked.startswith("the gold reward fell from 0.40 to 0.10 while the reward went from 0.55 to 0.90")
+    assert "what pays is not what is wanted. The weights of step 4 are kept" in hacked
+    (worse,) = of(0.4, 0.1, up=-0.05)
+    assert "it unlearned what it knew. The weights of step 0 are kept; lower lr" in worse

@@ -229,6 +229,27 @@ def test_together_is_alone_and_pairs_stay_together(
         assert any(record.get("grad_norm") for record in curves.read(alone.run))
 
 
+@pytest.mark.parametrize(("golds", "kept"), [((0.2, 0.175, 0.2), 2), ((0.2, 0.3, 0.1), 1)])
+def test_a_gold_reward_within_its_error_is_no_worse(
+    model: Any, base: Base, parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golds: Any, kept: int
+) -> None:
+    """A row more or less of 40 is no reason to throw away what was learned."""
+    seen: list[torch.Tensor] = []
+    judge = Run.judge
+
+    def judged(run: Run, eval_loss: float) -> dict[str, Any]:
+        seen.append(run.adapter.weights.detach().clone())
+        return judge(run, 1 - golds[len(seen) - 1])
+
+    monkeypatch.setattr(Run, "judge", judged)
+    ends: list[torch.Tensor | None] = []
+    result = Run.result
+    monkeypatch.setattr(Run, "result", lambda run: (ends.append(run.best_weights), result(run))[1])
+    train_many([drawing(Grpo(group=4), tmp_path, "e", parent, batch=6, evals=2, held_out=40, lr=5e-3)], base, model)
+    assert len(seen) == 3 and not torch.equal(seen[0], seen[2])
+    assert ends[0] is not None and torch.equal(ends[0], seen[kept])
+
+
 def test_a_pair_is_never_divided() -> None:
     made = pairs(6, 0)
     assert [len(group) for group in grouped(made)] == [2] * 6
