@@ -128,6 +128,20 @@ def test_an_error_that_a_library_makes_of_a_signal_is_a_signal() -> None:
     assert caught.value.number == signal.SIGTERM
 
 
+def test_a_signal_that_comes_while_an_object_is_taken_away_is_heard() -> None:
+    """Python drops what is raised there, and would go on."""
+
+    class Gone:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped) as caught, stoppable():
+        Gone()
+        time.sleep(10)
+        pytest.fail("nobody heard it")
+    assert caught.value.number == signal.SIGTERM
+
+
 ANY_MOMENT = """
 import itertools, json, os, signal, sys, threading
 from contextlib import redirect_stderr, redirect_stdout
