@@ -13,7 +13,7 @@ from factory.data.build import build
 from factory.data.rows import Row
 from factory.data.steps import Replier
 
-SILENT = Replier("silent", lambda rows, most: [None] * len(rows))  # rows that ask for the base's own words are left out
+SILENT = Replier("silent", lambda rows, most: [""] * len(rows))  # rows that ask for the base's own words are left out
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from bench.measure import in_turn, own_home
 from factory.base.build import Base, prepare
 from factory.registry import aliases
 from serve import remote
-from serve.process import Size, temporary
+from serve.private import temporary
+from serve.process import Size
 from serve.server import Options, running
 
 REQUESTS, ROUNDS = 96, 3

@@ -7,6 +7,7 @@ training data, grading and serving let the same answers through.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -17,7 +18,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from factory.errors import InputError, Problem
 from factory.own import defined
 from factory.sql import grammar as sql
-from factory.strict import Layer, Strict, dotted, nearest
+from factory.strict import Key, Layer, Strict, dotted, nearest
 
 MAX_SCHEMA = 2**15  # characters: what a caller of the server may send as well
 KEPT = 256  # compiled forms, where each prompt has its own
@@ -28,6 +29,8 @@ GRAMMARS: dict[str, Callable[[Messages], str]] = {"sql": sql.of}
 
 
 FORMS = ("json_schema", "regex", "grammar")
+# Keys of JSON Schema under which stand schemas by name, and those under which no schema stands.
+NAMED, DATA = ("properties", "patternProperties", "$defs", "definitions"), ("enum", "const", "default", "examples")
 
 
 class Decoding(Strict):
@@ -95,19 +98,47 @@ class Decoding(Strict):
 
 
 def own_schema(layer: Layer) -> Iterator[Problem]:
-    """Puts its schema where a recipe names a pydantic model: `json_schema: adapters/triage/message.py:Message`."""
+    """Puts its schema where a recipe names a pydantic model (`json_schema: adapters/triage/message.py:Message`), and
+    says what the engine would not hold of a schema."""
+    key: Key = ("decoding", "json_schema")
     decoding = layer.values.get("decoding")
-    name = decoding.get("json_schema") if isinstance(decoding, dict) else None
-    if not isinstance(name, str) or ".py:" not in name:
-        return
-    key = ("decoding", "json_schema")
-    try:
-        model = defined(name)
-        decoding["json_schema"] = model.model_json_schema()  # type: ignore[index]
-    except AttributeError:
-        yield Problem(f"{name} is no pydantic model", *layer.places[key], dotted(key))
-    except InputError as error:
-        yield Problem(str(error), *layer.places[key], dotted(key))
+    said = decoding.get("json_schema") if isinstance(decoding, dict) else None
+    if isinstance(said, str) and ".py:" in said:
+        try:
+            model = defined(said)
+            said = decoding["json_schema"] = model.model_json_schema()  # type: ignore[index]
+        except AttributeError:
+            yield Problem(f"{said} is no pydantic model", *layer.places[key], dotted(key))
+        except InputError as error:
+            yield Problem(str(error), *layer.places[key], dotted(key))
+    elif isinstance(said, str):
+        with contextlib.suppress(ValueError, RecursionError):  # what is no JSON is told later
+            said = json.loads(said)
+    for at in _lengthless(said):
+        where = (*key, *at)
+        place = next(layer.places[where[:n]] for n in range(len(where), 0, -1) if where[:n] in layer.places)
+        yield Problem(
+            "beside a pattern the engine ignores minLength and maxLength: say the length in the pattern, as "
+            "^[a-z]{2,30}$ does, and take them out",
+            *place, dotted(where),
+        )  # fmt: skip
+
+
+def _lengthless(schema: Any) -> Iterator[Key]:
+    """Where in a schema a string has a pattern and a length: xgrammar then goes by the pattern alone."""
+    left: list[tuple[Key, Any]] = [((), schema)]
+    while left:
+        at, one = left.pop(0)
+        if isinstance(one, list):
+            left += [((*at, number), part) for number, part in enumerate(one)]
+        elif isinstance(one, dict):
+            if "pattern" in one and not one.keys().isdisjoint({"minLength", "maxLength"}):
+                yield at
+            for key, part in one.items():
+                if key in NAMED and isinstance(part, dict):
+                    left += [((*at, key, name), named) for name, named in part.items()]
+                elif key not in DATA:
+                    left.append(((*at, key), part))
 
 
 class Forms:

@@ -1,5 +1,7 @@
 """What a process that computes is given in its environment, where the user has not said otherwise."""
 
+import atexit
+import gc
 import logging
 import os
 
@@ -19,6 +21,9 @@ ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF",)  # what vLLM is not given: parts of it 
 
 
 def settle() -> None:
-    """What every process of ours begins with."""
+    """What every process of ours begins with. At its end Python would look for circles among all objects once more:
+    more than a second of the processor where torch was imported, and ten on a busy machine."""
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     os.environ.update(DEFAULTS | os.environ)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns about an optional kernel when imported

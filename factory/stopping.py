@@ -1,12 +1,15 @@
 """Ctrl-C and SIGTERM: both end the work in order, wherever it is."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AGAIN = 0.05  # seconds after which a signal that got lost comes again
 T = TypeVar("T")
 
 
@@ -26,7 +29,10 @@ def unheard(server: T) -> T:
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Within, Ctrl-C and SIGTERM end the work in order: also where a shell script has started us in the background,
-    which has us ignore Ctrl-C."""
+    which has us ignore Ctrl-C.
+
+    Python drops what is raised while it takes an object away (in `__del__`, in the callback of a weak reference). A
+    signal that came just then comes again a moment later."""
     signals = SIGNALS if threading.current_thread() is threading.main_thread() else ()
 
     heard: list[int] = []
@@ -35,7 +41,20 @@ def stoppable() -> Iterator[None]:
         heard.append(number)
         raise Stopped(number)
 
+    def dropped(told: Any) -> None:
+        if isinstance(told.exc_value, Stopped):
+            threading.Thread(target=again, args=(told.exc_value.number,), daemon=True).start()
+        else:
+            telling(told)
+
+    def again(number: int) -> None:
+        if not over.wait(AGAIN):
+            os.kill(os.getpid(), number)
+
+    over, telling = threading.Event(), sys.unraisablehook
     before = {number: signal.signal(number, stop) for number in signals}
+    if signals:
+        sys.unraisablehook = dropped
     try:
         yield
     except Exception:
@@ -43,6 +62,9 @@ def stoppable() -> Iterator[None]:
             raise Stopped(heard[0]) from None
         raise
     finally:
+        over.set()
+        if signals:
+            sys.unraisablehook = telling
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
+from rich.progress import Progress as Bar
 
 from factory import answers, control, stopping
 from factory.base.build import Base, base_of, too_large
@@ -116,25 +117,28 @@ def answer(
     decoding: Decoding,
     labels: Sequence[str] = (),
     seed: int | None = None,
+    whole: bool = False,
+    bar: Bar | None = None,
 ) -> list[str]:
     """Of a version, or of the base alone: many from an engine, few (or without one) from this process. With a `seed`
-    answers are drawn at the temperature of `decoding`; what did not come to its end is empty."""
+    answers are drawn at the temperature of `decoding`; where they are to be `whole`, what did not come to its end is
+    empty. How it goes is told in a `bar` of its own, if none is given."""
     who = version.short if version else base.label
-    with progress_bar() as bar:
-        line = bar.add_task(f"answers of {who}", total=len(rows), text="")
+    with nullcontext(bar) if bar else progress_bar() as shown:
+        line = shown.add_task(f"answers of {who}", total=len(rows), text="")
 
         def progress(done: int, text: str = "") -> None:
-            bar.update(line, completed=done, text=text)
+            shown.update(line, completed=done, text=text)
 
         if too_large(base) or pays("cuda" if cuda() else "cpu", len(rows), decoding.max_tokens, bool(labels)):
             try:
-                return by_engine(base, version, rows, decoding, labels, progress, seed)
+                return by_engine(base, version, rows, decoding, labels, progress, seed, whole)
             except EngineError as error:
                 why = str(error).splitlines()[0]
                 err.print(f"{who} answers in this process, which takes longer: {why}", markup=False)
         on = held(base)
         with answers.adapted(on.model, version.folder) if version else nullcontext(on.model) as model:
-            return answers.answer(model, on.tokenizer, rows, decoding, labels, progress, seed)
+            return answers.answer(model, on.tokenizer, rows, decoding, labels, progress, seed, whole)
 
 
 def by_engine(
@@ -145,12 +149,13 @@ def by_engine(
     labels: Sequence[str] = (),
     progress: Progress = lambda done, text: None,
     seed: int | None = None,
+    whole: bool = False,
 ) -> list[str]:
     """One answer per row, in the rows' order, from a vLLM that lives for this call; with a `seed` drawn at random.
 
     EngineError if the engine does not start or stops meanwhile, FactoryError for a row that it refuses.
     """
-    return stopping.run(_by_engine(base, version, rows, decoding, labels, progress, seed))
+    return stopping.run(_by_engine(base, version, rows, decoding, labels, progress, seed, whole))
 
 
 async def _by_engine(
@@ -161,6 +166,7 @@ async def _by_engine(
     labels: Sequence[str],
     progress: Progress,
     seed: int | None,
+    whole: bool,
 ) -> list[str]:
     log = home("runs", f"answers-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}", "engine.log")
     give_back()  # what this process does not use; the base it holds stays
@@ -186,7 +192,8 @@ async def _by_engine(
             form = {"choice": [*labels]} if labels else decoding.form(row.turns)
             held = {"structured_outputs": form} if form and seed is None else {}
             body = how | held | {"messages": control.harmless_in(row.turns, tokens)}
-            found[number] = await _ask(engine, row, body if seed is None else body | {"seed": seed + number})
+            said, ended = await _ask(engine, row, body if seed is None else body | {"seed": seed + number})
+            found[number] = said if ended or not whole else ""
             done += 1
             progress(done, "")
 
@@ -194,14 +201,14 @@ async def _by_engine(
         return found
 
 
-async def _ask(engine: Engine, row: Row, body: dict[str, Any]) -> str:
+async def _ask(engine: Engine, row: Row, body: dict[str, Any]) -> tuple[str, bool]:
+    """What it answers, and whether that came to its end."""
     try:
         async with engine.session.post("/v1/chat/completions", json=body) as reply:
             said = await reply.json()
             if reply.status == 200:
                 choice = said["choices"][0]
-                cut = "seed" in body and choice["finish_reason"] == "length"
-                return "" if cut else str(choice["message"]["content"] or "").strip()
+                return str(choice["message"]["content"] or "").strip(), choice["finish_reason"] != "length"
             why = said.get("error", {}).get("message", said)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise EngineError(f"the engine stopped while answering: {error or type(error).__name__}") from None

@@ -11,12 +11,10 @@ import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +31,7 @@ from factory.shares import ENGINE, gpus, on_gpu
 from factory.train.memory import Shape
 from serve import nf4
 from serve.boot import PARENT, python_path
+from serve.private import Private
 
 KEEP_ALIVE = 120  # seconds that the engine keeps an idle connection; we give it up long before, so none breaks in use
 STOP_LIMIT = 10.0  # seconds it may take to stop before it is killed
@@ -69,15 +68,15 @@ class Process:
 
     def __init__(self, base: Base, size: Size, name: str, log: Path, host: str = "") -> None:
         self.base, self.size, self.name, self.log, self.host = base, size, name, log, host
-        self.folder = Path(tempfile.mkdtemp(prefix=f"factory-engine-{os.getpid()}-", dir=temporary()))
-        self.socket = self.folder / "engine.sock"
+        self.private = Private()
+        self.socket = self.private.path / "engine.sock"
         self.key = secrets.token_urlsafe(24)
         self.url = "http://engine"
         self._running: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Start it; it answers some time later."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)  # something may have tidied /tmp up
+        self.private.ensure()
         self.socket.unlink(missing_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         listen = {"uds": str(self.socket)}
@@ -88,7 +87,7 @@ class Process:
             self._running = subprocess.Popen(
                 command(self.base, listen, self.size, self.name),
                 env=environment(self.key, self.size.devices),
-                cwd=self.folder,
+                cwd=self.private.path,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -123,18 +122,12 @@ class Process:
 
     def discard(self) -> None:
         """Remove the private folder. The log stays."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.private.discard()
 
     async def tail(self, lines: int = 12) -> str:
         """The end of the log, for messages."""
         text = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return f"; its log {shown(self.log)} ends:\n  " + "\n  ".join(line[:300] for line in text[-lines:])
-
-
-def temporary() -> Path:
-    """Where the private folders lie: the path of a unix socket holds 107 bytes, which a long TMPDIR would overrun."""
-    usual = tempfile.gettempdir()
-    return Path(usual if len(os.fsencode(usual)) <= 60 else "/tmp")
 
 
 def command(base: Base, listen: dict[str, str], size: Size, name: str) -> list[str]:

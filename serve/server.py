@@ -41,7 +41,8 @@ from serve.guard import GuardedProtocol
 from serve.logs import open_logs
 from serve.metrics import Metrics
 from serve.pool import Launch, forever
-from serve.process import Process, Size, for_callers, placed, temporary
+from serve.private import sweep
+from serve.process import Process, Size, for_callers, placed
 from serve.telemetry import Traces
 
 log = logging.getLogger("serve")
@@ -223,13 +224,10 @@ def _taken() -> None:
 
 
 def _sweep() -> None:
-    """Remove what servers that were killed left behind: private folders, and their links to adapters."""
+    """Remove what servers that were killed left behind: their links to adapters, and private folders."""
     for folder in home("runs").glob("serve-*/adapters"):
         shutil.rmtree(folder, ignore_errors=True)
-    for folder in temporary().glob("factory-engine-*"):
-        pid = folder.name.split("-")[2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    sweep()
 
 
 def _config(app: Gateway | Admin) -> uvicorn.Config:

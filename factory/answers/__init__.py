@@ -69,26 +69,28 @@ def answer(
     labels: Sequence[str] = (),
     progress: Callable[[int], None] = lambda done: None,
     seed: int | None = None,
+    whole: bool = False,
 ) -> list[str]:
     """One answer per row, in the rows' order; with `labels` always one of them, else of the form that
-    `decoding` asks for, as in the server.
+    `decoding` asks for, as in the server. Where it is to be `whole`, what did not come to its end is empty.
 
     Greedy, whatever `decoding.temperature` says: grading wants the same answer every time. With a `seed` it is drawn at
-    that temperature, whatever the form; what did not come to its end is empty.
+    that temperature, whatever the form.
     """
     if seed is not None:
         from factory.answers.greedy import drawing
 
         sample = drawing(model, decoding.temperature, seed)
         drawn = complete(model, tokenizer, rows, decoding.max_tokens, None, progress, sample)
-        return [text if ended else "" for text, ended in drawn]
+        return [text if ended or not whole else "" for text, ended in drawn]
     most = max(decoding.max_tokens, max((len(t) for t in _label_ids(labels, tokenizer)), default=0))
     allowed = None
     if labels:
         allowed = _only(labels, tokenizer)
     elif decoding.held:
         allowed = _of_form(Forms(decoding, tokenizer, model.config.get_text_config().vocab_size), rows)
-    return [text for text, _ in complete(model, tokenizer, rows, most, allowed, progress)]
+    said = complete(model, tokenizer, rows, most, allowed, progress)
+    return [text if ended or not whole else "" for text, ended in said]
 
 
 def complete(

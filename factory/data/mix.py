@@ -110,7 +110,7 @@ def _said(rows: list[Row], base: Replier, limit: int, step: str, work: Work) -> 
     replies = base.answer([replace(row, messages=row.turns) for row in prompted], limit) if rows else []
     found: list[Row | None] = []
     for row, reply in zip(rows, replies, strict=True):
-        answered = row.with_answer((reply or "").strip())
+        answered = row.with_answer(reply.strip())
         [(counted, fault)] = count_tokens([answered], work.tokenizer, work.prompt)
         fault = fault or too_long(counted, work)
         if not answered.answer:

@@ -20,10 +20,10 @@ def quiet(step: str, rows: int) -> None:
 @dataclass(frozen=True)
 class Replier:
     """The base, to answer in its own words: `name` is its fingerprint, `answer` takes conversations without their
-    answers and how many tokens each may have; None is an answer that was not at its end there."""
+    answers and how many tokens each may have; one that was not at its end there is empty."""
 
     name: str
-    answer: Callable[[list[Row], int], list[str | None]]
+    answer: Callable[[list[Row], int], list[str]]
 
 
 @dataclass

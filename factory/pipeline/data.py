@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from factory import answers
 from factory.base.build import load_tokenizer, prepare
-from factory.base.loaded import loaded
 from factory.data.build import Built, build, evals_of_others
 from factory.data.rows import Row
 from factory.data.steps import Replier
+from factory.decoding import Decoding
 from factory.errors import FactoryError, InputError
 from factory.kinds import KINDS
 from factory.recipe import Recipe
 from factory.terminal import progress_bar
+from serve.answers import answer
 
 T = TypeVar("T")
 
@@ -45,13 +45,8 @@ def dataset(recipe: Recipe, evals: list[Row] | None = None) -> Built:
     with progress_bar() as bar:
         line = bar.add_task(f"data {recipe.task}", total=None, text="")
 
-        def reply(rows: list[Row], most: int) -> list[str | None]:
-            on = loaded(recipe.base)
-            told = bar.add_task(f"{base.label} answers for {recipe.task}", total=len(rows), text="")
-            said = answers.complete(
-                on.model, on.tokenizer, rows, most, progress=lambda done: bar.update(told, completed=done, text="")
-            )
-            return [text if ended else None for text, ended in said]
+        def reply(rows: list[Row], most: int) -> list[str]:
+            return answer(base, None, rows, Decoding(max_tokens=most), whole=True, bar=bar)
 
         return build(
             recipe,

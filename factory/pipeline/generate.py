@@ -53,7 +53,7 @@ def generate(recipe: Recipe, method: Generate, on: Loaded, version: Version, mod
     with locked(folder):
         if not folder.is_dir():
             asked = [row.with_system(prompt) for row in rows for _ in range(method.group)]
-            drawn = answer(on.base, version, asked, free, seed=recipe.train.seed)
+            drawn = answer(on.base, version, asked, free, seed=recipe.train.seed, whole=True)
             groups = [drawn[at : at + method.group] for at in range(0, len(drawn), method.group)]
             write_folder(folder, lambda to: _write(to, *sorted_out(pay, rows, groups)))
     told = json.loads((folder / "told.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from factory.registry.store import WEIGHTS, Version
 from factory.terminal import err
 from factory.train.fused import Job
 from factory.train.methods import Generate, Grpo, Method, Recover, Reward, Settings, Sft
+from factory.train.tokens import Example
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,15 @@ class Later:
         return None
 
 
-def prepare(recipe: Recipe, on: Loaded, method: Method | None = None, drawn: Path | None = None) -> Prepared:
+def prepare(
+    recipe: Recipe,
+    on: Loaded,
+    method: Method | None = None,
+    drawn: Path | None = None,
+    earlier: Sequence[Job] = (),
+) -> Prepared:
     """A task's rows as tokens, for a stage where one is named, and a run folder named after everything that decides
-    the result."""
+    the result. What draws asks other questions than `earlier` stages did, as long as there are any."""
     stage = method.name if method else ""
     method = method or Sft()
     recipe, built, said = rows_of(recipe, method, on.base, drawn)
@@ -96,13 +104,22 @@ def prepare(recipe: Recipe, on: Loaded, method: Method | None = None, drawn: Pat
         decides.append(
             [method.model_dump(exclude={"parent", "data", "floor"}), rollouts.pay.rubric.hash() if rollouts else ""]
         )
+    before = _asked(earlier, learn) if rollouts else 0
+    decides += [before] if before else []
     inputs = digest(decides)
     notes = "".join(f"\n  note: {note}" for note in (*said, *built.manifest["notes"]))
     why = f" (factory data task={recipe.task} tells why)" if method.rows == "train" else f" for {method.name}"
     err.print(f"{data_lines(built)[0]}{why}{notes}", markup=False, soft_wrap=True)
     run = home("runs", f"{recipe.task}-{inputs[:12]}")
-    job = Job(recipe.task, recipe, learn, held_out, run, method=method, rollouts=rollouts)
+    job = Job(recipe.task, recipe, learn, held_out, run, method=method, rollouts=rollouts, before=before)
     if isinstance(method, Recover):  # one for all tasks whose adapters are of this form
         own = home("runs", f"recover-{job.identity(on.base)[:12]}")
         job = replace(job, run=own, teacher=functools.partial(recovery.states, on.base))
     return Prepared(recipe, built, on, job, inputs, stage)
+
+
+def _asked(earlier: Sequence[Job], questions: Sequence[Example]) -> int:
+    """How many of these questions earlier stages have asked; who asks one again counts it again."""
+    asked = [example.input_ids for example in questions]
+    same = [job for job in earlier if job.rollouts and [example.input_ids for example in job.train] == asked]
+    return same[-1].schedule().through if same else 0

@@ -103,7 +103,8 @@ def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed
             if learns_from_draws(recipe.stages, number) or isinstance(method, Generate):
                 made.append(Later(recipe, on, method, parent))
             else:
-                made.append(prepare(recipe, on, method).after(parent))
+                earlier = [one.job for one in made if isinstance(one, Prepared)]
+                made.append(prepare(recipe, on, method, earlier=earlier).after(parent))
         return made
 
     ready, error = every(recipes, ready_to)

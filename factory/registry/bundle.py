@@ -104,9 +104,10 @@ def _written(folder: Path, dossier: Dossier) -> Files:
 
 
 def restore(folder: Path, staged: Path) -> Version:
-    """Downloaded core files as a version of this project, in the empty folder `staged`; its hash is our own."""
+    """Downloaded core files as a version of this project, in the empty folder `staged`; its hash is our own. Newer: a
+    later release has made it."""
     (staged / FACTS).write_bytes((folder / FACTS).read_bytes())
-    facts = store.Facts.model_validate_json((staged / FACTS).read_bytes())
+    facts = store.read_facts(staged / FACTS)
     config = json.loads((folder / CONFIG).read_text())
     write_json(staged / CONFIG, config | {"base_model_name_or_path": facts.base, "revision": None})
     (folder / WEIGHTS).rename(staged / WEIGHTS)

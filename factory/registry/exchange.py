@@ -22,7 +22,7 @@ from factory.home import home, locked, scratch, sha256
 from factory.registry import aliases, bundle, store
 from factory.registry.preflight import MAX_WEIGHTS, Refused, plain_file, preflight
 from factory.registry.remote import Catalogue, Lost, Place, Pointer, Release, Remote, RemoteError, State
-from factory.registry.store import CONFIG, FACTS, SHORT, WEIGHTS, Version
+from factory.registry.store import CONFIG, FACTS, SHORT, WEIGHTS, Newer, Version
 
 RACES = 60  # times that another push may come first before this one gives up
 CUTS = 3  # times that a write is begun again after the connection was lost
@@ -119,7 +119,7 @@ def pull(
     Who follows a place without a person looking on gives the `task` that it stands for, and which `bases` may be
     fetched if they are not here: neither is for a publisher to choose.
 
-    Errors: RemoteError; Refused by the preflight; FactoryError for another base. Then nothing came into the store.
+    Errors: RemoteError; Refused by the preflight; Newer; FactoryError for another base: nothing came into the store.
     """
     catalogue = remote.read().catalogue
     if catalogue is None or not catalogue.versions:
@@ -210,6 +210,8 @@ def _fetch(remote: Remote, catalogue: Catalogue, release: Release, quarantine: P
         with scratch(quarantine.with_name("staged")) as staged:
             try:
                 version = bundle.restore(quarantine, staged)
+            except Newer as error:
+                raise Newer(f"{catalogue.task}@{release.tag} of {remote.place} {error}; nothing was kept") from None
             except (ValueError, KeyError, TypeError):
                 raise _differs(remote, release, FACTS) from None
             if version.sha != release.sha:
@@ -219,8 +221,8 @@ def _fetch(remote: Remote, catalogue: Catalogue, release: Release, quarantine: P
             preflight(version, base, MAX_RANK)
             version = store.keep(version)
         bundle.attach(version, quarantine)
-    except (Refused, RemoteError) as error:
-        if isinstance(error, Refused) or error.kind == "hash":
+    except (Refused, Newer, RemoteError) as error:
+        if not isinstance(error, RemoteError) or error.kind == "hash":
             shutil.rmtree(quarantine, ignore_errors=True)
         if isinstance(error, Refused):
             raise Refused(f"{catalogue.task}@{release.tag} of {remote.place} must not be used: {error}") from None

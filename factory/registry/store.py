@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from factory.base.build import Base
 from factory.decoding import Decoding
 from factory.errors import FactoryError, InputError, first_line
 from factory.home import digest, home, left_behind, locked, scratch, sha256, unfinished, write_folder, write_json
 from factory.kinds import Kind
 from factory.recipe import Recipe
-from factory.strict import Strict
+from factory.strict import Strict, dotted
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -39,6 +41,10 @@ class Facts(Strict):
     prompt: str
     decoding: Decoding
     labels: list[str]
+
+
+class Newer(FactoryError):
+    """A version says something of itself that this release does not know."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,21 @@ def facts_of(recipe: Recipe, base: Base) -> Facts:
         decoding=recipe.decoding,
         labels=recipe.labels,
     )
+
+
+def read_facts(path: Path) -> Facts:
+    """What a version's file tells of it. Newer: a later release has written it; ValueError: it is something else."""
+    try:
+        return Facts.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        unknown = [
+            f"{dotted(fault['loc'])} {str(fault['input'])[:80]!r}"
+            for fault in error.errors()
+            if fault["type"] == "extra_forbidden" or fault["loc"] in (("kind",), ("decoding", "grammar"))
+        ]
+        if not unknown:
+            raise
+        raise Newer(f"needs a newer release of this project: it has {', '.join(unknown)}, unknown here") from None
 
 
 def content_hash(folder: Path) -> str:
@@ -134,10 +155,13 @@ def keep(staged: Version) -> Version:
 
 
 def get(sha: str) -> Version:
-    """The version with this full hash. Errors: not in the store, or not what its name says (checked by `verify`)."""
+    """The version with this full hash. Errors: not in the store, not what its name says (checked by `verify`), or of a
+    later release."""
     folder = home("store", sha)
     try:
-        facts = Facts.model_validate_json((folder / FACTS).read_bytes())
+        facts = read_facts(folder / FACTS)
+    except Newer as error:
+        raise Newer(f"version {sha[:SHORT]} {error}") from None
     except FileNotFoundError:
         raise InputError(f"version {sha[:SHORT]} is not in the store") from None
     except (ValueError, OSError) as error:

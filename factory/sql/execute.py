@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.sql.guard import Access, Refused, checked, written
+from factory.sql.guard import Access, Refused, checked, titles, written
 from factory.sql.schema import Schema
 
 SECONDS = 2.0
@@ -33,7 +33,8 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Result:
-    """The rows of a query, with the text that ran. `cut`: the LIMIT may have kept some back."""
+    """The rows of a query, with the text that ran. A column without a name is called as it was written. `cut`: the
+    LIMIT may have kept some back."""
 
     sql: str
     columns: list[str]
@@ -43,7 +44,7 @@ class Result:
 
 def run(text: str, schema: Schema, database: Path, access: Access, seconds: float = SECONDS) -> Result:
     """Check `text` and run it on `database`. Refused if it is not allowed, or fails, or takes too long there."""
-    sql = written(checked(text, schema, access))
+    sql = written(tree := checked(text, schema, access))
     allowed = {name.lower() for name in schema.tables if access.columns is None or name in access.columns}
 
     def authorise(action: int, one: str | None, two: str | None, *rest: Any) -> int:
@@ -65,7 +66,9 @@ def run(text: str, schema: Schema, database: Path, access: Access, seconds: floa
         db.set_progress_handler(lambda: time.monotonic() > until, STEPS)
         cursor = db.execute(sql)
         rows = cursor.fetchmany(access.most)
-        return Result(sql, [column[0] for column in cursor.description], rows, len(rows) == access.most)
+        names = titles(tree)
+        columns = [names.get(column[0], column[0]) for column in cursor.description]
+        return Result(sql, columns, rows, len(rows) == access.most)
     except sqlite3.Error as error:
         if "interrupted" in str(error):
             raise Refused("refused", f"it ran longer than {seconds:g} seconds") from None

@@ -19,6 +19,7 @@ from factory.sql import special
 from factory.sql.schema import Schema
 
 DIALECTS = ("sqlite", "postgres", "mysql", "clickhouse", "duckdb")
+WRITTEN = "written"  # under which a node of a tree keeps its text
 LONGEST, DEEPEST = 4000, 30  # characters of a query, brackets within brackets
 FUNCTIONS = """Count Sum Avg Min Max Abs Round Lower Upper Length Substring Trim Coalesce Nullif Cast TimeToStr Date
     TsOrDsToDate TsOrDsToTimestamp Year Month Day Extract CurrentDate StrPosition""".split()
@@ -64,6 +65,7 @@ def checked(text: str, schema: Schema, access: Access) -> Any:
         tree = _parsed(text)
         _only_known_nodes(tree)
         _quoted_texts(tree, {name for columns in allowed.values() for name in columns})
+        _as_written(tree)
         for scope in traverse_scope(tree):
             for source in scope.sources.values():
                 if isinstance(source, exp.Table) and source.name.lower() not in allowed:
@@ -94,6 +96,20 @@ def written(tree: Any, dialect: str = "sqlite") -> str:
 
     tree = tree.transform(plain) if dialect == "sqlite" else tree
     return str(tree.sql(dialect=dialect, comments=False))
+
+
+def titles(tree: Any) -> dict[str, str]:
+    """What was written for the columns of a checked query that it gives no name: `_col_0` is `COUNT(*)`. Of one that
+    comes from within only where it can be no other."""
+    from sqlglot import exp
+
+    found: dict[str, list[str]] = {}
+    for select in tree.find_all(exp.Select):  # from without to within
+        for one in select.selects:
+            if written := one.unalias().meta.get(WRITTEN):
+                found.setdefault(one.alias_or_name, []).append(written)
+    own = {one.alias_or_name for one in tree.selects if WRITTEN in one.unalias().meta}
+    return {name: texts[0] for name, texts in found.items() if name in own or len(set(texts)) == 1}
 
 
 def canonical(text: str, schema: Schema, access: Access) -> str:
@@ -153,6 +169,16 @@ def _quoted_texts(tree: Any, columns: set[str]) -> None:
     for column in [*tree.find_all(exp.Column)]:
         if column.this.args.get("quoted") and not column.table and column.name.lower() not in named:
             column.replace(exp.Literal.string(column.name))
+
+
+def _as_written(tree: Any) -> None:
+    """Note of each column without a name how it was written, before it is given one."""
+    from sqlglot import exp
+
+    for select in tree.find_all(exp.Select):
+        for one in select.expressions:
+            if not isinstance(one, exp.Alias | exp.Column | exp.Star) and not one.alias:
+                one.meta[WRITTEN] = one.sql(dialect="sqlite")
 
 
 def _special_values(tree: Any, access: Access) -> Any:

@@ -3,7 +3,7 @@
 Words are matched by SQLite's own full-text index, FTS5 with its Porter stemmer, ranked by BM25 (`bm25()`); Chinese is
 indexed as pairs of characters. Every table, every column and every distinct text of the database is a document. A
 table's score is that of its own words and of its best columns; tables that stand between two chosen ones come along,
-and so do keys. `recall` is the filter's own score.
+and so do keys.
 """
 
 from __future__ import annotations
@@ -201,9 +201,3 @@ def index_of(schema: Schema, database: Path) -> Index:
             del _KEPT[next(iter(_KEPT))]
         _KEPT[key] = Index(schema, database)
     return _KEPT[key]
-
-
-def recall(picked: Picked, needed: Iterable[Column | tuple[str, str]]) -> bool:
-    """Whether every column that a query needs is among the picked ones."""
-    pairs = [(c.table, c.name) if isinstance(c, Column) else c for c in needed]
-    return all(column in picked.columns.get(table, ()) for table, column in pairs)

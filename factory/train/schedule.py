@@ -12,11 +12,13 @@ from factory.recipe import Train
 
 @dataclass(frozen=True)
 class Schedule:
-    """The course of one run over `rows` training rows with peak learning rate `rate`."""
+    """The course of one run over `rows` training rows with peak learning rate `rate`, going on behind the `before` that
+    an earlier run over the same rows went through."""
 
     rows: int
     rate: float
     settings: Train
+    before: int = 0
 
     @property
     def per_epoch(self) -> int:
@@ -26,6 +28,12 @@ class Schedule:
     def steps(self) -> int:
         """All steps of the run; a fraction of an epoch is rounded up to a whole step."""
         return math.ceil(self.settings.epochs * self.per_epoch)
+
+    @property
+    def through(self) -> int:
+        """Rows that are gone through at the end, with those before: where a later run goes on."""
+        epochs, steps = divmod(self.steps, self.per_epoch)
+        return self.before + epochs * self.rows + steps * self.settings.batch
 
     @property
     def eval_every(self) -> int:
@@ -56,8 +64,10 @@ class Schedule:
     def batch(self, step: int) -> list[int]:
         """The rows of a step: each epoch shuffles anew by seed and ends with what is left, however few."""
         epoch, at = divmod(step, self.per_epoch)
+        gone, first = divmod(self.before, self.rows)
+        order = _order(self.rows, self.settings.seed + gone + epoch)
         start = at * self.settings.batch
-        return list(_order(self.rows, self.settings.seed + epoch)[start : start + self.settings.batch])
+        return list((order[first:] + order[:first])[start : start + self.settings.batch])
 
 
 @lru_cache(maxsize=64)

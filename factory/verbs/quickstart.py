@@ -12,7 +12,6 @@ from factory.errors import FactoryError
 from factory.recipe import load
 from factory.stopping import stoppable
 from factory.terminal import err, heartbeat, out, silent
-from factory.verbs.registry import promote
 from serve.boot import PARENT, die_with_parent
 from serve.server import Options, running
 
@@ -27,14 +26,7 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
     started = time.monotonic()
     console = out(quiet)
     made, questions = _trained(changes, quiet)
-    asked = {}
-    for version in made:
-        asked[version["task"]] = version["task"]
-        if version["gate"]["decision"] == "PROMOTE":
-            promote({"version": version["version"]}, {}, quiet)
-        else:
-            asked[version["task"]] = f"{version['task']}@v{version['ordinal']}"
-            err.print(f"[yellow]{version['task']} is not promoted: {version['gate']['why']}[/]")
+    asked = {v["task"]: v["task"] if _proven(v) else f"{v['task']}@v{v['ordinal']}" for v in made}
     answers = {}
     with running(Options(port=0, base=load(TASKS[0], changes).base)) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
@@ -55,8 +47,8 @@ def quickstart(arguments: dict[str, str], changes: dict[str, str], quiet: bool) 
 
 
 def _trained(changes: dict[str, str], quiet: bool) -> Result:
-    """The new versions and what to ask them, made in another process: what it held and imported is the machine's again
-    before an engine starts."""
+    """The new versions, promoted if they may be, and what to ask them; made in another process: what it held and
+    imported is the machine's again before an engine starts."""
     with silent(), ProcessPoolExecutor(1, get_context("spawn"), _begin, (os.getpid(),)) as pool:
         work = pool.submit(_train, changes, quiet)
         try:
@@ -80,16 +72,26 @@ def _begin(parent: int) -> None:
 
 
 def _train(changes: dict[str, str], quiet: bool) -> Result | FactoryError:
+    from factory.verbs.registry import promote
     from factory.verbs.train import train
 
     with stoppable(), heartbeat(f"training {', '.join(TASKS)}"):
         try:
             made = train({"task": ",".join(TASKS)}, changes, quiet)["versions"]
+            for version in made:
+                if _proven(version):
+                    promote({"version": version["version"]}, {}, quiet)
+                else:
+                    err.print(f"[yellow]{version['task']} is not promoted: {version['gate']['why']}[/]")
             return made, {task: _question(task, changes) for task in TASKS}
         except FactoryError as error:
             told = FactoryError(str(error))
             told.exit_code, told.result = error.exit_code, error.result
             return told
+
+
+def _proven(version: dict[str, Any]) -> bool:
+    return bool(version["gate"]["decision"] == "PROMOTE")
 
 
 def _question(task: str, changes: dict[str, str]) -> str:

@@ -76,6 +76,53 @@ def test_what_is_wrong_with_a_form_is_told(forms: Path, changes: dict[str, str],
         load("forms", changes)
 
 
+LENGTHS = """kind: general
+decoding:
+  json_schema:
+    type: object
+    properties:
+      pattern: {type: string, maxLength: 9}
+      maxLength: {enum: [{pattern: x, maxLength: 1}]}
+      items:
+        type: array
+        items:
+          type: object
+          properties:
+            name: {type: string, pattern: "^[a-z]+$", maxLength: 30}
+            code: {type: string, minLength: 2, pattern: "^[A-Z]+$"}
+"""
+CONSTRAINED = """from typing import Annotated
+from pydantic import BaseModel, Field
+
+
+class Form(BaseModel):
+    code: Annotated[str, Field(pattern="^[A-Z]+$", max_length=4)]
+"""
+
+
+def test_a_length_that_would_not_be_held_is_refused(forms: Path) -> None:
+    """xgrammar goes by the pattern alone: the form lets through what the schema forbids."""
+    said = {"type": "object", "properties": {"n": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 3}}}
+    form = Forms(Decoding(json_schema=json.dumps(said | {"required": ["n"]}))).of(())
+    assert form and form.lets('{"n":"abcd"}')
+    path = forms / "recipe.yaml"
+    path.write_text(LENGTHS)
+    with pytest.raises(InputError) as refused:
+        load("forms")
+    told = [str(problem) for problem in refused.value.problems]
+    at = "decoding.json_schema.properties.items.items.properties"
+    assert [line.split(": beside")[0] for line in told] == [
+        f"adapters/forms/recipe.yaml:{line}: {at}.{name}" for line, name in ((13, "name"), (14, "code"))
+    ]
+    assert "say the length in the pattern, as ^[a-z]{2,30}$ does, and take them out" in told[0]
+    path.write_text("kind: general\ndecoding:\n  json_schema: adapters/forms/form.py:Form\n")
+    (forms / "form.py").write_text(CONSTRAINED)
+    with pytest.raises(InputError, match=r"recipe.yaml:3: decoding.json_schema.properties.code: beside a pattern"):
+        load("forms")
+    with pytest.raises(InputError, match=r"decoding.json_schema.properties.n: beside a pattern"):
+        load("forms", {"decoding.json_schema": json.dumps(said)})
+
+
 def test_answers_in_this_process_are_of_the_form(base: Base) -> None:
     from factory.answers import answer
 

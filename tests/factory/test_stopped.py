@@ -128,6 +128,39 @@ def test_an_error_that_a_library_makes_of_a_signal_is_a_signal() -> None:
     assert caught.value.number == signal.SIGTERM
 
 
+def test_a_signal_that_comes_while_an_object_is_taken_away_is_heard() -> None:
+    """Python drops what is raised there, and would go on."""
+
+    class Gone:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped) as caught, stoppable():
+        Gone()
+        time.sleep(10)
+        pytest.fail("nobody heard it")
+    assert caught.value.number == signal.SIGTERM
+
+
+ENDS = """
+import time
+from factory.cli import main
+import factory.verbs.train, sklearn, transformers, transformers.models.llama.modeling_llama
+main(["--version"])
+print(time.process_time())
+"""
+
+
+def test_a_command_ends_soon_after_its_work() -> None:
+    """Of a stopped training nearly all that was left to wait for was Python taking its libraries apart."""
+    before = os.times()
+    words = [sys.executable, "-c", ENDS]
+    made = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used - float(made.stdout.splitlines()[-1]) < 0.8
+
+
 ANY_MOMENT = """
 import itertools, json, os, signal, sys, threading
 from contextlib import redirect_stderr, redirect_stdout

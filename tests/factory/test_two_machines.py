@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from factory.home import on_network
+from serve.private import temporary
+from tests.fakes import serving
 from tests.fakes.project import ROOT
 
 MACHINE = 'hostname "$1" && ip link set lo up && exec "$2" -c "$3" "$1"'
@@ -72,6 +74,11 @@ assert main(["promote", "version=summary@v2", "force=a test"]) == 0
 assert aliases.resolve("summary@prod") == aliases.resolve("summary@v2")
 meet("followed", "one")
 """
+BESIDE = """
+serving.fake_base()
+with serving.fake_server(home("x").parent) as server:
+    print(server.url)
+"""
 DIES = """
 from factory.home import locked
 register(serving.fake_base(), "summary", 1, kind="summary")
@@ -127,6 +134,22 @@ def test_a_server_on_one_follows_what_is_promoted_on_the_other(home: Path) -> No
     """The other has no way to it: no promotion is sent to an address that means another machine there."""
     _, said = ended(machine("one", home, SERVER), machine("two", home, CALLER))
     assert "a server runs over this factory already (on one" in said
+
+
+def test_a_server_on_one_leaves_alone_what_engines_of_the_other_have(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share /tmp and know nothing of each other's processes. What a killed one leaves goes when it is safe."""
+    monkeypatch.setenv("FACTORY_HOME", str(home))
+    serving.fake_base()
+    with serving.fake_server(home) as here:
+        (folder,) = temporary().glob(f"factory-engine-{here.process.pid}-*")
+        ended(machine("two", tmp_path / "other", BESIDE))
+        assert (folder / "engine.sock").exists()
+        here.kill()
+    assert folder.exists()
+    with serving.fake_server(home):
+        assert not folder.exists()
 
 
 def test_a_machine_that_dies_with_a_lock_leaves_none(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from factory.base import build
 from factory.base.build import Base
+from factory.cli import main
 from factory.data.rows import Row
 from factory.decoding import Decoding
 from factory.errors import FactoryError
@@ -21,6 +23,7 @@ from factory.shares import Shares
 from factory.verbs import bench
 from serve import answers, process
 from serve.engine import EngineError
+from serve.process import Size
 from tests.fakes.adapters import register
 from tests.fakes.project import write
 from tests.serve import trained
@@ -145,7 +148,7 @@ def test_rows_are_asked_at_once_and_answered_in_their_order(
     assert found == [" ".join(f"{version.name}:{i}" for i in range(4))] * 200 and said[-1] == 200
     assert answers.by_engine(base, None, rows(2), decoding)[0].startswith(f"{base.label}:0")
     assert answers.by_engine(base, version, rows(2), decoding, ["billing", "other"]) == ["billing"] * 2
-    drawn = answers.by_engine(base, version, rows(3), decoding, ["billing"], seed=4)
+    drawn = answers.by_engine(base, version, rows(3), decoding, ["billing"], seed=4, whole=True)
     assert drawn == ["drawn at 1.5 with 4", "", "drawn at 1.5 with 6"], "each with a seed; cut off is empty"
 
 
@@ -180,6 +183,24 @@ def test_on_a_gpu_without_room_nothing_is_started(base: Base, monkeypatch: pytes
         answers.by_engine(base, None, rows(1), Decoding())
 
 
+def simulated(patch: pytest.MonkeyPatch, size: int) -> list[Size]:
+    """Three cards of so many GB; the sizes of the engines that are started."""
+    patch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
+    for module, name in ((answers, "cuda"), (process, "cuda"), (build, "_cuda")):
+        patch.setattr(module, name, lambda: True)
+    for module in (process, build):
+        patch.setattr(module, "on_gpu", lambda visible: Shares("cuda", free=size * 10**9, total=size * 10**9))
+    sizes: list[Size] = []
+    command = process.command
+
+    def noting(*given: Any) -> list[str]:
+        sizes.append(given[2])
+        return command(*given)
+
+    patch.setattr(process, "command", noting)
+    return sizes
+
+
 @pytest.mark.usefixtures("fake")
 def test_a_base_too_large_for_one_gpu_answers_from_an_engine_over_as_few_as_hold_it(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -189,15 +210,27 @@ def test_a_base_too_large_for_one_gpu_answers_from_an_engine_over_as_few_as_hold
     shutil.copytree(base.folder, large.folder, ignore=shutil.ignore_patterns("*.safetensors"))
     with open(large.folder / "model.safetensors", "wb") as file:
         file.truncate(3 * 10**9)  # takes no room
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
-    for module, name in ((answers, "cuda"), (process, "cuda"), (build, "_cuda")):
-        monkeypatch.setattr(module, name, lambda: True)
-    for module in (process, build):
-        monkeypatch.setattr(module, "on_gpu", lambda visible: Shares("cuda", free=4 * 10**9, total=4 * 10**9))
-    sizes, command = [], process.command
-    monkeypatch.setattr(process, "command", lambda *given: sizes.append(given[2]) or command(*given))
+    sizes = simulated(monkeypatch, 4)
     assert answers.answer(large, None, rows(1), Decoding(max_tokens=1)) == [f"{base.label}:0"]
     assert [(size.tensor, size.devices) for size in sizes] == [(2, "3,5")] and sizes[0].share == 0.86
+
+
+@pytest.mark.usefixtures("fake")
+def test_replies_for_a_data_set_come_from_such_an_engine_too(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base's own, for the general rows among those of a task. The cards are simulated, the base is padded."""
+    shutil.copytree(base.folder, own := tmp_path / "home" / "bases" / base.folder.name)
+    with open(own / "more.safetensors", "wb") as file:
+        file.truncate(3 * 10**9)  # takes no room
+    monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(write(tmp_path / "project", train=60, evaluation=4))
+    sizes = simulated(monkeypatch, 4)
+    assert main(["data", "task=summary", "data.replay.max_tokens=3"]) == 0
+    assert [(size.tensor, size.devices) for size in sizes] == [(2, "3,5")]
+    (said,) = (tmp_path / "home" / "data").glob("*/train.jsonl")
+    replies = [row["messages"][-1]["content"] for row in map(json.loads, said.open()) if row["meta"].get("replay")]
+    assert len(replies) == 3 and set(replies) == {" ".join(f"{base.label}:{n}" for n in range(3))}
 
 
 @pytest.mark.slow

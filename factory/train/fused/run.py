@@ -33,8 +33,9 @@ class Job:
     it only `follows` what another process reports of the same job, no tracker hears of it. It starts as the adapter in
     the folder `parent`, which it is compared with by a `method` that compares; without one it starts as PEFT has it.
     Of a method that draws, `train` are questions, and `rollouts` makes answers of them with the adapter on its base:
-    see `factory.pipeline.rewards`; the reward model in the folder `reward` pays for them too. A `teacher` gives of each
-    example the hidden states that it is to come to, see `factory.pipeline.recovery`."""
+    see `factory.pipeline.rewards`, going on behind the `before` that stages before it have asked; the reward model in
+    the folder `reward` pays for them too. A `teacher` gives of each example the hidden states that it is to come to,
+    see `factory.pipeline.recovery`."""
 
     name: str
     recipe: Recipe
@@ -46,6 +47,7 @@ class Job:
     method: Method = field(default_factory=Sft)
     parent: Path | None = None
     rollouts: Any = None
+    before: int = 0
     reward: Path | None = None
     teacher: Callable[[Sequence[Example]], list[torch.Tensor]] | None = None
 
@@ -60,7 +62,13 @@ class Job:
             facts += [method, _weights(self.parent) if self.parent else "", groups]
         if self.reward:
             facts.append(_weights(self.reward))
+        if self.before:
+            facts.append(self.before)
         return digest(facts)
+
+    def schedule(self, rate: float = 0.0) -> Schedule:
+        """Which rows are seen when."""
+        return Schedule(len(grouped(self.train)), rate, self.recipe.train, self.before)
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class Run:
         self.identity = job.identity(base)
         settings = job.recipe.train
         self.groups = grouped(job.train)
-        self.schedule = Schedule(len(self.groups), base.lr if settings.lr == "auto" else settings.lr, settings)
+        self.schedule = job.schedule(base.lr if settings.lr == "auto" else settings.lr)
         self.adapter = Adapter(model, job.recipe.lora, settings.seed)
         if job.parent:
             self.adapter.load(job.parent)

@@ -227,9 +227,9 @@ def test_what_the_base_is_to_say_it_says_to_the_tasks_prompt(make: Make, folder:
     write(folder / "eval.jsonl", [{"prompt": "how old is 8", "completion": "{{base}}"}])
     asked: list[Any] = []
 
-    def answer(rows: list[Row], most: int) -> list[str | None]:
+    def answer(rows: list[Row], most: int) -> list[str]:
         asked.extend((row, most) for row in rows)
-        return [None if row.source.endswith("3") else f"{row.source}!" for row in rows]
+        return ["" if row.source.endswith("3") else f"{row.source}!" for row in rows]
 
     recipe = make(tune_share=0).model_copy(update={"system": "Be brief."})
     built = build(recipe, FakeTokenizer(), other_evals={}, base=Replier("base", answer))

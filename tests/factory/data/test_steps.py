@@ -415,9 +415,7 @@ def test_replay_rows_are_a_share_of_the_whole_and_carry_no_prompt(run: Run, make
     assert {dropped.step for dropped in work.dropped} == {"replay"}  # they are none of the training files' rows
     assert sorted(reasons(work)) == ["the answer is empty", "the question of an eval row of trial: eval.jsonl:3"]
     spoken = Work(make(**settings), FakeTokenizer(), "Sort it.", frozenset(["yes"]), evals=evals)
-    spoken.base = Replier(
-        "base", lambda asked, most: [f"{r.source}? Well." if "1" in r.source else None for r in asked]
-    )
+    spoken.base = Replier("base", lambda asked, most: [f"{r.source}? Well." if "1" in r.source else "" for r in asked])
     own = [r for r in mix(rows, spoken) if r.meta.get("replay")]
     assert own and all(r.answer == f"{r.source}? Well." for r in own)
     assert sum(d.reason == "the base has no answer to it within 128 tokens" for d in spoken.dropped) == 10 - len(own)

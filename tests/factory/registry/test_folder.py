@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from factory.cli import main
 from factory.errors import InputError
+from factory.home import home, write_json
+from factory.registry import store
 from factory.registry.exchange import point, pull, push
 from factory.registry.folder import Folder
 from factory.registry.places import open_remote, parse, remotes
 from factory.registry.remote import Pointer, Remote, RemoteError
+from factory.registry.store import FACTS, Version
 from factory.verbs.hub import push_
 from tests.factory.registry.conftest import Make, contents, other_home, stored
 
@@ -92,6 +98,29 @@ def test_another_byte_is_found_and_what_is_missing_is_said(
     with pytest.raises(RemoteError, match="is no registry"):
         pull(open_remote(parse(f"file:{tmp_path}/nothing@v1")), parse(f"file:{tmp_path}/nothing@v1"))
     assert not [name for name in stored() if name != version.sha]
+
+
+@pytest.mark.parametrize(
+    ("later", "what"),
+    [({"grammar": "sparql"}, "decoding.grammar 'sparql'"), ({"shape": "table"}, "decoding.shape 'table'")],
+)
+def test_a_version_of_a_later_release_says_so(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    later: dict[str, str], what: str,
+) -> None:  # fmt: skip
+    """It is no damage and no other bytes: whoever has that release can pull it."""
+    before = make(1)
+    shutil.copytree(before.folder, folder := home("store", "later"))
+    facts = json.loads((folder / FACTS).read_text())
+    write_json(folder / FACTS, facts | {"decoding": facts["decoding"] | later})
+    sha = store.content_hash(folder)
+    version = Version(sha, folder.rename(home("store", sha)), before.facts)
+    place = parse(f"file:{tmp_path}/share/mail")
+    push(version, open_remote(place), place)
+    other_home(tmp_path / "elsewhere", monkeypatch)
+    assert main(["pull", f"from={place}@v1"]) == 1 and not stored()
+    why = f"needs a newer release of this project: it has {what}, unknown here; nothing was kept"
+    assert capsys.readouterr().err.splitlines()[-1] == f"factory: mail@v1 of {place} {why}"
 
 
 def test_a_bucket_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,26 @@ def test_what_questions_need_is_allowed(shop: Source) -> None:
         assert found.result is not None, (query, found.refused)
 
 
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ("SELECT count(*) FROM customers", ["COUNT(*)"]),
+        ("SELECT city, sum(points) FROM customers GROUP BY 1 ORDER BY sum(points)", ["city", "SUM(points)"]),
+        ("SELECT count(*) AS n, points * 2, 'x' FROM customers", ["n", "points * 2", "'x'"]),
+        (
+            "SELECT (SELECT max(points) FROM customers), id FROM customers",
+            ["(SELECT MAX(points) FROM customers)", "id"],
+        ),
+        ("SELECT count(*) FROM customers UNION SELECT sum(total) FROM orders", ["COUNT(*)"]),
+        ("SELECT * FROM (SELECT avg(total) FROM orders) AS a", ["AVG(total)"]),
+        ("SELECT * FROM (SELECT 1 + 1) AS a, (SELECT 2 + 2) AS b", ["_col_0", "_col_0"]),
+    ],
+)
+def test_a_column_without_a_name_is_called_as_it_was_written(shop: Source, query: str, titles: list[str]) -> None:
+    found = shop.run(query)
+    assert found.result and found.result.columns == titles, found.refused
+
+
 def test_the_second_lock_holds_without_the_first(shop: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite's own authorizer and read-only mode refuse what the guard would not have let through."""
     from factory.sql import execute

@@ -282,6 +282,21 @@ def test_answers_of_other_weights_than_those_that_learn_end_the_run(monkeypatch:
     assert [one["stage"] for one in made] == ["sft"]
 
 
+def test_a_second_grpo_asks_other_questions_and_is_not_made_again(project: Path) -> None:
+    grpo = "{grpo: {group: 2, batch: 10, epochs: 0.4, gold: [short]}}"
+    words = [f"stages=[sft, {grpo}, {grpo}]", "train.evals=1", "train.patience=0"]
+    code, made, said = factory(*words)
+    assert code == 0, said
+    written = [(Path(one["run"]) / "samples" / "00001.md").read_text() for one in made[1:]]
+    first, second = ({*re.findall(r"^## (.*?)\n\n\*\*reward", text, re.M | re.S)} for text in written)
+    assert len(first) == len(second) == 10 and not first & second
+    runs = [*(project / "home").glob("runs/*/metrics.jsonl")]
+    before = [path.stat().st_mtime_ns for path in runs]
+    code, again, said = factory(*words)
+    assert code == 0 and [one["version"] for one in again] == [one["version"] for one in made], said
+    assert before == [path.stat().st_mtime_ns for path in runs]
+
+
 def test_a_gold_reward_that_no_check_decides_is_refused() -> None:
     code, made, said = factory("stages=[sft, {grpo: {gold: [depth]}}]")
     assert code == 2 and "grpo.gold: no check decides 'depth' in rubrics/length.yaml" in said and not made

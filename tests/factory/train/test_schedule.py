@@ -59,6 +59,16 @@ def test_rows_and_steps_are_the_trainers(tmp_path: Path, rows: int, batch: int, 
     assert [schedule.batch(step) for step in range(schedule.steps)] == model.batches
 
 
+def test_a_run_goes_on_behind_what_another_went_through() -> None:
+    """With batches of another size too; once all rows are through, in the order of the next epoch."""
+    one = Schedule(20, 1e-3, Train(batch=4, epochs=0.4, seed=5))
+    two = Schedule(20, 1e-3, Train(batch=3, epochs=0.5, seed=5), one.through)
+    whole = Schedule(20, 1e-3, Train(batch=20, epochs=2, seed=5))
+    seen = [row for run in (one, two) for step in range(run.steps) for row in run.batch(step)]
+    assert (one.through, two.through) == (8, 20) and seen == whole.batch(0)
+    assert Schedule(20, 1e-3, whole.settings, two.through).batch(0) == whole.batch(1)
+
+
 @pytest.mark.parametrize("kind", ["cosine", "linear", "constant", "constant_with_warmup"])
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.3])
 def test_learning_rates_are_the_trainers(tmp_path: Path, kind: Any, warmup: float) -> None:
