@@ -129,6 +129,9 @@ def main() -> int:
     except FactoryError as error:
         print(json.dumps({"error": str(error), "code": error.exit_code}), flush=True)
         return error.exit_code
+    except OSError as error:
+        print(json.dumps({"error": f"the server could not start, or go on: {error}", "code": 1}), flush=True)
+        raise
     except stopping.Stopped as stopped:
         return 128 + stopped.number
     return 0
