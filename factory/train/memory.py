@@ -1,7 +1,8 @@
 """How much memory a training needs, computed from a base's shape alone: for a table, and before anything is loaded.
 
-What a token keeps for the backward pass is counted from what a decoder layer saves (`train/fused/layers.py` and
-`attention.py`): the inputs of its linear layers and norms, queries, keys and values, the gated MLP's three products.
+What a token keeps for the backward pass is counted from what a decoder layer saves (`train/fused/layers.py`,
+`remade.py` and `attention.py`): the inputs of its norms, queries, keys, values and what attention makes of them, and
+both sides of the gated MLP.
 While training the engine measures the same on the loaded model instead (`train/fused/memory.py`).
 """
 
@@ -66,12 +67,10 @@ class Shape:
         """Bytes that a token's keys and values take, all layers together."""
         return 2 * self.layers * self.kv_heads * self.head_dim * itemsize
 
-    def kept(self, itemsize: int, scores: int = 0) -> int:
-        """Bytes that a token keeps for the backward pass, all layers together; `scores` are the keys whose attention
-        probabilities are kept with it, 0 where a flash kernel makes them again."""
-        q = self.heads * self.head_dim
-        elements = 4 * self.hidden + 4 * q + 4 * self.inner + self.heads * scores
-        return self.layers * elements * itemsize
+    def kept(self, itemsize: int) -> int:
+        """Bytes that a token keeps for the backward pass, all layers together."""
+        attention = 2 * (self.heads + self.kv_heads) * self.head_dim
+        return self.layers * (2 * self.hidden + attention + 2 * self.inner) * itemsize
 
 
 def recomputed(kept: float, layers: int, hidden: int, itemsize: int) -> float:

@@ -9,6 +9,7 @@ saving     checkpoints, beside the training             dropout    what an adapt
 forward    a row to its log-probs                       precision  the base in bf16 or fp32
 memory     how long a row may be                        progress   lines in the terminal
 sweep      variants of one task, some stopped early        below      layers under all adapters, read once
+remade     what is computed again instead of kept       replaced   modules that compute otherwise for a while
 """
 
 from factory.train.fused.engine import ALL, train_many

@@ -22,7 +22,7 @@ from factory.errors import FactoryError
 NAME = "packed"
 ALIKE = 0.85  # sequences at least this share of a group's longest join it
 CACHED = 2**19  # scores of a group: 1 MB in bf16
-SHORT = 512  # up to here plain products beat the CPU's flash kernel, and their scores are small enough to keep
+SHORT = 512  # up to here plain products beat the CPU's flash kernel
 
 
 @contextmanager
@@ -71,17 +71,17 @@ def attend(
             scale=scale, window_size=sides, enable_gqa=q.shape[1] != k.shape[1],
         )  # fmt: skip
         return torch.as_tensor(out)[None], None
+    if not query.is_cuda and max_length_q <= SHORT and window is None:
+        bounds = list(pairwise(cu_seq_lens_q.tolist()))
+        spans = [Span(a, b, *prefix) for (a, b), prefix in zip(bounds, prefixes or [(0, 0)] * len(bounds), strict=True)]
+        return Short.apply(query[0], key[0], value[0], scale, spans)[None], None  # type: ignore[no-untyped-call]
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     if query.is_cuda:
         return padded(query, key, value, cu_seq_lens_q, scale, window), None
-    bounds = list(pairwise(cu_seq_lens_q.tolist()))
-    if max_length_q <= SHORT and window is None:
-        spans = [Span(a, b, *prefix) for (a, b), prefix in zip(bounds, prefixes or [(0, 0)] * len(bounds), strict=True)]
-        return Short.apply(query[0], key[0], value[0], scale, spans)[None], None  # type: ignore[no-untyped-call]
     outs = []
-    for a, b in bounds:
+    for a, b in pairwise(cu_seq_lens_q.tolist()):
         mask = None
         if window is not None and b - a > window:
             mask = torch.ones(b - a, b - a, dtype=torch.bool, device=query.device).tril().triu(1 - window)
@@ -158,7 +158,7 @@ class Span(NamedTuple):
 class Group(NamedTuple):
     """Sequences that go together: they share one prefix, and are filled up to the longest's `own` tokens. Their queries
     stand at `place` among those of all groups; `keys` says which tokens of the row they attend to, and `mask`
-    [own, prefix + own] which of those a query must not see."""
+    [H / KV · own, prefix + own] which of those a query must not see."""
 
     own: int
     first: int
@@ -179,8 +179,8 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def _plan(spans: tuple[Span, ...], heads: int, dtype: torch.dtype, device: torch.device) -> Plan:
-    """The same for every layer, so it is made once a row."""
+def _plan(spans: tuple[Span, ...], heads: int, shared: int, dtype: torch.dtype, device: torch.device) -> Plan:
+    """The same for every layer, so it is made once a row; its `heads` have `shared` keys and values."""
     groups: list[Group] = []
     queries: list[torch.Tensor] = []
     filled: list[int] = []
@@ -196,59 +196,64 @@ def _plan(spans: tuple[Span, ...], heads: int, dtype: torch.dtype, device: torch
             places[span.start : span.end] = torch.arange(at, at + span.own)
             filled += range(at + span.own, at + own)
             at += own
-        mask = future[:own, most - prefix : most + own]
+        mask = future[:own, most - prefix : most + own].repeat(heads // shared, 1)
         groups.append(Group(own, first, prefix, slice(begun, at), torch.cat(keys).to(device), mask))
     fillers = torch.tensor(filled, dtype=torch.long, device=device)
     return Plan(groups, torch.cat(queries).to(device), fillers, places.to(device))
 
 
 class Short(torch.autograd.Function):
-    """Attention of short sequences by plain products, the probabilities kept for the backward pass.
+    """Attention of short sequences by plain products; the probabilities are made anew in the backward pass.
 
-    q, k, v [H, N, D] → [N, H, D]; the spans cover the row. One autograd node for the whole row. Sequences of like
-    length go together, the shorter ones filled up at their ends, which causal attention never looks at.
+    q [H, N, D], k, v [KV, N, D] → [N, H, D]; the spans cover the row. One autograd node for the whole row. Sequences of
+    like length go together, the shorter ones filled up at their ends, which causal attention never looks at. Heads that
+    share keys and values are one batch of products with these.
     """
 
     @staticmethod
     def forward(
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, spans: Sequence[Span]
     ) -> torch.Tensor:
-        plan = _plan(tuple(spans), q.shape[0], q.dtype, q.device)
-        q, k, v = (t.transpose(0, 1).contiguous() for t in (q, k, v))
-        q = q.index_select(0, plan.queries)
-        out, kept = torch.empty_like(q), []
-        for group in plan.groups:
-            qs = _heads_first(q[group.place], group.own)
-            ks, vs = (_heads_first(t.index_select(0, group.keys), group.prefix + group.own) for t in (k, v))
-            p = torch.softmax(torch.baddbmm(group.mask, qs, ks.mT, alpha=scale), -1)
-            _put(p @ vs, out[group.place])
-            kept += [qs, ks, vs, p]
-        ctx.save_for_backward(*kept)
-        ctx.scale, ctx.plan = scale, plan
-        return out.index_select(0, plan.places)
+        ctx.save_for_backward(q, k, v)
+        ctx.scale, ctx.plan = scale, _plan(tuple(spans), len(q), len(k), q.dtype, q.device)
+        out = q.new_empty(len(ctx.plan.queries), len(q), q.shape[2])
+        for group, _, _, vs, p in _by_group(ctx.plan, q, k, v, scale):
+            _put(p @ vs, out[group.place], group.own)
+        return out.index_select(0, ctx.plan.places)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        plan, (_, heads, width) = ctx.plan, grad.shape
+        plan, (q, k, v), (_, heads, width) = ctx.plan, ctx.saved_tensors, grad.shape
         grads = grad.contiguous().index_select(0, plan.queries).index_fill_(0, plan.filled, 0)
-        dq, dk, dv = (torch.empty_like(grads) for _ in range(3))
+        dq, dk, dv = (grads.new_empty(len(grads), t.shape[0], width) for t in (q, k, v))
         # A shared beginning is owed something by every sequence after it: summed in fp32.
         owed = {
-            (g.first, g.prefix): grad.new_zeros(2, heads, g.prefix, width, dtype=torch.float32) for g in plan.groups
+            (g.first, g.prefix): grad.new_zeros(2, len(k), g.prefix, width, dtype=torch.float32) for g in plan.groups
         }
-        kept = iter(ctx.saved_tensors)
-        for group, (qs, ks, vs, p) in zip(plan.groups, zip(kept, kept, kept, kept, strict=True), strict=True):
-            g = _heads_first(grads[group.place], group.own)
+        for group, qs, ks, vs, p in _by_group(plan, q, k, v, ctx.scale):
+            g = _heads_first(grads[group.place], group.own, len(k))
             ds = torch._softmax_backward_data(g @ vs.mT, p, -1, p.dtype).mul_(ctx.scale)
-            _put(ds @ ks, dq[group.place])
+            _put(ds @ ks, dq[group.place], group.own)
             for d, to, of_prefix in zip((ds.mT @ qs, p.mT @ g), (dk, dv), owed[group.first, group.prefix], strict=True):
-                _put(d[:, group.prefix :], to[group.place])
-                of_prefix += d[:, : group.prefix].unflatten(0, (-1, heads)).sum(0, dtype=torch.float32)
+                _put(d[:, group.prefix :], to[group.place], group.own)
+                of_prefix += d[:, : group.prefix].unflatten(0, (-1, len(k))).sum(0, dtype=torch.float32)
         dq, dk, dv = (t.index_select(0, plan.places) for t in (dq, dk, dv))
         for (first, prefix), sums in owed.items():
             for t, of_prefix in zip((dk, dv), sums, strict=True):
                 t[first : first + prefix] += of_prefix.transpose(0, 1)
         return *(t.transpose(0, 1) for t in (dq, dk, dv)), None, None
+
+
+def _by_group(
+    plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+) -> Iterator[tuple[Group, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Each group with its queries [sequences · KV, H / KV · own, D], keys, values and probabilities."""
+    shared = len(k)
+    q, k, v = (t.transpose(0, 1) for t in (q, k, v))
+    for group in plan.groups:
+        qs = _heads_first(q.index_select(0, plan.queries[group.place]), group.own, shared)
+        ks, vs = (_heads_first(t.index_select(0, group.keys), group.prefix + group.own, shared) for t in (k, v))
+        yield group, qs, ks, vs, torch.softmax(torch.baddbmm(group.mask, qs, ks.mT, alpha=scale), -1)
 
 
 def _alike(spans: Sequence[Span], heads: int) -> list[list[Span]]:
@@ -264,15 +269,17 @@ def _alike(spans: Sequence[Span], heads: int) -> list[list[Span]]:
     return groups
 
 
-def _heads_first(t: torch.Tensor, length: int) -> torch.Tensor:
-    """[sequences · length, H, D] → [sequences · H, length, D], contiguous."""
-    by_sequence: torch.Tensor = t.unflatten(0, (-1, length))
-    return by_sequence.transpose(1, 2).flatten(0, 1)
+def _heads_first(t: torch.Tensor, length: int, shared: int) -> torch.Tensor:
+    """[sequences · length, H, D] → [sequences · shared, H / shared · length, D], contiguous."""
+    by_sequence: torch.Tensor = t.unflatten(1, (shared, -1)).unflatten(0, (-1, length))
+    return by_sequence.permute(0, 2, 3, 1, 4).flatten(2, 3).flatten(0, 1)
 
 
-def _put(t: torch.Tensor, out: torch.Tensor) -> None:
-    """[sequences · H, length, D] into [sequences · length, H, D]."""
-    out.unflatten(0, (-1, t.shape[1])).copy_(t.unflatten(0, (-1, out.shape[1])).transpose(1, 2))
+def _put(t: torch.Tensor, out: torch.Tensor, length: int) -> None:
+    """[sequences · shared, H / shared · length, D] into [sequences · length, H, D]."""
+    sequences, shared = out.shape[0] // length, t.shape[0] * length // out.shape[0]
+    by_sequence = t.unflatten(1, (-1, length)).unflatten(0, (sequences, shared))
+    out.view(sequences, length, shared, -1, out.shape[2]).copy_(by_sequence.permute(0, 3, 1, 2, 4))
 
 
 AttentionInterface.register(NAME, attend)

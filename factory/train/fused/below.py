@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from factory.train.fused.group import Group
-from factory.train.fused.layers import replaced
 from factory.train.fused.packing import PackedBatch, size
+from factory.train.fused.replaced import replaced
 from factory.train.fused.run import Job
 from factory.train.lora import untouched
 

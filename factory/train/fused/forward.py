@@ -10,9 +10,10 @@ from factory.errors import FactoryError, first_line
 from factory.recipe import Lora
 from factory.train.fused.attention import packed_attention
 from factory.train.fused.head import log_probs
-from factory.train.fused.layers import Layers, replaced
+from factory.train.fused.layers import Layers
 from factory.train.fused.lora import Adapter
 from factory.train.fused.packing import PackedBatch, pack
+from factory.train.fused.replaced import replaced
 from factory.train.tokens import Example
 
 TOLERANCE = 0.05  # how far packed logits may be from those of unpacked sequences, relative; bf16 rounding gives 0.01

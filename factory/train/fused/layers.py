@@ -16,6 +16,8 @@ from factory.train.fused.adding import Adding, adding
 from factory.train.fused.dropout import Dropout, Dropping
 from factory.train.fused.group import codes_of, is_divided
 from factory.train.fused.lora import Adapter, Slot
+from factory.train.fused.remade import again, maker, remade
+from factory.train.fused.replaced import replaced
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 KEPT_BYTES = 512 * 2**20  # a base whose layers, dequantised to 16 bits, need no more than this is dequantised once
@@ -32,6 +34,7 @@ class Layers:
     def __init__(self, model: Any) -> None:
         self.modules = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
         self.weights: dict[str, torch.Tensor] = {}
+        self.remade = remade(model)
         self.dtype = model.dtype
         self.kind = model.device.type
         divided = any(is_divided(module.weight) for module in self.modules.values())
@@ -87,7 +90,7 @@ class Layers:
         adapted = {name for adapter in adapters for name in adapter.slots}
         if unknown := sorted(adapted - self.modules.keys()):
             raise InputError(f"lora.targets: {unknown[0]} is no linear layer of this base")
-        changes: list[tuple[Any, Forward]] = []
+        changes: list[tuple[Any, Callable[..., torch.Tensor]]] = [*self.remade]
         for name, module in self.modules.items():
             if name not in adapted:
                 changes += [(module, self._frozen(name))] if hasattr(module.weight, "quant_state") else []
@@ -136,22 +139,6 @@ class Layers:
         return forward
 
 
-@contextmanager
-def replaced(changes: Iterable[tuple[Any, Callable[..., Any]]]) -> Iterator[None]:
-    """Within, these modules have these forward passes; at the end those again that they had."""
-    before = []
-    for module, forward in changes:
-        before.append((module, vars(module).get("forward")))
-        vars(module)["forward"] = forward
-    try:
-        yield
-    finally:
-        for module, forward in before:
-            vars(module)["forward"] = forward
-            if forward is None:  # it was its class's
-                del vars(module)["forward"]
-
-
 class _Frozen(torch.autograd.Function):
     """A layer without adapters: the backward pass makes the weight anew, where autograd would keep it dequantised."""
 
@@ -173,13 +160,15 @@ class _Shared(torch.autograd.Function):
         ctx: Any, x: torch.Tensor, anchor: torch.Tensor, layers: Layers, name: str, adding: Adding
     ) -> torch.Tensor:
         y = layers.forward(name, x[0])
-        ctx.save_for_backward(x, *adding.forward(x[0], y))
+        ctx.maker = maker(x)
+        ctx.save_for_backward(*([x] if ctx.maker is None else []), *adding.forward(x[0], y))
         ctx.layers, ctx.name, ctx.adding = layers, name, adding
         return y[None]
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, *hidden = ctx.saved_tensors
+        saved = ctx.saved_tensors
+        x, *hidden = saved if ctx.maker is None else (again(ctx.maker), *saved)
         grad = grad[0].contiguous()
         dx = ctx.layers.backward(ctx.name, grad) if ctx.needs_input_grad[0] else None
         ctx.adding.backward(grad, x[0], dx, hidden)
