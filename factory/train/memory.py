@@ -75,8 +75,8 @@ class Shape:
 
 def recomputed(kept: float, layers: int, hidden: int, itemsize: int) -> float:
     """Bytes that a token keeps where activations are recomputed, from the `kept` without: one hidden state a layer and,
-    for a moment, one layer's whole share."""
-    return kept / layers + layers * hidden * itemsize
+    for a moment, one layer's whole share with what is made anew from it, about as much again."""
+    return 2 * kept / layers + layers * hidden * itemsize
 
 
 def on_gpu(shape: Shape, *, tokens: int, adapters: int, rank: int = 16, recompute: bool = False) -> dict[str, float]:

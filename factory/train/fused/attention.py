@@ -223,7 +223,7 @@ class Short(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        plan, (q, k, v), (_, heads, width) = ctx.plan, ctx.saved_tensors, grad.shape
+        plan, (q, k, v), width = ctx.plan, ctx.saved_tensors, grad.shape[-1]
         grads = grad.contiguous().index_select(0, plan.queries).index_fill_(0, plan.filled, 0)
         dq, dk, dv = (grads.new_empty(len(grads), t.shape[0], width) for t in (q, k, v))
         # A shared beginning is owed something by every sequence after it: summed in fp32.

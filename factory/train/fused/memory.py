@@ -15,7 +15,7 @@ from factory.train.memory import recomputed
 # processor waiting between layers. Two cores, SmolLM2-135M in fp32: 275 tokens/s in rows of 512, 299 in rows of 1,024.
 MOST = {"cpu": 4096, "cuda": 32_768}
 ENOUGH = {"cpu": 512, "cuda": 8192}
-CAP = {"cpu": 2**30, "cuda": 2**40}
+CAP = {"cpu": 2**29, "cuda": 2**40}
 TRANSIENT = 1.5  # gradients and temporaries beside what is kept
 
 
