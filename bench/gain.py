@@ -1,7 +1,8 @@
 """`factory bench only=gain`: what learning from rewards adds to supervised learning, on rows that nothing learned from.
 
 From one supervised start two ways go on: GRPO, and two rejection rounds (draw, then learn from the best answers);
-`part=` is one of them. Each is held against the start on the same eval rows, with a 95 % interval of the difference.
+`part=` is one of them, or `dpo_norm`: LN-DPO on the best and worst of six answers to each of as many questions. Each is
+held against the start on the same eval rows, with a 95 % interval of the difference.
 `seeds=3` does all that with three seeds (`train.seed` and the next two: the first adapter, the order of rows, the
 draws) and tells the medians. `task=` names a task of the project, which starts with a quarter of an epoch, or with
 `train.epochs=`. Without one a task is made that so small a base can learn from rewards: of four words, say the one that
@@ -39,6 +40,7 @@ from serve.answers import of_version
 
 TASK = "pick"
 WAYS = ("grpo", "rounds")
+LN_DPO = "dpo_norm"  # a third way, where it is asked for
 ROWS, SEEN, HELD = 640, 48, 400  # of the made task: questions, those that supervised learning sees, eval rows
 BATCH = 8  # questions a step
 PROMPT = "Answer with one word."
@@ -119,6 +121,7 @@ def _measured(
     ways = {
         "grpo": f"{{grpo: {{batch: {BATCH}, epochs: {share:.6f}}}}}",
         "rounds": f"{{rounds: {{n: 2, of: [{again}]}}}}",
+        LN_DPO: f"{{generate: {{group: 6, questions: {BATCH * steps}}}}}, dpo_norm",
     }
     found: dict[str, Any] = {}
     for way in [part] if part else WAYS:
@@ -138,7 +141,7 @@ def _measured(
 def _median(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Of the seeds: how many answers are good, and how many more than the start's."""
     told: dict[str, Any] = {"supervised": median(one["supervised"]["good"] for one in found)}
-    for way in WAYS:
+    for way in (*WAYS, LN_DPO):
         if way in found[0]:
             told[way] = {key: median(one[way][key] for one in found) for key in ("good", "gain")}
     return told

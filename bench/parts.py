@@ -149,5 +149,8 @@ PARTS: dict[str, Part] = {
     "gpu": gpu,
     "memory": memory,
 }
-INNER = {"preference": ("dpo", "grpo", "accuracy"), "gain": ("grpo", "rounds")}  # what can be run of a part alone
+INNER = {
+    "preference": ("dpo", "grpo", "accuracy"),
+    "gain": ("grpo", "rounds", "dpo_norm"),
+}  # what can be run of a part alone
 PEERS: dict[str, Part] = {"llamafactory": llamafactory}

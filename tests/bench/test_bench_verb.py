@@ -33,7 +33,7 @@ def test_a_part_ends_as_json_and_in_the_home(
         ("small=yes", "small=yes: must be true or false"),
         ("experiments=0", "must be a whole number above 0"),
         ("train.lr=1e-3", "train.lr: only the parts gain and ways have a task and a recipe"),
-        ("part=grpo", "part=grpo: one of only=preference part=dpo,grpo,accuracy; only=gain part=grpo,rounds"),
+        ("part=grpo", "part=grpo: one of only=preference part=dpo,grpo,accuracy; only=gain part=grpo,rounds,dpo_norm"),
         ("seeds=0", "seeds=0: must be a whole number above 0"),
         ("peers=axolotl", "only llamafactory can be compared with"),
     ],
