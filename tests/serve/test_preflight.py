@@ -262,6 +262,7 @@ def test_the_server_stays_up_and_refuses_them_all(
         f"{place}/",
         f"{own}/",
         "/tmp/factory-engine-",
+        "/tmp/.factory-engine-",  # the same, before it is locked
         sys.base_prefix,
         sys.prefix,
         str(ROOT),
