@@ -149,8 +149,6 @@ PARTS: dict[str, Part] = {
     "gpu": gpu,
     "memory": memory,
 }
-INNER = {
-    "preference": ("dpo", "grpo", "accuracy"),
-    "gain": ("grpo", "rounds", "dpo_norm"),
-}  # what can be run of a part alone
+# What can be run of a part alone.
+INNER = {"preference": ("dpo", "grpo", "accuracy"), "gain": ("grpo", "rounds", "dpo_norm")}
 PEERS: dict[str, Part] = {"llamafactory": llamafactory}
