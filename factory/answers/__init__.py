@@ -22,7 +22,7 @@ def dequantised(model: Any) -> Iterator[None]:
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn import Linear4bit
 
-    from factory.frozen import linear
+    from factory.frozen import laid_out, product
     from factory.train.fused.layers import worth_keeping
 
     layers: list[Any] = [m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.device.type == "cpu"]
@@ -30,10 +30,9 @@ def dequantised(model: Any) -> Iterator[None]:
         layers = []
 
     def forward(layer: Any) -> Callable[[Any], Any]:
-        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(layer.compute_dtype)
+        weight = laid_out(dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(layer.compute_dtype))
         bias = None if layer.bias is None else layer.bias.to(layer.compute_dtype)
-        product = linear(weight, bias)
-        return lambda x: product(x.to(layer.compute_dtype)).to(x.dtype)
+        return lambda x: product(x.to(layer.compute_dtype), weight, bias).to(x.dtype)
 
     for layer in layers:
         layer.forward = forward(layer)

@@ -26,7 +26,7 @@ from factory.train.tokens import Example
 from factory.train.trackers import missing
 from factory.train.trained import Trained
 
-TRIM = 8  # rows after which what they freed goes back to the machine, where that is not done by itself
+TRIM = 4  # rows after which what they freed goes back to the machine, where that is not done by itself
 ALL = ""  # the name under which progress is told of all adapters together
 
 Progress = Callable[[str, dict[str, Any]], None]

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from factory.errors import FactoryError, InputError
-from factory.frozen import lays_out, linear
+from factory.frozen import laid_out, product
 from factory.train.fused.adding import Adding, adding
 from factory.train.fused.dropout import Dropout, Dropping
 from factory.train.fused.group import codes_of, is_divided
@@ -39,28 +38,16 @@ class Layers:
         self.kind = model.device.type
         divided = any(is_divided(module.weight) for module in self.modules.values())
         self.keep = not divided and worth_keeping(self.modules.values())
-        self.laid: dict[tuple[str, bool], Forward] | None = None
-        if self.keep and lays_out(self.dtype, self.kind):
-            self.laid, self.keep = {}, False
         # An output computed from frozen tensors alone would have no backward; this makes every layer differentiable.
         self.anchor = torch.zeros(0, device=model.device, requires_grad=True)
 
     def forward(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """x [..., in] through the layer, to [..., out]."""
-        bias = self.modules[name].bias
-        if self.laid is None:
-            return F.linear(x, self.weight(name), bias)
-        if (name, False) not in self.laid:
-            self.laid[name, False] = linear(self.weight(name), bias)
-        return self.laid[name, False](x)
+        return product(x, self.weight(name), self.modules[name].bias)
 
     def backward(self, name: str, grad: torch.Tensor) -> torch.Tensor:
         """A gradient [..., out] back through the layer, to [..., in]."""
-        if self.laid is None:
-            return grad @ self.weight(name)
-        if (name, True) not in self.laid:
-            self.laid[name, True] = linear(self.weight(name).t().contiguous())
-        return self.laid[name, True](grad)
+        return product(grad, self.weight(name).t())
 
     def weight(self, name: str) -> torch.Tensor:
         """The layer's weight [out, in] in the precision of the model, dequantised if it is in 4 bits."""
@@ -76,7 +63,7 @@ class Layers:
             raise FactoryError(f"{name} is a {type(module).__name__}: only NF4 and unquantised layers can be shared")
         weight = weight.detach().to(self.dtype)
         if self.keep:
-            self.weights[name] = weight
+            self.weights[name] = weight = laid_out(weight)
         return weight
 
     @contextmanager
