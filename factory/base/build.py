@@ -129,9 +129,9 @@ def load_model(base: Base, *, device: str = "") -> Any:
     runs a kernel that has no backward: training after an eval would silently lose the gradients to everything below,
     and round the scales to bf16. That path is switched off.
     """
+    _quiet()
     from transformers import AutoModelForCausalLM
 
-    _quiet()
     dtype = precision().dtype
     model = AutoModelForCausalLM.from_pretrained(
         base.folder,
@@ -256,9 +256,12 @@ def _cuda() -> bool:
 
 
 def _quiet() -> None:
-    """Keep the library's own bars and hints out of the progress that people read."""
+    """Keep the library's own bars and hints out of the progress that people read, and scikit-learn out of memory:
+    110 MB and a second for what assisted generation alone would call."""
+    from transformers import utils
     from transformers.utils import logging as library_logging
 
+    utils.is_sklearn_available = lambda: False  # type: ignore[attr-defined]
     library_logging.set_verbosity_error()
     library_logging.disable_progress_bar()
 
