@@ -20,11 +20,6 @@ LONGER = 1.1  # times as many words as before, and a word more
 EVEN, CUT = 0.7, 0.2  # shares of answers that teach nothing, and that do not end
 
 
-def standard_error(share: float, count: int) -> float:
-    """Of a mean of `count` figures between 0 and 1: at most so much, as much if each is 0 or 1."""
-    return float((share * (1 - share) / count) ** 0.5)
-
-
 def read(run: Path) -> list[dict[str, Any]]:
     """The records of a run: `{"step", "loss", "grad_norm", "lr"}` and `{"step", "eval_loss"}`, one a line."""
     path = run / "metrics.jsonl"
@@ -101,7 +96,7 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
         return float(statistics.mean(record[key] for record in records))
 
     said = _still(steps)
-    if told := _forgotten([record for record in records if "gold_error" in record]):
+    if told := _forgotten([record for record in records if "kept" in record]):
         went = f"the reward went from {mean(first, 'reward'):.2f} to {mean(last, 'reward'):.2f}"
         hacked = mean(last, "reward") > mean(first, "reward")
         why = "what pays is not what is wanted" if hacked else "it unlearned what it knew"
@@ -122,14 +117,11 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _forgotten(golds: Sequence[dict[str, Any]]) -> tuple[str, int] | None:
-    """How the gold reward fell by more than its standard error, and at which step it had not yet (`Run.judge`)."""
-    best, kept = -1.0, 0
-    for one in golds:
-        if one["gold"] + one["gold_error"] > best:
-            best, kept = max(best, one["gold"]), one["step"]
-    if not golds or kept == golds[-1]["step"]:
+    """How the gold reward fell, and at which step it had not yet: `Run.judge` decided that."""
+    if not golds or golds[-1]["kept"]:
         return None
-    return f"the gold reward fell from {best:.2f} to {golds[-1]['gold']:.2f}", kept
+    best = max(one["gold"] for one in golds if one["kept"])
+    return f"the gold reward fell from {best:.2f} to {golds[-1]['gold']:.2f}", max(o["step"] for o in golds if o["kept"])
 
 
 def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:
