@@ -5,7 +5,7 @@ from typing import Any
 
 from factory.data.endpoint import Ask, Form
 from factory.data.rows import Row
-from factory.data.synth.job import Novelty, SynthRun, prompt, says
+from factory.data.synth.job import Novelty, SynthRun, prompt
 from factory.errors import InputError, Problem
 
 WRITTEN, SHOWN, OTHERS = 5, 6, 4  # texts in one request, examples of the label, examples of other labels
@@ -61,7 +61,7 @@ def _ask(job: SynthRun, label: str, labels: list[str], rows: dict[str, list[Row]
     shown = [row.source for row in draw.sample(own, min(SHOWN, len(own)))]
     others = [row for other in labels if other != label for row in rows[other]]
     contrast = [f"{row.answer}: {row.source}" for row in draw.sample(others, min(OTHERS, len(others)))]
-    text = prompt(
+    asked = prompt(
         __file__,
         TASK=job.task,
         LABEL=label,
@@ -70,4 +70,4 @@ def _ask(job: SynthRun, label: str, labels: list[str], rows: dict[str, list[Row]
         OTHERS="\n".join(f"- {text}" for text in contrast) or "(none yet)",
         N=WRITTEN,
     )
-    return Ask(says(text), Texts, temperature=1.0, sample=at[0] * 1000 + at[1])
+    return Ask(asked, Texts, temperature=1.0, sample=at[0] * 1000 + at[1])

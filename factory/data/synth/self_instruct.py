@@ -10,7 +10,7 @@ from typing import Any
 
 from factory.data.endpoint import Ask, Form, whole_lines
 from factory.data.rows import Row
-from factory.data.synth.job import Novelty, SynthRun, prompt, says
+from factory.data.synth.job import Novelty, SynthRun, prompt
 from factory.data.words import words
 from factory.errors import InputError, Problem
 from factory.home import digest, home
@@ -81,5 +81,9 @@ def _ask(job: SynthRun, seeds: list[Row], made: list[dict[str, Any]], at: tuple[
     examples = "\n\n".join(
         f"### {i}\n{question}\n--- answer\n{answer}" for i, (question, answer) in enumerate(shown, 1)
     )
-    text = prompt(__file__, TASK=job.task, EXAMPLES=examples, N=WRITTEN)
-    return Ask(says(text), Tasks, temperature=1.0, sample=at[0] * 1000 + at[1])
+    return Ask(
+        prompt(__file__, TASK=job.task, EXAMPLES=examples, N=WRITTEN),
+        Tasks,
+        temperature=1.0,
+        sample=at[0] * 1000 + at[1],
+    )
