@@ -70,7 +70,7 @@ def push(version: Version, remote: Remote, place: Place, with_data: bool = False
             ordinal = max((r.ordinal for r in now.versions), default=0) + 1
             files, release = bundle.gather(version, ordinal, place, Path(folder), with_data, report)
             title = f"{version.task} {release.tag} {version.sha}"
-            remote.write(state, now.with_release(release), title, files, release)
+            remote.write(state, now.changed(versions=(*now.versions, release)), title, files, release)
             return release
 
         release = _swap(remote, step)
@@ -101,7 +101,7 @@ def point(remote: Remote, place: Place, wanted: Mapping[str, Pointer], known: Ca
                     f"Look at it first: factory pull from={place}@{name}"
                 )
         means = ", ".join(f"{name} is {pointer.sha}" for name, pointer in moved.items())
-        remote.write(state, now.with_aliases(moved), f"{now.task}: {means}", {}, None)
+        remote.write(state, now.changed(aliases=now.aliases | moved), f"{now.task}: {means}", {}, None)
         return True
 
     return bool(_swap(remote, step))

@@ -33,8 +33,6 @@ def explained(place: str, doing: str) -> Iterator[None]:
         yield
     except HfHubHTTPError as error:
         raise fault(*_http(error)) from None
-    except OfflineModeIsEnabled:
-        raise fault("offline", "HF_HUB_OFFLINE is set", "unset it to reach the Hub") from None
     except (NetworkError, TimeoutException, ProtocolError, LocalEntryNotFoundError, ConnectionError) as error:
         if _caused_by(error, OfflineModeIsEnabled):
             raise fault("offline", "HF_HUB_OFFLINE is set", "unset it to reach the Hub") from None
