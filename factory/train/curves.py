@@ -121,7 +121,9 @@ def _forgotten(golds: Sequence[dict[str, Any]]) -> tuple[str, int] | None:
     if not golds or golds[-1]["kept"]:
         return None
     best = max(one["gold"] for one in golds if one["kept"])
-    return f"the gold reward fell from {best:.2f} to {golds[-1]['gold']:.2f}", max(o["step"] for o in golds if o["kept"])
+    return f"the gold reward fell from {best:.2f} to {golds[-1]['gold']:.2f}", max(
+        o["step"] for o in golds if o["kept"]
+    )
 
 
 def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:

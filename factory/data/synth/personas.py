@@ -28,7 +28,8 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
 
     def ask(what: str, who: str, n: int, form: type[F], sample: int) -> Ask[F]:
         listed = "\n".join(f"- {text}" for text in shown)
-            return Ask(prompt(__file__, what, TASK=job.task, EXAMPLES=listed, N=n, WHO=who), form, temperature=1.0, sample=sample)
+        asked = prompt(__file__, what, TASK=job.task, EXAMPLES=listed, N=n, WHO=who)
+        return Ask(asked, form, temperature=1.0, sample=sample)
 
     met, earlier = Novelty(), Novelty(examples)
     people = [
