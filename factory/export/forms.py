@@ -1,7 +1,7 @@
-"""The forms a version can be exported in: one function each, `(version, base, rows, folder) → Exported`."""
+"""The forms a version can be exported in, one function each: it fills the folder, and returns what is to be said of it
+and the model that is in it, where that can be asked here and now."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +14,30 @@ from factory.export.merge import Parity, merge, parity
 from factory.registry.store import Version
 
 
-@dataclass(frozen=True)
-class Exported:
-    """`files` were written into the folder; `model` is what they hold, where it can be asked here and now."""
-
-    files: list[str]
-    facts: dict[str, Any]
-    model: Any = None
+Form = Callable[[Version, Base, Sequence[Row], Path], tuple[dict[str, Any], Any]]
 
 
-Form = Callable[[Version, Base, Sequence[Row], Path], Exported]
-
-
-def merged_bf16(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> Exported:
+def merged_bf16(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> tuple[dict[str, Any], Any]:
     """A plain bf16 model folder. FactoryError if it does not answer as the adapter does; then nothing is written."""
     model, found = _merged(version, base, rows)
     model.save_pretrained(folder)
     load_tokenizer(base).save_pretrained(folder)
-    return Exported(_files(folder), {"parity": vars(found)}, model)
+    return {"parity": vars(found)}, model
 
 
-def gguf(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> Exported:
+def gguf(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> tuple[dict[str, Any], Any]:
     """The adapter alone, for llama.cpp's `--lora` over a GGUF of the same base."""
-    facts = gguf_lora(version, base, folder / f"{version.task}-lora.gguf")
-    return Exported(_files(folder), facts)
+    return gguf_lora(version, base, folder / f"{version.task}-lora.gguf"), None
 
 
-def gptq(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> Exported:
+def gptq(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> tuple[dict[str, Any], Any]:
     """The merged model in 4 bits by GPTQ, calibrated on rows that the adapter was trained on."""
     needs()
     model, found = _merged(version, base, rows)
     tokenizer = load_tokenizer(base)
     quantised = quantise(model, tokenizer, conversations(tokenizer, version, rows), folder)
     tokenizer.save_pretrained(folder)
-    return Exported(_files(folder), {"parity": vars(found), "bits": 4}, quantised)
+    return {"parity": vars(found), "bits": 4}, quantised
 
 
 FORMS: dict[str, Form] = {"merged-bf16": merged_bf16, "gguf-lora": gguf, "gptq": gptq}
@@ -59,7 +49,3 @@ def _merged(version: Version, base: Base, rows: Sequence[Row]) -> tuple[Any, Par
     if not found.holds():
         raise FactoryError(f"{version.name} merged does not answer as it does over the 4-bit base: {found.says()}")
     return model, found
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())

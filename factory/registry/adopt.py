@@ -8,7 +8,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,19 +28,12 @@ from factory.registry.store import CONFIG, WEIGHTS, Version
 LIMITS = {CONFIG: MAX_CONFIG, WEIGHTS: MAX_WEIGHTS}
 
 
-@dataclass(frozen=True)
-class Adopted:
-    """A staged version that passed the preflight, and where it came from. `doubt` is what could not be checked."""
-
-    version: Version
-    origin: dict[str, Any]
-    doubt: str
-
-
 @contextmanager
-def adopted(place: Place, recipe: Recipe, base: Base, weights: str = "") -> Iterator[Adopted]:
+def adopted(
+    place: Place, recipe: Recipe, base: Base, weights: str = ""
+) -> Iterator[tuple[Version, dict[str, Any], str]]:
     """The adapter at `place` as a version of the recipe's task, staged while the block runs; `store.keep` keeps it.
-    `weights` is the folder or Hub id of the base that it names, where that is this one under another name.
+    With it come where it is from, and what could not be checked. `weights` is the folder or Hub id of the base that it names, where that is this one under another name.
 
     Errors: RemoteError; InputError if there is no such adapter; Refused for another base or an unsound adapter.
     """
@@ -56,7 +48,7 @@ def adopted(place: Place, recipe: Recipe, base: Base, weights: str = "") -> Iter
             preflight(version, base, MAX_RANK)
         except Refused as error:
             raise Refused(f"the adapter at {place} does not fit {base.label}: {error}") from None
-        yield Adopted(version, {"from": str(place), "commit": commit, "base": claimed}, doubt)
+        yield version, {"from": str(place), "commit": commit, "base": claimed}, doubt
 
 
 def _fetch_hub(place: Place, folder: Path) -> str:

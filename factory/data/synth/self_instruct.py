@@ -81,9 +81,5 @@ def _ask(job: SynthRun, seeds: list[Row], made: list[dict[str, Any]], at: tuple[
     examples = "\n\n".join(
         f"### {i}\n{question}\n--- answer\n{answer}" for i, (question, answer) in enumerate(shown, 1)
     )
-    return Ask(
-        prompt(__file__, TASK=job.task, EXAMPLES=examples, N=WRITTEN),
-        Tasks,
-        temperature=1.0,
-        sample=at[0] * 1000 + at[1],
-    )
+    asks = prompt(__file__, TASK=job.task, EXAMPLES=examples, N=WRITTEN)
+    return Ask(asks, Tasks, temperature=1.0, sample=at[0] * 1000 + at[1])
