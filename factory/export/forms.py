@@ -13,7 +13,6 @@ from factory.export.gptq import conversations, needs, quantise
 from factory.export.merge import Parity, merge, parity
 from factory.registry.store import Version
 
-
 Form = Callable[[Version, Base, Sequence[Row], Path], tuple[dict[str, Any], Any]]
 
 

@@ -49,6 +49,7 @@ def merge(version: Version, base: Base) -> Any:
     merged = PeftModel.from_pretrained(whole, str(version.folder)).merge_and_unload()
     for parameter in merged.parameters():  # the buffers of rotary embeddings stay in fp32
         parameter.data = parameter.data.to(torch.bfloat16)
+    merged._weight_conversions = None  # how the 4-bit file was read is not how this one is written
     return merged.eval()
 
 

@@ -31,7 +31,7 @@ GOLDEN = (
 )
 
 
-def adopt(place: Place, recipe: Recipe, weights: str = "") -> tuple[Version, Base, Report]:
+def adopt(place: Place, recipe: Recipe, weights: str = "") -> tuple[Version, int, Base, Report]:
     """Take in a plain PEFT adapter for a task: preflight, grade on the task's eval rows, then register. Where it came
     from is noted with the version as `adopted`."""
     base = prepare(recipe.base)
@@ -43,8 +43,7 @@ def adopt(place: Place, recipe: Recipe, weights: str = "") -> tuple[Version, Bas
     store.note(version, "recipe", recipe.model_dump(mode="json", exclude={"train"}))
     store.note(version, "adopted", origin)
     report = grade(recipe, version, built.eval)  # before it has a name that could be promoted
-    aliases.register(version)
-    return version, base, report
+    return version, aliases.register(version).ordinal, base, report
 
 
 def export(version: Version, name: str, to: str = "") -> dict[str, Any]:

@@ -33,7 +33,8 @@ def adopted(
     place: Place, recipe: Recipe, base: Base, weights: str = ""
 ) -> Iterator[tuple[Version, dict[str, Any], str]]:
     """The adapter at `place` as a version of the recipe's task, staged while the block runs; `store.keep` keeps it.
-    With it come where it is from, and what could not be checked. `weights` is the folder or Hub id of the base that it names, where that is this one under another name.
+    With it come where it is from, and what could not be checked. `weights` is the folder or Hub id of the base that it
+    names, where that is this one under another name.
 
     Errors: RemoteError; InputError if there is no such adapter; Refused for another base or an unsound adapter.
     """

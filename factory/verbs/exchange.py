@@ -15,8 +15,9 @@ from factory.terminal import out, percent
 def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Take in a plain PEFT adapter for a task: preflight, grade on the task's eval rows, then register."""
     place = parse(arguments["from"])
-    version, base, report = exchange.adopt(place, load(arguments["task"], changes), arguments.get("weights", ""))
-    card, ordinal = report.scorecard, aliases.register(version).ordinal
+    recipe = load(arguments["task"], changes)
+    version, ordinal, base, report = exchange.adopt(place, recipe, arguments.get("weights", ""))
+    card = report.scorecard
     out(quiet).print(
         f"{place} is {aliases.label(version)} here: good {percent(card.good)}, poor {percent(card.poor)} of "
         f"{card.n} eval rows; gate: {report.gate.decision}. Next:\n  factory "
