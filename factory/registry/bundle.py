@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from factory.base.known import find, label
+from factory.control import mapped
 from factory.errors import FactoryError, InputError, Problem
 from factory.home import home, project, sha256, write_file, write_json
 from factory.recipe import Card, load, tasks
@@ -158,13 +159,12 @@ def _public(name: str, note: Any, with_data: bool) -> Any:
 
 def _unplaced(value: Any) -> Any:
     """The same value with absolute paths cut to their last part."""
-    if isinstance(value, dict):
-        return {key: _unplaced(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_unplaced(item) for item in value]
-    if isinstance(value, str) and value.startswith(("/", "~")) and "\n" not in value:
-        return Path(value).name
-    return value
+
+    def leaf(said: Any) -> Any:
+        path = isinstance(said, str) and said.startswith(("/", "~")) and "\n" not in said
+        return Path(said).name if path else said
+
+    return mapped(value, leaf)
 
 
 def _data_folder(version: Version) -> Path:
