@@ -76,19 +76,17 @@ def answer(
     Greedy, whatever `decoding.temperature` says: grading wants the same answer every time. With a `seed` it is drawn at
     that temperature, whatever the form.
     """
-    if seed is not None:
-        from factory.answers.greedy import drawing
+    from factory.answers.greedy import drawing
 
+    most, allowed, sample = decoding.max_tokens, None, None
+    if seed is not None:
         sample = drawing(model, decoding.temperature, seed)
-        drawn = complete(model, tokenizer, rows, decoding.max_tokens, None, progress, sample)
-        return [text if ended or not whole else "" for text, ended in drawn]
-    most = max(decoding.max_tokens, max((len(t) for t in _label_ids(labels, tokenizer)), default=0))
-    allowed = None
-    if labels:
+    elif labels:
+        most = max(most, *(len(ids) for ids in _label_ids(labels, tokenizer)))
         allowed = _only(labels, tokenizer)
     elif decoding.held:
         allowed = _of_form(Forms(decoding, tokenizer, model.config.get_text_config().vocab_size), rows)
-    said = complete(model, tokenizer, rows, most, allowed, progress)
+    said = complete(model, tokenizer, rows, most, allowed, progress, sample)
     return [text if ended or not whole else "" for text, ended in said]
 
 

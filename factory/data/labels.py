@@ -55,8 +55,7 @@ def _labelled(row: Row) -> Row:
 def _named(row: Row, label: str) -> Row:
     if row.answer == label == row.meta.get("label"):
         return row
-    messages = (*row.messages[:-1], {"role": "assistant", "content": label})
-    return replace(row, messages=messages, meta={**row.meta, "label": label})
+    return replace(row.with_answer(label), meta={**row.meta, "label": label})
 
 
 def _answerable(labels: set[str], work: Work) -> None:

@@ -9,13 +9,14 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from json.decoder import WHITESPACE, JSONDecodeError
+from json import JSONDecodeError
 from typing import IO, Any
 
 from factory.data.decode import MAX_LINE, SURROGATE, Record, open_text, printable, undecodable
 from factory.data.values import named
 from factory.errors import InputError, Problem
 
+_BLANK = re.compile(r"[ \t\r\n]*")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -60,7 +61,7 @@ def _parse(text: str, at: int = 0) -> tuple[Any, int]:
 
 
 def _skip(text: str, at: int) -> int:
-    return WHITESPACE.match(text, at).end()  # type: ignore[union-attr]
+    return _BLANK.match(text, at).end()  # type: ignore[union-attr]
 
 
 def documents(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:

@@ -48,13 +48,9 @@ def run(text: str, schema: Schema, database: Path, access: Access, seconds: floa
     allowed = {name.lower() for name in schema.tables if access.columns is None or name in access.columns}
 
     def authorise(action: int, one: str | None, two: str | None, *rest: Any) -> int:
-        if action == sqlite3.SQLITE_SELECT:
-            return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_READ and str(one).lower() in allowed:
-            return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_FUNCTION and str(two).lower() in FUNCTIONS:
-            return sqlite3.SQLITE_OK
-        return sqlite3.SQLITE_DENY
+        reads = action == sqlite3.SQLITE_READ and str(one).lower() in allowed
+        calls = action == sqlite3.SQLITE_FUNCTION and str(two).lower() in FUNCTIONS
+        return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_SELECT or reads or calls else sqlite3.SQLITE_DENY
 
     db = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
     try:

@@ -13,6 +13,7 @@ day, `>` after its last. Anything else that looks like one of these is refused: 
 
 from __future__ import annotations
 
+import calendar
 import datetime
 import re
 
@@ -70,5 +71,4 @@ def _moved(day: datetime.date, unit: str, count: int) -> datetime.date:
         return day + datetime.timedelta(days=count * (7 if unit == "week" else 1))
     months = day.year * 12 + day.month - 1 + count * {"month": 1, "quarter": 3, "year": 12}[unit]
     year, month = divmod(months, 12)
-    last = (datetime.date(year + (month == 11), (month + 1) % 12 + 1, 1) - datetime.timedelta(days=1)).day
-    return datetime.date(year, month + 1, min(day.day, last))
+    return datetime.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
