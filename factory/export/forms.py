@@ -9,9 +9,11 @@ from factory.base.build import Base, load_tokenizer
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.export.gguf_lora import write as gguf_lora
-from factory.export.gptq import conversations, needs, quantise
 from factory.export.merge import Parity, merge, parity
 from factory.registry.store import Version
+from factory.train.tokens import prompt_text
+
+SAMPLES, GROUP = 128, 128  # of GPTQ: conversations that it is calibrated on, weights that share a scale
 
 Form = Callable[[Version, Base, Sequence[Row], Path], tuple[dict[str, Any], Any]]
 
@@ -30,7 +32,11 @@ def gguf(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> tup
 
 
 def gptq(version: Version, base: Base, rows: Sequence[Row], folder: Path) -> tuple[dict[str, Any], Any]:
-    """The merged model in 4 bits by GPTQ, calibrated on rows that the adapter was trained on."""
+    """The merged model in 4 bits by GPTQ (arXiv 2210.17323), which has fast kernels where NF4 has none: for one adapter
+    under heavy load. It is another model than the one that was graded, and gets a score of its own.
+
+    It is calibrated on what it will see in use: conversations that were trained on, as the chat template writes them.
+    Those that grade it are kept from it."""
     needs()
     model, found = _merged(version, base, rows)
     tokenizer = load_tokenizer(base)
@@ -48,3 +54,32 @@ def _merged(version: Version, base: Base, rows: Sequence[Row]) -> tuple[Any, Par
     if not found.holds():
         raise FactoryError(f"{version.name} merged does not answer as it does over the 4-bit base: {found.says()}")
     return model, found
+
+
+def needs() -> None:
+    """FactoryError if gptqmodel or a GPU is not here: known before a model is merged for it."""
+    import torch
+    from optimum.utils import is_gptqmodel_available
+
+    if not is_gptqmodel_available():
+        raise FactoryError(
+            "form=gptq needs a package that is not here: pip install gptqmodel (on a machine with a GPU)"
+        )
+    if not torch.cuda.is_available():
+        raise FactoryError("form=gptq needs a CUDA GPU")
+
+
+def conversations(tokenizer: Any, version: Version, rows: Sequence[Row]) -> list[str]:
+    """The first rows as texts, each from the version's prompt to the end of its answer."""
+    asked = [row.with_system(version.facts.prompt) for row in rows[:SAMPLES]]
+    return [prompt_text(tokenizer, row.turns) + row.answer + tokenizer.eos_token for row in asked]
+
+
+def quantise(model: Any, tokenizer: Any, texts: Sequence[str], folder: Path) -> Any:
+    """Write the quantised model into `folder` and return it."""
+    from optimum.gptq import GPTQQuantizer
+
+    quantizer = GPTQQuantizer(bits=4, group_size=GROUP, dataset=list(texts), model_seqlen=1024)
+    quantised = quantizer.quantize_model(model.cuda(), tokenizer)
+    quantizer.save(quantised, str(folder))
+    return quantised

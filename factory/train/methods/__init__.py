@@ -12,8 +12,7 @@ from factory.train.methods.draws import LEARNED, Drawing, Generate, Grpo
 from factory.train.methods.kto import Kto
 from factory.train.methods.method import Method, Seen, Settings, Totals
 from factory.train.methods.reward import Reward
-from factory.train.methods.sft import Sft, Supervised
-from factory.train.methods.texts import Pretrain, Recover
+from factory.train.methods.sft import Pretrain, Recover, Sft, Supervised
 
 METHODS: dict[str, type[Settings]] = {
     **{"sft": Sft, "dpo": Dpo, "dpo_norm": DpoNorm, "kto": Kto},
