@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from factory.data.rows import clip
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 
 MAX_LINE = 10_000_000  # characters; a longer line is one dropped row and is never held in memory
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -39,7 +39,7 @@ def open_text(raw: IO[bytes], file: str, encoding: str, newline: str) -> io.Text
     try:
         return io.TextIOWrapper(buffered, encoding or "utf-8", errors="factory_escape", newline=newline)
     except LookupError:
-        raise InputError(Problem(f"unknown encoding {encoding!r}", file, key="data.encoding")) from None
+        raise InputError(f"unknown encoding {encoding!r}", file=file, key="data.encoding") from None
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:

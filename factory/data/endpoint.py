@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from factory.chat import Chat, Refused, Reply, Unanswered, each, run_alone
-from factory.errors import FactoryError, InputError, Problem
+from factory.errors import FactoryError, InputError
 from factory.home import digest, home, locked, shown
 from factory.recipe import Endpoint
 
@@ -184,4 +184,4 @@ def _key(endpoint: Endpoint) -> str:
         return ""
     if key := os.environ.get(endpoint.key_env):
         return key
-    raise InputError(Problem(f"the environment variable {endpoint.key_env} is not set", key="endpoint.key_env"))
+    raise InputError(f"the environment variable {endpoint.key_env} is not set", key="endpoint.key_env")

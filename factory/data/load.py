@@ -122,7 +122,7 @@ def _file(name: str, data: Data, dropped: list[Dropped], read: list[Read]) -> It
         raise InputError(*faults[:SHOWN], *more)
     if not info.kept:
         raise InputError(
-            Problem(f"not one row of {info.rows} can be used; {first}" if first else "holds no rows", info.file)
+            f"not one row of {info.rows} can be used; {first}" if first else "holds no rows", file=info.file
         )
 
 

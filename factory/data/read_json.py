@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from factory.data.decode import MAX_LINE, SURROGATE, Record, open_text, printable, undecodable
 from factory.data.values import named
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -74,7 +74,7 @@ def documents(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Ite
         try:
             value, end = _parse(text, start)
         except JSONDecodeError as error:
-            raise InputError(Problem(error.msg, file, error.lineno)) from None
+            raise InputError(error.msg, file=file, line=error.lineno) from None
         if _skip(text, end) == len(text):
             yield _record(file, 1 + text.count("\n", 0, start), text[start:end], value)
         else:
@@ -98,9 +98,9 @@ def documents(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Ite
             raise JSONDecodeError(why, text, at)
     except JSONDecodeError as error:
         problem = f"{error.msg}; nothing of a broken document is read: mend it"
-        raise InputError(Problem(problem, file, error.lineno)) from None
+        raise InputError(problem, file=file, line=error.lineno) from None
     if _skip(text, at + 1) < len(text):
-        raise InputError(Problem("there is more after the array's end; mend it", file, line))
+        raise InputError("there is more after the array's end; mend it", file=file, line=line)
     yield from array
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 from factory.home import project, shown
 from factory.sql.execute import Result, run
 from factory.sql.fill import TODAY
@@ -48,7 +48,7 @@ class Source:
     def messages(self, question: str) -> list[dict[str, Any]]:
         """What the model is asked. InputError: an empty or endless question."""
         if not question.strip() or len(question) > LONGEST:
-            raise InputError(Problem(f"a question has between 1 and {LONGEST} characters", key="question"))
+            raise InputError(f"a question has between 1 and {LONGEST} characters", key="question")
         return turns(question, self.schema, self.file, self.access.today, SMALL)
 
     def run(self, answer: str) -> Asked:
@@ -79,7 +79,7 @@ def source(task: str, db: str, today: datetime.date | None = None, **caller: str
     own = db in shipped(task)
     path = project() / "adapters" / task / "schemas" / f"{db}.yaml" if own else Path(db)
     if not path.is_file():
-        raise InputError(Problem(f"no such database{nearest(db, shipped(task))}", shown(path), key="db"))
+        raise InputError(f"no such database{nearest(db, shipped(task))}", file=shown(path), key="db")
     context: dict[str, int | str] = {**CONTEXT} if own else {}
     context |= {f"current_{who}": int(value) if value.isdecimal() else value for who, value in caller.items()}
     schema = read(path.resolve())

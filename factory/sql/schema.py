@@ -153,7 +153,7 @@ def _column(table: str, name: str, line: str) -> Column:
 def _of_sqlite(path: Path) -> Schema:
     """The tables of an SQLite file; words of names stand in for the comments that it cannot hold."""
     if not path.is_file():
-        raise InputError(Problem("no such database", shown(path), key="db"))
+        raise InputError("no such database", file=shown(path), key="db")
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         names = [
@@ -162,7 +162,7 @@ def _of_sqlite(path: Path) -> Schema:
         tables = {name: _introspected(db, name) for name in names}
         db.close()
     except sqlite3.Error as error:
-        raise InputError(Problem(f"is no SQLite database: {error}", shown(path), key="db")) from None
+        raise InputError(f"is no SQLite database: {error}", file=shown(path), key="db") from None
     return Schema(path.stem, tables, path)
 
 

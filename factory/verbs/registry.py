@@ -1,5 +1,5 @@
-"""`factory list`, `show`, `grade`, `promote` and `rollback`: what the registry holds, what that is worth, and which version
-a task's name means."""
+"""`factory list`, `show`, `grade`, `promote` and `rollback`: what the registry holds, what that is worth, and which
+version a task's name means."""
 
 from functools import partial
 from typing import Any

@@ -6,7 +6,7 @@ from typing import Any
 from factory.data.endpoint import Ask, Form
 from factory.data.rows import Row
 from factory.data.synth.job import Novelty, SynthRun, prompt
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 
 WRITTEN, SHOWN, OTHERS = 5, 6, 4  # texts in one request, examples of the label, examples of other labels
 
@@ -25,7 +25,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
             by_label[row.answer].append(row)
     labels = job.recipe.labels or sorted(by_label)
     if len(labels) < 2:
-        raise InputError(Problem("needs rows with at least two labels", key="data.train"))
+        raise InputError("needs rows with at least two labels", key="data.train")
     new = {label: Novelty([row.source for row in by_label[label]]) for label in labels}
     rows: list[dict[str, Any]] = []
     wanted = shares({label: len(by_label[label]) for label in labels}, job.n)

@@ -15,7 +15,7 @@ from factory.data.load import load
 from factory.data.read import find
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.words import words
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 from factory.home import shown
 from factory.recipe import Recipe
 
@@ -80,16 +80,14 @@ class SynthRun:
         question)."""
         files = self.recipe.data.synth.files
         if not files:
-            raise InputError(
-                Problem("name the documents (text, Markdown, or rows with `text`)", key="data.synth.files")
-            )
+            raise InputError("name the documents (text, Markdown, or rows with `text`)", key="data.synth.files")
         found = []
         for name in find(files, self.recipe.folder, "data.synth.files"):
             if Path(name).suffix in (".txt", ".md"):
                 try:
                     text = Path(name).read_text(encoding=self.recipe.data.encoding or "utf-8-sig")
                 except (UnicodeError, OSError) as error:
-                    raise InputError(Problem(f"cannot be read: {error}", name, key="data.encoding")) from None
+                    raise InputError(f"cannot be read: {error}", file=name, key="data.encoding") from None
                 found.append((shown(Path(name)), text))
             else:
                 rows = load(name, self.recipe.data, self.recipe.folder, "data.synth.files", self.dropped, [])

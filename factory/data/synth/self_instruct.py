@@ -11,7 +11,7 @@ from factory.data.endpoint import Ask, Form
 from factory.data.rows import Row
 from factory.data.synth.job import Novelty, SynthRun, prompt
 from factory.data.words import words
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 
 SHOWN, SHOWN_MADE, WRITTEN = 8, 2, 4
 SHORTEST, LONGEST = 4, 150  # words of an instruction
@@ -36,7 +36,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     """Alpaca rows. A resumed run goes through its rounds again, whose answers are known."""
     seeds = job.rows()
     if len(seeds) < SHOWN:
-        raise InputError(Problem(f"{len(seeds)} seeds; at least {SHOWN} are needed", key="data.synth.files"))
+        raise InputError(f"{len(seeds)} seeds; at least {SHOWN} are needed", key="data.synth.files")
     new = Novelty([seed.source for seed in seeds])
     made: list[dict[str, Any]] = []
     number = barren = 0
