@@ -37,8 +37,8 @@ class Problem:
 
 
 class InputError(FactoryError):
-    """The user's input is wrong. Carries all problems at once, so that one edit can mend them all; where one alone is, the
-    keywords say."""
+    """The user's input is wrong. Carries all problems at once, so that one edit can mend them all; of one alone the
+    keywords say where it is."""
 
     exit_code = 2
 

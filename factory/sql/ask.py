@@ -14,7 +14,7 @@ from factory.sql.execute import Result, run
 from factory.sql.fill import TODAY
 from factory.sql.guard import Access, Refused, bare, checked, written
 from factory.sql.layouts import CONTEXT, databases
-from factory.sql.prompt import SMALL, turns
+from factory.sql.prompt import turns
 from factory.sql.schema import Schema, read
 from factory.strict import nearest
 
@@ -49,7 +49,7 @@ class Source:
         """What the model is asked. InputError: an empty or endless question."""
         if not question.strip() or len(question) > LONGEST:
             raise InputError(f"a question has between 1 and {LONGEST} characters", key="question")
-        return turns(question, self.schema, self.file, self.access.today, SMALL)
+        return turns(question, self.schema, self.file, self.access.today)
 
     def run(self, answer: str) -> Asked:
         """What becomes of a model's answer."""

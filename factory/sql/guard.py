@@ -1,16 +1,16 @@
 """What a model wrote, held against what its caller may do, before any database sees it.
 
 The text is parsed by sqlglot, and only what the parser understood goes on: one SELECT, made of the kinds of nodes in
-`NODES`, over tables, columns and functions that are allowed. Special values become dates and people of the caller's
-context, each table with a row filter becomes the rows that pass it, and a LIMIT is put on. What runs is written anew
-from the tree, in the dialect of the database; the model's own text never runs.
+`NODES`, over tables and columns of the schema and functions that are allowed. Special values become dates and people of
+the caller's context, and a LIMIT is put on. What runs is written anew from the tree, in the dialect of the database;
+the model's own text never runs.
 """
 
 from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,11 +38,8 @@ class Refused(FactoryError):
 
 @dataclass(frozen=True)
 class Access:
-    """What a caller may read: `columns` by table (None: all of the schema), and for some tables a condition in SQL that
-    rows must pass. `context` holds what special values stand for; `most` is the LIMIT."""
+    """Who asks, and when: `context` holds what special values stand for; `most` is the LIMIT."""
 
-    columns: Mapping[str, Sequence[str]] | None = None
-    filters: Mapping[str, str] = field(default_factory=dict)
     context: Mapping[str, str | int] = field(default_factory=dict)
     today: datetime.date = field(default_factory=datetime.date.today)
     most: int = 200
@@ -56,27 +53,22 @@ def checked(text: str, schema: Schema, access: Access) -> Any:
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import traverse_scope
 
-    allowed = {
-        table.name.lower(): {c.name.lower(): c.type for c in table.columns.values()
-                             if access.columns is None or c.name in access.columns.get(table.name, ())}
-        for table in schema.tables.values() if access.columns is None or table.name in access.columns
-    }  # fmt: skip
+    known = {t.name.lower(): {c.name.lower(): c.type for c in t.columns.values()} for t in schema.tables.values()}
     try:
         tree = _parsed(text)
         _only_known_nodes(tree)
-        _quoted_texts(tree, {name for columns in allowed.values() for name in columns})
+        _quoted_texts(tree, {name for columns in known.values() for name in columns})
         _as_written(tree)
         for scope in traverse_scope(tree):
             for source in scope.sources.values():
-                if isinstance(source, exp.Table) and source.name.lower() not in allowed:
-                    kind: Any = "refused" if source.name.lower() in map(str.lower, schema.tables) else "invalid"
-                    kind = "refused" if source.name.lower().startswith(("sqlite_", "pg_", "information_")) else kind
-                    raise Refused(kind, f"no table {source.name} that may be read")
+                if isinstance(source, exp.Table) and source.name.lower() not in known:
+                    own = source.name.lower().startswith(("sqlite_", "pg_", "information_"))
+                    raise Refused("refused" if own else "invalid", f"no table {source.name} that may be read")
         types = {t: {c: {"int": "INT", "real": "DOUBLE", "date": "DATE"}.get(k, "TEXT") for c, k in columns.items()}
-                 for t, columns in allowed.items()}  # fmt: skip
+                 for t, columns in known.items()}  # fmt: skip
         tree = annotate_types(qualify(tree, schema=types, dialect="sqlite", identify=False), schema=types)
         tree = _special_values(tree, access)
-        return _limited(_filtered(tree, access.filters), access.most)
+        return _limited(tree, access.most)
     except RecursionError:
         raise Refused("refused", "it is nested too deeply") from None
     except SqlglotError as error:
@@ -110,11 +102,6 @@ def titles(tree: Any) -> dict[str, str]:
                 found.setdefault(one.alias_or_name, []).append(written)
     own = {one.alias_or_name for one in tree.selects if WRITTEN in one.unalias().meta}
     return {name: texts[0] for name, texts in found.items() if name in own or len(set(texts)) == 1}
-
-
-def canonical(text: str, schema: Schema, access: Access) -> str:
-    """One spelling of a query for exact match: identifiers resolved, aliases and case as the parser writes them."""
-    return written(checked(text, schema, access))
 
 
 def _parsed(text: str) -> Any:
@@ -260,20 +247,6 @@ def _turned(node: Any) -> Any:
 
     turned = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE}
     return turned.get(type(node), type(node))(this=node.expression, expression=node.this)
-
-
-def _filtered(tree: Any, filters: Mapping[str, str]) -> Any:
-    """Every table with a row filter replaced by those of its rows that pass it."""
-    from sqlglot import exp
-    from sqlglot.optimizer.scope import traverse_scope
-
-    lowered = {table.lower(): condition for table, condition in filters.items()}
-    real = [s for scope in traverse_scope(tree) for s in scope.sources.values() if isinstance(s, exp.Table)]
-    for table in real:
-        if condition := lowered.get(table.name.lower()):
-            inner = exp.select("*").from_(exp.to_table(table.name)).where(condition, dialect="sqlite")
-            table.replace(inner.subquery(table.alias_or_name))
-    return tree
 
 
 def _limited(tree: Any, most: int) -> Any:
