@@ -112,8 +112,6 @@ def _http(error: BaseException) -> tuple[ErrorKind, str, str]:
 
 def _caused_by(error: BaseException, kind: type[BaseException]) -> BaseException | None:
     seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, kind):
-            return seen
+    while seen is not None and not isinstance(seen, kind):
         seen = seen.__cause__
-    return None
+    return seen

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,22 +165,15 @@ class Index:
         return [name for name in every if name in wanted]
 
 
-def _path(kept: Iterable[str], to: str, linked: dict[str, set[str]]) -> list[str]:
+def _path(kept: list[str], to: str, linked: dict[str, set[str]]) -> list[str]:
     """The fewest tables between any kept one and `to`; empty if they touch or nothing leads there."""
-    reached: dict[str, str] = dict.fromkeys(kept, "")
-    wave = [*reached]
-    while wave and to not in reached:
-        following = []
-        for name in wave:
-            for other in sorted(linked[name] - reached.keys()):
-                reached[other] = name
-                following.append(other)
-        wave = following
-    path, at = [], reached.get(to, "")
-    while at and reached[at]:
-        path.append(at)
-        at = reached[at]
-    return path[::-1]
+    paths: dict[str, list[str]] = {name: [] for name in kept}
+    queue = [*kept]
+    for name in queue:  # it grows on the way
+        for other in sorted(linked[name] - paths.keys()):
+            paths[other] = [*paths[name], *([] if name in kept else [name])]
+            queue.append(other)
+    return paths.get(to, [])
 
 
 def index_of(schema: Schema, database: Path) -> Index:
