@@ -1,7 +1,5 @@
 """Answers of the base or of an adapter over it, in this process: greedy, in batches, as the server would give them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Adapters that come in from elsewhere, versions that leave in other forms: checked and graded like all others."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

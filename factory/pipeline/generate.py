@@ -7,8 +7,6 @@
 The hash is over everything that decides it, so what was drawn once is not drawn again.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The runner: a question to a database, whatever model writes the query; what ran and gave, or why it was refused."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The second lock behind `guard.py`: the file is opened read-only, SQLite's author
 schema's tables and the listed functions, and its progress handler ends a query that runs over its time.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from dataclasses import dataclass

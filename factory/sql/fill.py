@@ -6,8 +6,6 @@ row), `enum` (the values that its comment explains), `date`, `date?` (a third em
 `course`, `company`, `code`, `email`; keys count up and references point to rows that are there.
 """
 
-from __future__ import annotations
-
 import datetime
 import os
 import random

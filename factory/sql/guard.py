@@ -6,8 +6,6 @@ the caller's context, and a LIMIT is put on. What runs is written anew from the 
 the model's own text never runs.
 """
 
-from __future__ import annotations
-
 import datetime
 import logging
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ table's score is that of its own words and of its best columns; tables that stan
 and so do keys.
 """
 
-from __future__ import annotations
-
 import re
 import sqlite3
 from collections import defaultdict
@@ -29,7 +27,6 @@ NEAR = 0.8  # of the best table's score: what a further table must have
 NAMED = 0.7  # of the best name of a table: from which on the question names a table itself
 VALUES = 400  # distinct texts of a column that are indexed
 KEPT = 64
-_KEPT: dict[tuple[str, str, str], Index] = {}
 WHEN = re.compile(
     r"""\b(when|today|yesterday|tomorrow|ago|since|until|before|after|latest|earliest|recent|newest|oldest|\d{4}
     |(day|week|month|quarter|year)s?)\b|[今昨明]天|[本上下这]个?[周月季]|[今去明]年|最近|何时|哪天|最早|最晚|\d年""",
@@ -174,6 +171,9 @@ def _path(kept: list[str], to: str, linked: dict[str, set[str]]) -> list[str]:
             paths[other] = [*paths[name], *([] if name in kept else [name])]
             queue.append(other)
     return paths.get(to, [])
+
+
+_KEPT: dict[tuple[str, str, str], Index] = {}
 
 
 def index_of(schema: Schema, database: Path) -> Index:

@@ -1,7 +1,5 @@
 """The turns of a question: what of the database matters, then the question; in training, grading and asking alike."""
 
-from __future__ import annotations
-
 import datetime
 from pathlib import Path
 from typing import Any

@@ -7,8 +7,6 @@ tables are read as they are. A column of the YAML is one line of parts between s
               type [key | -> table.column | one-to-one table.column]; comment; comment in Chinese; how it is filled
 """
 
-from __future__ import annotations
-
 import re
 import sqlite3
 from collections.abc import Iterator

@@ -11,8 +11,6 @@ Of the caller, in angle brackets: `<current_user>`, `<current_team>`, `<current_
 day, `>` after its last. Anything else that looks like one of these is refused: a database would compare it as text.
 """
 
-from __future__ import annotations
-
 import calendar
 import datetime
 import re

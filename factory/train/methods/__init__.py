@@ -1,7 +1,5 @@
 """How an adapter learns: `METHODS` by name, and the `stages` that a recipe lists of them."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
