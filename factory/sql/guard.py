@@ -10,6 +10,7 @@ import datetime
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 from factory.errors import FactoryError
@@ -109,10 +110,7 @@ def _parsed(text: str) -> Any:
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     if len(text) > LONGEST:
         raise Refused("refused", f"it is longer than {LONGEST} characters")
-    depth = deepest = 0
-    for sign in text:
-        depth += (sign == "(") - (sign == ")")
-        deepest = max(deepest, depth)
+    deepest = max(accumulate((sign == "(") - (sign == ")") for sign in text), default=0)
     if deepest > DEEPEST:
         raise Refused("refused", f"it is nested too deeply ({deepest} brackets)")
     trees = [tree for tree in sqlglot.parse(text, read="sqlite") if tree is not None]
@@ -190,41 +188,35 @@ def _dated(node: Any, today: datetime.date) -> Any:
         return node
     if isinstance(node.this, exp.Literal) and not isinstance(node, exp.Like) and _of_dates(node.args.get("expression")):
         node = _turned(node)
-    column = node.this
-    low, high = node.args.get("low"), node.args.get("high")
-    texts = [low, high] if low else node.expressions or [node.args.get("expression")]
-    texts = [t if isinstance(t, exp.Literal) and t.is_string else None for t in texts]
-    spans = [special.span(t.this, today) if t else None for t in texts]
-    of_dates, plain = _of_dates(column), isinstance(column, exp.Column | exp.Literal)
-    for one, found in zip(texts, spans, strict=True):
-        if one and not found and of_dates and not special.is_date(one.this.rstrip("%")):
-            raise Refused("refused", f"unknown special value '{one.this}'")
-        if one and found and (not plain or (of_dates and isinstance(node, exp.Like))):
-            raise Refused("refused", f"the special value '{one.this}' stands beside no column of dates")
-    if not any(spans) or not of_dates:
+    column, low = node.this, node.args.get("low")
+    if low or isinstance(node, exp.In):
+        sides = [exp.EQ(this=column.copy(), expression=one) for one in node.expressions]
+        if low:
+            sides = [
+                exp.GTE(this=column.copy(), expression=low),
+                exp.LTE(this=column.copy(), expression=node.args["high"]),
+            ]
+        dated = [_dated(side, today) for side in sides]
+        if all(new is old for new, old in zip(dated, sides, strict=True)):
+            return node
+        return exp.paren((exp.and_ if low else exp.or_)(*dated), copy=False)
+    text = node.args.get("expression")
+    found = special.span(text.this, today) if isinstance(text, exp.Literal) and text.is_string else None
+    of_dates = _of_dates(column)
+    if not found:
+        plain = isinstance(text, exp.Literal) and text.is_string and of_dates
+        if plain and not special.is_date(text.this.rstrip("%")):
+            raise Refused("refused", f"unknown special value '{text.this}'")
         return node
-
-    def day(date: datetime.date) -> Any:
-        return exp.cast(exp.Literal.string(str(date)), "date")
-
-    def within(first: Any, after: Any) -> Any:
-        return exp.and_(exp.GTE(this=column.copy(), expression=first), exp.LT(this=column.copy(), expression=after))
-
-    if isinstance(node, exp.Between):
-        first = day(spans[0][0]) if spans[0] else low
-        if not spans[1]:
-            return exp.Between(this=column.copy(), low=first, high=high)
-        return exp.paren(within(first, day(spans[1][1])), copy=False)
-    if isinstance(node, exp.In):
-        parts = [within(day(s[0]), day(s[1])) if s else exp.EQ(this=column.copy(), expression=t)
-                 for s, t in zip(spans, node.expressions, strict=True)]  # fmt: skip
-        return exp.paren(exp.or_(*parts), copy=False)
-    assert spans[0]
-    first, after = map(day, spans[0])
-    if isinstance(node, exp.EQ):
-        return exp.paren(within(first, after), copy=False)
-    if isinstance(node, exp.NEQ):
-        return exp.not_(exp.paren(within(first, after), copy=False))
+    if not isinstance(column, exp.Column | exp.Literal) or (of_dates and isinstance(node, exp.Like)):
+        raise Refused("refused", f"the special value '{text.this}' stands beside no column of dates")
+    if not of_dates:
+        return node
+    first, after = (exp.cast(exp.Literal.string(str(day)), "date") for day in found)
+    if isinstance(node, exp.EQ | exp.NEQ):
+        within = exp.and_(exp.GTE(this=column.copy(), expression=first), exp.LT(this=column.copy(), expression=after))
+        inside = exp.paren(within, copy=False)
+        return inside if isinstance(node, exp.EQ) else exp.not_(inside)
     bound = {exp.LT: (exp.LT, first), exp.LTE: (exp.LT, after), exp.GT: (exp.GTE, after), exp.GTE: (exp.GTE, first)}
     kind, value = bound[type(node)]
     return kind(this=column.copy(), expression=value)

@@ -9,9 +9,10 @@ tables are read as they are. A column of the YAML is one line of parts between s
 
 import re
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from pydantic import field_validator
 
@@ -77,6 +78,12 @@ class Schema:
     def columns(self) -> Iterator[Column]:
         for table in self.tables.values():
             yield from table.columns.values()
+
+    def part(self, columns: Mapping[str, Sequence[str]]) -> Self:
+        """As if it had only these columns of these tables."""
+        found = {name: self.tables[name] for name in columns}
+        tables = {n: replace(t, columns={c: t.columns[c] for c in columns[n]}) for n, t in found.items()}
+        return replace(self, tables=tables)
 
     def find(self, table: str, column: str) -> Column:
         return self.tables[table].columns[column]

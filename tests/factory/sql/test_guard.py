@@ -12,7 +12,6 @@ from factory.sql.ask import Source, source
 from factory.sql.execute import run
 from factory.sql.guard import DIALECTS, Access, Refused, checked
 from factory.sql.special import span
-from tests.factory.sql.parts import part
 
 TODAY = datetime.date(2026, 11, 29)  # a Sunday
 MINE = "SELECT count(*) FROM orders WHERE ordered = 'last month' AND seller_id = '<current_user>'"
@@ -90,7 +89,7 @@ def test_it_is_written_for_every_dialect(shop: Source, dialect: str) -> None:
 
 
 def test_only_tables_and_columns_of_the_schema_can_be_read(shop: Source) -> None:
-    few = part(shop.schema, {"customers": ["id", "city"]})
+    few = shop.schema.part({"customers": ["id", "city"]})
     assert run("SELECT count(*) FROM customers WHERE city = 'Oslo'", few, shop.file, Access()).rows
     star = run("SELECT * FROM customers", few, shop.file, Access())
     assert star.columns == ["id", "city"]

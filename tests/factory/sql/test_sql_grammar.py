@@ -19,7 +19,6 @@ from factory.sql.pick import index_of
 from factory.sql.prompt import turns
 from factory.sql.schema import read
 from serve.shape import complete
-from tests.factory.sql.parts import part
 from tests.fakes.adapters import facts
 from tests.fakes.serving import fake_base
 
@@ -109,7 +108,7 @@ def test_every_right_query_whose_names_the_prompt_shows_can_be_said(file: str, e
         form = HELD.of(turns(row["question"], schema, database(schema), TODAY))
         picked = index_of(schema, database(schema)).pick(row["question"]).columns
         try:
-            checked(row["sql"], part(schema, picked), Access(context={"current_user": 1}, today=TODAY))
+            checked(row["sql"], schema.part(picked), Access(context={"current_user": 1}, today=TODAY))
         except Refused:
             lacking += 1
             assert form and not form.lets(row["sql"]), row
