@@ -102,15 +102,8 @@ def complete(
 
     model.eval()
     with dequantised(model):
-        said = greedy(
-            model,
-            [prompt_ids(tokenizer, row.turns) for row in rows],
-            ends(model, tokenizer),
-            most,
-            allowed,
-            progress,
-            sample,
-        )
+        prompts = [prompt_ids(tokenizer, row.turns) for row in rows]
+        said = greedy(model, prompts, ends(model, tokenizer), most, allowed, progress, sample)
     return [(tokenizer.decode(one.ids, skip_special_tokens=True).strip(), one.ended) for one in said]
 
 

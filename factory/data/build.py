@@ -37,17 +37,8 @@ from factory.recipe import load as load_recipe
 VERSION = 5  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
-    "labels": labels,
-    "rules": rules,
-    "exact": exact,
-    "near": near,
-    "semantic": semantic,
-    "split": split,
-    "decontaminate": decontaminate,
-    "quality": quality,
-    "tune": tune,
-    "own words": own_words,
-    "mix": mix,
+    step.__name__.replace("_", " "): step
+    for step in (labels, rules, exact, near, semantic, split, decontaminate, quality, tune, own_words, mix)
 }
 
 

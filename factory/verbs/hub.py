@@ -90,8 +90,8 @@ def listing(registry: str, task: str, quiet: bool) -> dict[str, Any]:
         err.print(fault, style="yellow", markup=False)
     console = out(quiet)
     if found:
-        columns = ["version", "is", "good", "poor", "hash", "place"]
-        console.print(table("", columns, [_row(version) for version in found]))
+        rows = [row(version, " ".join(version["aliases"]), hash_of(version), version["place"]) for version in found]
+        console.print(table("", ["version", "is", "good", "poor", "hash", "place"], rows))
     else:
         console.print(f"no versions at {registry}; push one: factory push task=… to={_one_below(registry)}")
     return {"versions": found}
@@ -184,16 +184,19 @@ def _release(task: str, release: Any, remote: Remote) -> dict[str, Any]:
     }
 
 
-def _row(version: dict[str, Any]) -> list[str]:
+def row(version: dict[str, Any], what: str, *further: str) -> list[str]:
+    """A version as a list shows it: its number, `what` it is, its scores, and what is `further` known of it."""
     card = version["scorecard"]
     return [
         f"{version['task']}@v{version['ordinal']}",
-        " ".join(version["aliases"]),
-        percent(card.get("good")),
-        percent(card.get("poor")),
-        version["version"].partition("@")[2][:SHORT],
-        version["place"],
+        what,
+        *(percent(card.get(k)) for k in ("good", "poor")),
+        *further,
     ]
+
+
+def hash_of(version: dict[str, Any]) -> str:
+    return str(version["version"].partition("@")[2][:SHORT])
 
 
 def _one_below(registry: str) -> str:

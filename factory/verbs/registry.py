@@ -220,13 +220,5 @@ def _share(text: str) -> float:
 
 
 def _row(version: dict[str, Any]) -> list[str]:
-    card = version["scorecard"]
-    return [
-        f"{version['task']}@v{version['ordinal']}",
-        ", ".join([*version["aliases"], *(what for key, what in REMARKS.items() if version[key])]),
-        percent(card.get("good")),
-        percent(card.get("poor")),
-        version["base"],
-        version["created"][:16].replace("T", " "),
-        version["version"].partition("@")[2][: store.SHORT],
-    ]
+    what = ", ".join([*version["aliases"], *(what for key, what in REMARKS.items() if version[key])])
+    return hub.row(version, what, version["base"], version["created"][:16].replace("T", " "), hub.hash_of(version))

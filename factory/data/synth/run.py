@@ -25,12 +25,8 @@ from factory.strict import nearest
 
 Generator = Callable[[SynthRun], list[dict[str, Any]]]
 GENERATORS: dict[str, Generator] = {
-    "self-instruct": self_instruct.make,
-    "evolve": evolve.make,
-    "from-documents": from_documents.make,
-    "from-labels": from_labels.make,
-    "summarise": summarise.make,
-    "personas": personas.make,
+    module.__name__.rpartition(".")[2].replace("_", "-"): module.make
+    for module in (self_instruct, evolve, from_documents, from_labels, summarise, personas)
 }
 
 
