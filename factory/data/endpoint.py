@@ -134,7 +134,9 @@ class Asker:
             self._count(reply)
             answer = NoAnswer(reply.fault) if reply.fault else _parsed(reply.text, ask.form)
             if not isinstance(answer, NoAnswer):
-                self._remember(key, reply.text)
+                self.known[key] = reply.text
+                with locked(self.path), open(self.path, "ab") as out:
+                    out.write(json.dumps({"key": key, "content": reply.text}).encode() + b"\n")
                 return answer
             failed = answer
         self.usage.failed += 1
@@ -150,11 +152,6 @@ class Asker:
         self.usage.tokens_out += reply.completion_tokens
         priced = reply.prompt_tokens * self.endpoint.price_in + reply.completion_tokens * self.endpoint.price_out
         self.usage.cost += priced / 1e6
-
-    def _remember(self, key: str, content: str) -> None:
-        self.known[key] = content
-        with locked(self.path), open(self.path, "ab") as out:
-            out.write(json.dumps({"key": key, "content": content}).encode() + b"\n")
 
 
 def whole_lines(path: Path) -> list[Any]:

@@ -28,7 +28,8 @@ def manifest(
     if KINDS[recipe.kind].labels and not labels:
         labels = sorted({row.answer for row in [*own, *evals]})
         work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
-    unseen, unasked = _apart(own, evals) if labels else ([], [])
+    learned, graded = ({row.answer for row in rows} if labels else set() for rows in (own, evals))
+    unseen, unasked = sorted(graded - learned), sorted(learned - graded)  # labels without a row of the one or the other
     _notes(work, own, labels, unseen, unasked, read)
     work.notes += [note for r in (*read, *eval_read) for note in r.notes]
     reasons: dict[str, Counter[str]] = {}
@@ -67,12 +68,6 @@ def manifest(
     settled = next(filter(None, _settling(found, work, unseen, unasked)), "")
     where = f" (on the command line, or in adapters/{recipe.task}/recipe.yaml)"
     return found | {"next": settled + where * bool(_SETTING.match(settled))}
-
-
-def _apart(own: list[Row], evals: list[Row]) -> tuple[list[str], list[str]]:
-    """The labels without a training row, and those without an eval row."""
-    learned, graded = ({row.answer for row in rows} for rows in (own, evals))
-    return sorted(graded - learned), sorted(learned - graded)
 
 
 def _notes(

@@ -161,14 +161,14 @@ def download(repo: str, name: str, commit: str, folder: Path) -> Path:
 
 def again(call: Callable[[], T]) -> T:
     """Call until it succeeds; a failure that passes by itself is waited out, at most len(WAITS) times."""
-    for wait in (*WAITS, None):
+    waits = [*WAITS]
+    while True:
         try:
             return call()
         except Exception as error:
-            if wait is None or not transient(error):
+            if not waits or not transient(error):
                 raise
-            time.sleep(wait * random.uniform(0.8, 1.2))
-    raise AssertionError("not reached")
+            time.sleep(waits.pop(0) * random.uniform(0.8, 1.2))
 
 
 def _api() -> Any:

@@ -39,13 +39,10 @@ def span(text: str, today: datetime.date) -> Span | None:
         first = _moved(_first(today, match[2]), match[2], offset)
         return first, _moved(first, match[2], 1)
     if match := _COUNTED.fullmatch(text):
-        tomorrow = today + datetime.timedelta(days=1)
-        count = int(match[2])
-        return (
-            (_moved(today, match[3], -count), tomorrow)
-            if match[1] == "last"
-            else (tomorrow, _moved(tomorrow, match[3], count))
-        )
+        tomorrow, count = today + datetime.timedelta(days=1), int(match[2])
+        if match[1] == "last":
+            return _moved(today, match[3], -count), tomorrow
+        return tomorrow, _moved(tomorrow, match[3], count)
     return None
 
 
