@@ -20,7 +20,7 @@ from factory.recipe import Recipe
 from factory.registry import store
 from factory.registry.exchange import MAX_RANK
 from factory.registry.faults import explained
-from factory.registry.hub import again, download
+from factory.registry.hub import again, api, download
 from factory.registry.preflight import MAX_CONFIG, MAX_WEIGHTS, Refused, plain_file, preflight
 from factory.registry.remote import Place
 from factory.registry.store import CONFIG, WEIGHTS, Version
@@ -54,12 +54,11 @@ def adopted(
 
 def _fetch_hub(place: Place, folder: Path) -> str:
     """Download the two files of one commit; the commit."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(library_name="adapter-factory")
     with explained(str(place), "adopt from"):
-        commit = again(lambda: api.model_info(place.path, revision=place.which or None)).sha or ""
-        sizes = {info.path: info for info in again(lambda: api.get_paths_info(place.path, [*LIMITS], revision=commit))}
+        commit = again(lambda: api().model_info(place.path, revision=place.which or None)).sha or ""
+        sizes = {
+            info.path: info for info in again(lambda: api().get_paths_info(place.path, [*LIMITS], revision=commit))
+        }
         _complete(place, {name: getattr(info, "size", 0) for name, info in sizes.items()})
         for name in LIMITS:
             again(lambda name=name: download(place.path, name, commit, folder))  # type: ignore[misc]
