@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from pydantic import field_validator
+from pydantic import Field
 
 from factory.errors import InputError, Problem
 from factory.home import shown
@@ -90,7 +90,7 @@ class Schema:
 
 
 class _Table(Strict):
-    is_: str = ""
+    is_: str = Field("", alias="is")
     rows: int = 20
     sets: list[str] = []
     columns: dict[str, str] = {}
@@ -99,11 +99,6 @@ class _Table(Strict):
 class _File(Strict):
     sets: dict[str, dict[str, str]] = {}
     tables: dict[str, _Table]
-
-    @field_validator("tables", mode="before")
-    @classmethod
-    def _plain(cls, tables: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
-        return {name: {("is_" if k == "is" else k): v for k, v in table.items()} for name, table in tables.items()}
 
 
 def read(path: Path) -> Schema:
