@@ -1,15 +1,10 @@
 """Supervised learning: of the answers of rows, or of texts, every token of them (continued pre-training, recovery)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from factory.train.methods.method import Method, Seen
-
-if TYPE_CHECKING:
-    import torch
+from factory.train.methods.method import Losses, Method, Seen
 
 
 class Supervised(Method):
@@ -17,7 +12,7 @@ class Supervised(Method):
 
     usual = (5e-5, 2e-3)
 
-    def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+    def loss(self, seen: Seen) -> Losses:
         return (-(seen.logps * (1 / seen.totals.tokens)).sum(),)
 
 
