@@ -38,7 +38,7 @@ Files = dict[str, Path]
 
 
 def gather(
-    version: Version, ordinal: int, place: Place, folder: Path, with_data: bool = False, report: Path | None = None
+    version: Version, ordinal: int, place: Place, folder: Path, with_data: bool = False, report: str = ""
 ) -> tuple[Files, Release]:
     """Everything to upload (name there → file here; new ones are written into `folder`), and its catalogue entry.
 
@@ -59,7 +59,10 @@ def gather(
     curves = Path((store.noted(version, "run") or {}).get("folder", "none")) / "curves.png"
     picture = CURVES if curves.is_file() else ""
     files = _written(folder, Dossier(version, ordinal, place, base_id, revision, card, recipe, notes, picture))
-    files |= {name: path for name, path in ((REPORT, report), (CURVES, curves)) if path and path.is_file()}
+    files |= {CURVES: curves} if picture else {}
+    if report:
+        files[REPORT] = folder / REPORT
+        write_file(files[REPORT], report)
     if with_data:
         files |= _rows(version)
     _refuse_secrets(files)

@@ -53,7 +53,7 @@ class Pulled:
         return self.pointer.gate if self.pointer else None
 
 
-def push(version: Version, remote: Remote, place: Place, with_data: bool = False, report: Path | None = None) -> Pushed:
+def push(version: Version, remote: Remote, place: Place, with_data: bool = False, report: str = "") -> Pushed:
     """Bring a version to a registry elsewhere. Pushing it again does nothing but finish what an earlier push left.
 
     Errors: RemoteError (see there); InputError for a secret among the files, or if another task's versions are there.

@@ -1,7 +1,5 @@
 """`factory push`, `pull` and `list registry=`: versions on the Hub, on a shared disk or in a bucket."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from evals import decisions, tables
@@ -36,8 +34,7 @@ def push_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     pushed = []
     for version in versions:
         _remark(version)
-        with tempfile.TemporaryDirectory(prefix="factory-report-") as folder:
-            done = push(version, remote, place, with_data, _report(version, Path(folder)))
+        done = push(version, remote, place, with_data, _report(version))
         what = "pushed" if done.new else "is there already"
         console.print(f"{aliases.label(version)} {what}: {place}@{done.release.tag}")
         pushed.append(_release(version.task, done.release, remote) | {"new": done.new})
@@ -126,17 +123,16 @@ def _wanted(arguments: dict[str, str]) -> tuple[list[Version], dict[str, Pointer
     return list({version.sha: version for version in named.values()}.values()), pointers
 
 
-def _report(version: Version, folder: Path) -> Path | None:
-    """The page about a version's grading, without the rows that the local one shows; None if it was not graded."""
+def _report(version: Version) -> str:
+    """The page about a version's grading, without the rows that the local one shows; empty if it was not graded."""
     note = store.noted(version, "report")
     if note is None:
-        return None
+        return ""
     found = Report.model_validate(note)
     cards = [found.scorecard, *([found.baseline] if found.baseline else []), *found.views.values()]
     for card in cards:
         card.worst = []
-    (folder / "report.html").write_text(reports.html(found), encoding="utf-8")
-    return folder / "report.html"
+    return reports.html(found)
 
 
 def _take_over_decision(version: Version, place: Place) -> None:
