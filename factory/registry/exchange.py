@@ -148,31 +148,25 @@ def pull(
 
 
 def _swap(remote: Remote, step: Callable[[State], Any]) -> Any:
-    """Read, `step`, and again if another one came first or the line was cut: then what was written may be there or not,
-    and only reading tells. Returns what `step` returns."""
-    cuts = 0
+    """Read (a place that is missing is made), `step`, and again if another one came first or the line was cut: then what
+    was written may be there or not, and only reading tells. Returns what `step` returns."""
+    cuts, missing = 0, False
     for race in range(RACES):
         try:
-            return step(_state(remote))
+            if missing:
+                remote.create()
+            return step(remote.read())
         except Lost:
             time.sleep(random.uniform(0, min(2.0, 0.05 * (race + 1))))
         except RemoteError as error:
+            if error.kind == "no repo" and not missing:
+                missing = True
+                continue
             cuts += 1
             if error.kind not in ("network", "server") or cuts > CUTS:
                 raise
             time.sleep(random.uniform(0.2, 0.5) * cuts)
     raise Lost(f"{remote.place} is changed all the time by others: repeat it later")
-
-
-def _state(remote: Remote) -> State:
-    """What is there now; the place is made if it is missing."""
-    try:
-        return remote.read()
-    except RemoteError as error:
-        if error.kind != "no repo":
-            raise
-    remote.create()
-    return remote.read()
 
 
 def _base(release: Release, task: str, revision: str) -> Base:
