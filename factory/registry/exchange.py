@@ -148,8 +148,8 @@ def pull(
 
 
 def _swap(remote: Remote, step: Callable[[State], Any]) -> Any:
-    """Read (a place that is missing is made), `step`, and again if another one came first or the line was cut: then what
-    was written may be there or not, and only reading tells. Returns what `step` returns."""
+    """Read (a missing place is made), `step`, and again if another one came first or the line was cut: then what was
+    written may be there or not, and only reading tells. Returns what `step` returns."""
     cuts, missing = 0, False
     for race in range(RACES):
         try:
