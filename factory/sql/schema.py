@@ -85,9 +85,6 @@ class Schema:
         tables = {n: replace(t, columns={c: t.columns[c] for c in columns[n]}) for n, t in found.items()}
         return replace(self, tables=tables)
 
-    def find(self, table: str, column: str) -> Column:
-        return self.tables[table].columns[column]
-
 
 class _Table(Strict):
     is_: str = Field("", alias="is")
