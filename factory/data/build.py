@@ -129,7 +129,6 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
     rows = load(recipe.data.train, recipe.data, recipe.folder, "data.train", work.dropped, read)
     kept, funnel = chain(rows, steps_of(recipe, split_off=recipe.task not in work.evals), work)
     train = list(kept)
-    funnel[0].rows_in = sum(info.rows for info in read)
     if not train:
         reasons = Counter(f"{d.step}: {d.reason.split(':')[0]}" for d in work.dropped).most_common(3)
         why = "; ".join(f"{n} {reason}" for reason, n in reasons)

@@ -50,7 +50,10 @@ def manifest(
             "split": len(work.split),
             "dropped": sum(row.step not in OTHERS for row in work.dropped),
         },
-        "funnel": [{"step": c.step, "in": c.rows_in, "kept": c.kept, "seconds": round(c.seconds, 3)} for c in funnel],
+        "funnel": [
+            {"step": c.step, "in": came, "kept": c.kept, "seconds": round(c.seconds, 3)}
+            for c, came in zip(funnel, [sum(r.rows for r in read), *(c.kept for c in funnel)], strict=False)
+        ],
         "reasons": {step: dict(reasons[step].most_common()) for step in order if step in reasons},
         "tokens": {
             "prompt": sum(row.tokens[0] for row in train),
