@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.errors import InputError, first_line
-from factory.home import scratch, sync
+from factory.home import sync, unfinished
 from factory.registry.faults import redacted
 from factory.registry.remote import Catalogue, Lost, Release, RemoteError, State
 from factory.registry.store import SHORT
@@ -125,12 +125,15 @@ def _on_disk(fs: Any) -> bool:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A new file on the same disk that all may read, gone at the end unless it was renamed."""
-    with scratch(path) as folder:
-        temporary = folder / path.name
-        temporary.touch()
+    """A new file in the same folder, gone at the end unless it was renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = unfinished(path)
+    try:
+        temporary.touch(mode=0o644, exist_ok=False)
         temporary.chmod(0o644)
         yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
