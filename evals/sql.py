@@ -15,7 +15,7 @@ from typing import Any
 from evals.grades import Grade, Limits
 from factory.data.rows import Row
 from factory.data.values import Fault
-from factory.sql.guard import Access, Refused, bare, checked, written
+from factory.sql.guard import Access, Refused, bare, canonical
 from factory.sql.layouts import opened
 
 MOST = 1000  # rows that are compared
@@ -73,11 +73,11 @@ def _outcome(asked: str, sql: str) -> Outcome | None:
         return None
     meta, (schema, databases), access = json.loads(asked), opened(json.loads(asked)["db"]), _access(asked)
     try:
-        spelt = written(checked(sql, schema, access))
+        spelt = canonical(sql, schema, access)
         given = _results(sql, asked)
     except Refused as refused:
         return Outcome(refused.kind, refused.why)
-    exact = spelt == written(checked(meta["sql"], schema, access))
+    exact = spelt == canonical(meta["sql"], schema, access)
     for path, want, got in zip(databases, gold, given, strict=True):
         if not alike(want, got, _ordered(meta["sql"])):
             return Outcome("wrong", f"{len(got)} rows for {len(want)} in {path.stem}, or others", exact)

@@ -19,6 +19,7 @@ import yaml
 from factory.sql.fill import LISTS, TODAY, database
 from factory.sql.guard import Access, Refused, checked
 from factory.sql.pick import index_of
+from factory.sql.prompt import SMALL
 from factory.sql.schema import Column, Schema, Table, read, spoken
 
 HELD_OUT = ("gym", "fleet", "city")
@@ -284,9 +285,9 @@ def rows(number: int, seed: int = 0) -> list[dict[str, str]]:
 
 def _shown(maker: Maker, question: str, sql: str) -> bool:
     """Whether the prompt for the question shows all that the query reads: no other can be learned from it."""
-    picked = maker.index.pick(question).columns
+    picked = maker.index.pick(question, SMALL).columns
     try:
-        checked(sql, maker.schema.part(picked), Access(context={"current_user": 1}, today=TODAY))
+        checked(sql, maker.schema, Access(columns=picked, context={"current_user": 1}, today=TODAY))
     except Refused:
         return False
     return True

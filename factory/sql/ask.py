@@ -1,18 +1,20 @@
 """The runner: a question to a database, whatever model writes the query; what ran and gave, or why it was refused."""
 
+from __future__ import annotations
+
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.errors import InputError
+from factory.errors import InputError, Problem
 from factory.home import project, shown
 from factory.sql.execute import Result, run
 from factory.sql.fill import TODAY
 from factory.sql.guard import Access, Refused, bare, checked, written
 from factory.sql.layouts import CONTEXT, databases
-from factory.sql.prompt import turns
+from factory.sql.prompt import SMALL, turns
 from factory.sql.schema import Schema, read
 from factory.strict import nearest
 
@@ -46,8 +48,8 @@ class Source:
     def messages(self, question: str) -> list[dict[str, Any]]:
         """What the model is asked. InputError: an empty or endless question."""
         if not question.strip() or len(question) > LONGEST:
-            raise InputError(f"a question has between 1 and {LONGEST} characters", key="question")
-        return turns(question, self.schema, self.file, self.access.today)
+            raise InputError(Problem(f"a question has between 1 and {LONGEST} characters", key="question"))
+        return turns(question, self.schema, self.file, self.access.today, SMALL)
 
     def run(self, answer: str) -> Asked:
         """What becomes of a model's answer."""
@@ -77,7 +79,7 @@ def source(task: str, db: str, today: datetime.date | None = None, **caller: str
     own = db in shipped(task)
     path = project() / "adapters" / task / "schemas" / f"{db}.yaml" if own else Path(db)
     if not path.is_file():
-        raise InputError(f"no such database{nearest(db, shipped(task))}", file=shown(path), key="db")
+        raise InputError(Problem(f"no such database{nearest(db, shipped(task))}", shown(path), key="db"))
     context: dict[str, int | str] = {**CONTEXT} if own else {}
     context |= {f"current_{who}": int(value) if value.isdecimal() else value for who, value in caller.items()}
     schema = read(path.resolve())

@@ -1,8 +1,10 @@
 """A checked query on an SQLite database: read-only, and only so long and so much.
 
 The second lock behind `guard.py`: the file is opened read-only, SQLite's authorizer denies all but SELECT, reading the
-schema's tables and the listed functions, and its progress handler ends a query that runs over its time.
+allowed tables and the listed functions, and its progress handler ends a query that runs over its time.
 """
+
+from __future__ import annotations
 
 import sqlite3
 import time
@@ -43,12 +45,16 @@ class Result:
 def run(text: str, schema: Schema, database: Path, access: Access, seconds: float = SECONDS) -> Result:
     """Check `text` and run it on `database`. Refused if it is not allowed, or fails, or takes too long there."""
     sql = written(tree := checked(text, schema, access))
-    known = {name.lower() for name in schema.tables}
+    allowed = {name.lower() for name in schema.tables if access.columns is None or name in access.columns}
 
     def authorise(action: int, one: str | None, two: str | None, *rest: Any) -> int:
-        reads = action == sqlite3.SQLITE_READ and str(one).lower() in known
-        calls = action == sqlite3.SQLITE_FUNCTION and str(two).lower() in FUNCTIONS
-        return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_SELECT or reads or calls else sqlite3.SQLITE_DENY
+        if action == sqlite3.SQLITE_SELECT:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and str(one).lower() in allowed:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION and str(two).lower() in FUNCTIONS:
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
 
     db = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
     try:

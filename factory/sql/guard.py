@@ -1,16 +1,17 @@
 """What a model wrote, held against what its caller may do, before any database sees it.
 
 The text is parsed by sqlglot, and only what the parser understood goes on: one SELECT, made of the kinds of nodes in
-`NODES`, over tables and columns of the schema and functions that are allowed. Special values become dates and people of
-the caller's context, and a LIMIT is put on. What runs is written anew from the tree, in the dialect of the database;
-the model's own text never runs.
+`NODES`, over tables, columns and functions that are allowed. Special values become dates and people of the caller's
+context, each table with a row filter becomes the rows that pass it, and a LIMIT is put on. What runs is written anew
+from the tree, in the dialect of the database; the model's own text never runs.
 """
+
+from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any, Literal
 
 from factory.errors import FactoryError
@@ -37,8 +38,11 @@ class Refused(FactoryError):
 
 @dataclass(frozen=True)
 class Access:
-    """Who asks, and when: `context` holds what special values stand for; `most` is the LIMIT."""
+    """What a caller may read: `columns` by table (None: all of the schema), and for some tables a condition in SQL that
+    rows must pass. `context` holds what special values stand for; `most` is the LIMIT."""
 
+    columns: Mapping[str, Sequence[str]] | None = None
+    filters: Mapping[str, str] = field(default_factory=dict)
     context: Mapping[str, str | int] = field(default_factory=dict)
     today: datetime.date = field(default_factory=datetime.date.today)
     most: int = 200
@@ -52,22 +56,27 @@ def checked(text: str, schema: Schema, access: Access) -> Any:
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import traverse_scope
 
-    known = {t.name.lower(): {c.name.lower(): c.type for c in t.columns.values()} for t in schema.tables.values()}
+    allowed = {
+        table.name.lower(): {c.name.lower(): c.type for c in table.columns.values()
+                             if access.columns is None or c.name in access.columns.get(table.name, ())}
+        for table in schema.tables.values() if access.columns is None or table.name in access.columns
+    }  # fmt: skip
     try:
         tree = _parsed(text)
         _only_known_nodes(tree)
-        _quoted_texts(tree, {name for columns in known.values() for name in columns})
+        _quoted_texts(tree, {name for columns in allowed.values() for name in columns})
         _as_written(tree)
         for scope in traverse_scope(tree):
             for source in scope.sources.values():
-                if isinstance(source, exp.Table) and source.name.lower() not in known:
-                    own = source.name.lower().startswith(("sqlite_", "pg_", "information_"))
-                    raise Refused("refused" if own else "invalid", f"no table {source.name} that may be read")
+                if isinstance(source, exp.Table) and source.name.lower() not in allowed:
+                    kind: Any = "refused" if source.name.lower() in map(str.lower, schema.tables) else "invalid"
+                    kind = "refused" if source.name.lower().startswith(("sqlite_", "pg_", "information_")) else kind
+                    raise Refused(kind, f"no table {source.name} that may be read")
         types = {t: {c: {"int": "INT", "real": "DOUBLE", "date": "DATE"}.get(k, "TEXT") for c, k in columns.items()}
-                 for t, columns in known.items()}  # fmt: skip
+                 for t, columns in allowed.items()}  # fmt: skip
         tree = annotate_types(qualify(tree, schema=types, dialect="sqlite", identify=False), schema=types)
         tree = _special_values(tree, access)
-        return _limited(tree, access.most)
+        return _limited(_filtered(tree, access.filters), access.most)
     except RecursionError:
         raise Refused("refused", "it is nested too deeply") from None
     except SqlglotError as error:
@@ -103,6 +112,11 @@ def titles(tree: Any) -> dict[str, str]:
     return {name: texts[0] for name, texts in found.items() if name in own or len(set(texts)) == 1}
 
 
+def canonical(text: str, schema: Schema, access: Access) -> str:
+    """One spelling of a query for exact match: identifiers resolved, aliases and case as the parser writes them."""
+    return written(checked(text, schema, access))
+
+
 def _parsed(text: str) -> Any:
     import sqlglot
     from sqlglot import exp
@@ -110,7 +124,10 @@ def _parsed(text: str) -> Any:
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     if len(text) > LONGEST:
         raise Refused("refused", f"it is longer than {LONGEST} characters")
-    deepest = max(accumulate((sign == "(") - (sign == ")") for sign in text), default=0)
+    depth = deepest = 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        deepest = max(deepest, depth)
     if deepest > DEEPEST:
         raise Refused("refused", f"it is nested too deeply ({deepest} brackets)")
     trees = [tree for tree in sqlglot.parse(text, read="sqlite") if tree is not None]
@@ -188,35 +205,41 @@ def _dated(node: Any, today: datetime.date) -> Any:
         return node
     if isinstance(node.this, exp.Literal) and not isinstance(node, exp.Like) and _of_dates(node.args.get("expression")):
         node = _turned(node)
-    column, low = node.this, node.args.get("low")
-    if low or isinstance(node, exp.In):
-        sides = [exp.EQ(this=column.copy(), expression=one) for one in node.expressions]
-        if low:
-            sides = [
-                exp.GTE(this=column.copy(), expression=low),
-                exp.LTE(this=column.copy(), expression=node.args["high"]),
-            ]
-        dated = [_dated(side, today) for side in sides]
-        if all(new is old for new, old in zip(dated, sides, strict=True)):
-            return node
-        return exp.paren((exp.and_ if low else exp.or_)(*dated), copy=False)
-    text = node.args.get("expression")
-    found = special.span(text.this, today) if isinstance(text, exp.Literal) and text.is_string else None
-    of_dates = _of_dates(column)
-    if not found:
-        plain = isinstance(text, exp.Literal) and text.is_string and of_dates
-        if plain and not special.is_date(text.this.rstrip("%")):
-            raise Refused("refused", f"unknown special value '{text.this}'")
+    column = node.this
+    low, high = node.args.get("low"), node.args.get("high")
+    texts = [low, high] if low else node.expressions or [node.args.get("expression")]
+    texts = [t if isinstance(t, exp.Literal) and t.is_string else None for t in texts]
+    spans = [special.span(t.this, today) if t else None for t in texts]
+    of_dates, plain = _of_dates(column), isinstance(column, exp.Column | exp.Literal)
+    for one, found in zip(texts, spans, strict=True):
+        if one and not found and of_dates and not special.is_date(one.this.rstrip("%")):
+            raise Refused("refused", f"unknown special value '{one.this}'")
+        if one and found and (not plain or (of_dates and isinstance(node, exp.Like))):
+            raise Refused("refused", f"the special value '{one.this}' stands beside no column of dates")
+    if not any(spans) or not of_dates:
         return node
-    if not isinstance(column, exp.Column | exp.Literal) or (of_dates and isinstance(node, exp.Like)):
-        raise Refused("refused", f"the special value '{text.this}' stands beside no column of dates")
-    if not of_dates:
-        return node
-    first, after = (exp.cast(exp.Literal.string(str(day)), "date") for day in found)
-    if isinstance(node, exp.EQ | exp.NEQ):
-        within = exp.and_(exp.GTE(this=column.copy(), expression=first), exp.LT(this=column.copy(), expression=after))
-        inside = exp.paren(within, copy=False)
-        return inside if isinstance(node, exp.EQ) else exp.not_(inside)
+
+    def day(date: datetime.date) -> Any:
+        return exp.cast(exp.Literal.string(str(date)), "date")
+
+    def within(first: Any, after: Any) -> Any:
+        return exp.and_(exp.GTE(this=column.copy(), expression=first), exp.LT(this=column.copy(), expression=after))
+
+    if isinstance(node, exp.Between):
+        first = day(spans[0][0]) if spans[0] else low
+        if not spans[1]:
+            return exp.Between(this=column.copy(), low=first, high=high)
+        return exp.paren(within(first, day(spans[1][1])), copy=False)
+    if isinstance(node, exp.In):
+        parts = [within(day(s[0]), day(s[1])) if s else exp.EQ(this=column.copy(), expression=t)
+                 for s, t in zip(spans, node.expressions, strict=True)]  # fmt: skip
+        return exp.paren(exp.or_(*parts), copy=False)
+    assert spans[0]
+    first, after = map(day, spans[0])
+    if isinstance(node, exp.EQ):
+        return exp.paren(within(first, after), copy=False)
+    if isinstance(node, exp.NEQ):
+        return exp.not_(exp.paren(within(first, after), copy=False))
     bound = {exp.LT: (exp.LT, first), exp.LTE: (exp.LT, after), exp.GT: (exp.GTE, after), exp.GTE: (exp.GTE, first)}
     kind, value = bound[type(node)]
     return kind(this=column.copy(), expression=value)
@@ -237,6 +260,20 @@ def _turned(node: Any) -> Any:
 
     turned = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE}
     return turned.get(type(node), type(node))(this=node.expression, expression=node.this)
+
+
+def _filtered(tree: Any, filters: Mapping[str, str]) -> Any:
+    """Every table with a row filter replaced by those of its rows that pass it."""
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
+    lowered = {table.lower(): condition for table, condition in filters.items()}
+    real = [s for scope in traverse_scope(tree) for s in scope.sources.values() if isinstance(s, exp.Table)]
+    for table in real:
+        if condition := lowered.get(table.name.lower()):
+            inner = exp.select("*").from_(exp.to_table(table.name)).where(condition, dialect="sqlite")
+            table.replace(inner.subquery(table.alias_or_name))
+    return tree
 
 
 def _limited(tree: Any, most: int) -> Any:

@@ -6,10 +6,12 @@ table's score is that of its own words and of its best columns; tables that stan
 and so do keys.
 """
 
+from __future__ import annotations
+
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +22,10 @@ STOP = frozenset(
     me much my of on or our per show tell than that the their them there these this those to was we were what when where
     which who whose with 的 了 吗 呢 有 是 在 我 多 少 个 哪 些 什 么 几 每 请 列 出""".split()
 )
-# What a base of some hundred million parameters can read: tables, and beside the columns that keys need so many of the
-# best table and of each other.
-TABLES, COLUMNS, FURTHER = 3, 8, 4
-NEAR = 0.8  # of the best table's score: what a further table must have
 NAMED = 0.7  # of the best name of a table: from which on the question names a table itself
 VALUES = 400  # distinct texts of a column that are indexed
 KEPT = 64
+_KEPT: dict[tuple[str, str, str], Index] = {}
 WHEN = re.compile(
     r"""\b(when|today|yesterday|tomorrow|ago|since|until|before|after|latest|earliest|recent|newest|oldest|\d{4}
     |(day|week|month|quarter|year)s?)\b|[今昨明]天|[本上下这]个?[周月季]|[今去明]年|最近|何时|哪天|最早|最晚|\d年""",
@@ -34,6 +33,18 @@ WHEN = re.compile(
 )
 WHO = re.compile(r"\b(i|my|me|mine)\b|我", re.I)
 _WORD = re.compile(r"[\u3400-\u9fff]+|[^\W_\u3400-\u9fff]+")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of a schema a prompt may hold: `tables`, `columns` of the best one and `further` of each other beside
+    those that keys need; with `numbers` two values of numbers and dates too, not of texts alone."""
+
+    tables: int = 4
+    columns: int = 12
+    further: int = 12
+    near: float = 0.45  # of the best table's score: what a further table must have
+    numbers: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,8 @@ class Index:
             name, table_name = (part.replace('"', '""') for part in (column.name, column.table))
             distinct = f'SELECT DISTINCT "{name}" FROM "{table_name}" WHERE "{name}" IS NOT NULL LIMIT {VALUES}'
             found = [row[0] for row in rows.execute(distinct)]
+            self.examples[column.table, column.name] = [str(value) for value in found[:2]]
             if column.type == "text":
-                self.examples[column.table, column.name] = [str(value) for value in found[:2]]
                 for value in found:
                     self._add("valued", column.table, column.name, str(value), str(value))
         rows.close()
@@ -103,7 +114,7 @@ class Index:
                 found.append((table, column, value))
         return sorted(dict.fromkeys(found), key=lambda hit: -len(hit[2]))
 
-    def pick(self, question: str) -> Picked:
+    def pick(self, question: str, budget: Budget) -> Picked:
         values = self.values(question)
         titles = {table: score for table, _, _, score, _ in self._search("titled", question, 50)}
         tables = defaultdict[str, float](float, {table: 1.5 * score for table, score in titles.items()})
@@ -120,15 +131,15 @@ class Index:
             for table, *_, said in self._search("called", question, 100)
             if all(word.startswith("[") for word in said.split())
         }
-        enough, named = (NEAR * max(scores.values(), default=0) for scores in (tables, titles))
+        enough, named = (budget.near * max(scores.values(), default=0) for scores in (tables, titles))
         named = max(named, NAMED * max(titles.values(), default=0))
         best_first = sorted(tables, key=lambda t: (t not in whole, -tables[t]))
         ranked = [t for t in best_first if tables[t] >= enough or t in whole or titles.get(t, 0) >= named > 0]
         ranked = ranked or [*self.schema.tables]
-        chosen = self._joined(ranked[:TABLES])
-        return Picked({t: self._columns(t, columns[t], chosen, question) for t in chosen}, values)
+        chosen = self._joined(ranked[: budget.tables], budget.tables)
+        return Picked({t: self._columns(t, columns[t], chosen, budget, question) for t in chosen}, values)
 
-    def _joined(self, chosen: list[str]) -> list[str]:
+    def _joined(self, chosen: list[str], most: int) -> list[str]:
         """The chosen tables, best first, with those that stand between two of them, as long as there is room."""
         linked: dict[str, set[str]] = {name: set() for name in self.schema.tables}
         for column in self.schema.columns():
@@ -139,11 +150,13 @@ class Index:
         for name in chosen:
             path = _path(kept, name, linked) if kept else []
             for step in [*path, name]:
-                if step not in kept and len(kept) < TABLES:
+                if step not in kept and len(kept) < most:
                     kept.append(step)
         return kept
 
-    def _columns(self, table: str, scores: dict[str, float], chosen: list[str], question: str) -> list[str]:
+    def _columns(
+        self, table: str, scores: dict[str, float], chosen: list[str], budget: Budget, question: str
+    ) -> list[str]:
         """What keys need, what the question speaks of, what rows are called, days and people if it asks for them."""
         every = self.schema.tables[table].columns
         wanted = {c.name for c in every.values() if c.key or (c.refers and c.refers[0] in chosen)}
@@ -158,22 +171,26 @@ class Index:
             return -scores.get(column.name, 0), 0 if first else 2 if column.refers else 1
 
         plain = sorted((c for c in every.values() if c.name not in wanted), key=rank)
-        wanted |= {c.name for c in plain[: COLUMNS if table == chosen[0] else FURTHER]}
+        wanted |= {c.name for c in plain[: budget.columns if table == chosen[0] else budget.further]}
         return [name for name in every if name in wanted]
 
 
-def _path(kept: list[str], to: str, linked: dict[str, set[str]]) -> list[str]:
+def _path(kept: Iterable[str], to: str, linked: dict[str, set[str]]) -> list[str]:
     """The fewest tables between any kept one and `to`; empty if they touch or nothing leads there."""
-    paths: dict[str, list[str]] = {name: [] for name in kept}
-    queue = [*kept]
-    for name in queue:  # it grows on the way
-        for other in sorted(linked[name] - paths.keys()):
-            paths[other] = [*paths[name], *([] if name in kept else [name])]
-            queue.append(other)
-    return paths.get(to, [])
-
-
-_KEPT: dict[tuple[str, str, str], Index] = {}
+    reached: dict[str, str] = dict.fromkeys(kept, "")
+    wave = [*reached]
+    while wave and to not in reached:
+        following = []
+        for name in wave:
+            for other in sorted(linked[name] - reached.keys()):
+                reached[other] = name
+                following.append(other)
+        wave = following
+    path, at = [], reached.get(to, "")
+    while at and reached[at]:
+        path.append(at)
+        at = reached[at]
+    return path[::-1]
 
 
 def index_of(schema: Schema, database: Path) -> Index:

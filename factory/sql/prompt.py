@@ -1,31 +1,45 @@
 """The turns of a question: what of the database matters, then the question; in training, grading and asking alike."""
 
+from __future__ import annotations
+
 import datetime
 from pathlib import Path
 from typing import Any
 
-from factory.sql.pick import Index, index_of
+from factory.sql.pick import Budget, Index, index_of
 from factory.sql.schema import Column, Schema
 
 INSTRUCTION = "Write one SQLite SELECT that answers the question."
+SMALL = Budget(
+    tables=3, columns=8, further=4, near=0.8, numbers=False
+)  # what a base of some hundred million parameters can read
 
 
-def turns(question: str, schema: Schema, database: Path, today: datetime.date) -> list[dict[str, Any]]:
+def turns(
+    question: str, schema: Schema, database: Path, today: datetime.date, budget: Budget = SMALL
+) -> list[dict[str, Any]]:
     """The system message with the picked part of the schema, and the question as the user's."""
-    system = f"{INSTRUCTION}\n{described(question, index_of(schema, database), today)}"
+    system = f"{INSTRUCTION}\n{described(question, index_of(schema, database), today, budget)}"
     return [{"role": "system", "content": system}, {"role": "user", "content": question}]
 
 
-def described(question: str, index: Index, today: datetime.date) -> str:
-    """Tables with their columns (type, key or reference, comment in the question's language, two values of texts), the
-    values that the question names, and the date."""
-    picked = index.pick(question)
+def described(question: str, index: Index, today: datetime.date, budget: Budget) -> str:
+    """Tables with their columns (type, key or reference, comment in the question's language, two values), the values
+    that the question names, and the date."""
+    picked = index.pick(question, budget)
     lines = []
     for name, columns in picked.columns.items():
         table = index.schema.tables[name]
         said = table.said(question)
         lines.append(f"# {name}" + (f": {said}" if said and said != name else ""))
-        lines += [_line(table.columns[c], question, index.examples.get((name, c), [])) for c in columns]
+        lines += [
+            _line(
+                table.columns[c],
+                question,
+                index.examples[name, c] * (budget.numbers or table.columns[c].type == "text"),
+            )
+            for c in columns
+        ]
     if picked.values:
         chosen = [f"{t}.{c} = '{v}'" for t, c, v in picked.values if t in picked.columns][:4]
         lines += [f"values: {'; '.join(chosen)}"] if chosen else []

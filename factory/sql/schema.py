@@ -7,14 +7,15 @@ tables are read as they are. A column of the YAML is one line of parts between s
               type [key | -> table.column | one-to-one table.column]; comment; comment in Chinese; how it is filled
 """
 
+from __future__ import annotations
+
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field
+from pydantic import field_validator
 
 from factory.errors import InputError, Problem
 from factory.home import shown
@@ -79,15 +80,12 @@ class Schema:
         for table in self.tables.values():
             yield from table.columns.values()
 
-    def part(self, columns: Mapping[str, Sequence[str]]) -> Self:
-        """As if it had only these columns of these tables."""
-        found = {name: self.tables[name] for name in columns}
-        tables = {n: replace(t, columns={c: t.columns[c] for c in columns[n]}) for n, t in found.items()}
-        return replace(self, tables=tables)
+    def find(self, table: str, column: str) -> Column:
+        return self.tables[table].columns[column]
 
 
 class _Table(Strict):
-    is_: str = Field("", alias="is")
+    is_: str = ""
     rows: int = 20
     sets: list[str] = []
     columns: dict[str, str] = {}
@@ -96,6 +94,11 @@ class _Table(Strict):
 class _File(Strict):
     sets: dict[str, dict[str, str]] = {}
     tables: dict[str, _Table]
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _plain(cls, tables: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+        return {name: {("is_" if k == "is" else k): v for k, v in table.items()} for name, table in tables.items()}
 
 
 def read(path: Path) -> Schema:
@@ -150,7 +153,7 @@ def _column(table: str, name: str, line: str) -> Column:
 def _of_sqlite(path: Path) -> Schema:
     """The tables of an SQLite file; words of names stand in for the comments that it cannot hold."""
     if not path.is_file():
-        raise InputError("no such database", file=shown(path), key="db")
+        raise InputError(Problem("no such database", shown(path), key="db"))
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         names = [
@@ -159,7 +162,7 @@ def _of_sqlite(path: Path) -> Schema:
         tables = {name: _introspected(db, name) for name in names}
         db.close()
     except sqlite3.Error as error:
-        raise InputError(f"is no SQLite database: {error}", file=shown(path), key="db") from None
+        raise InputError(Problem(f"is no SQLite database: {error}", shown(path), key="db")) from None
     return Schema(path.stem, tables, path)
 
 

@@ -88,14 +88,27 @@ def test_it_is_written_for_every_dialect(shop: Source, dialect: str) -> None:
     assert ("CAST" in sql) == (dialect != "sqlite")  # dates are text in SQLite alone
 
 
-def test_only_tables_and_columns_of_the_schema_can_be_read(shop: Source) -> None:
-    few = shop.schema.part({"customers": ["id", "city"]})
-    assert run("SELECT count(*) FROM customers WHERE city = 'Oslo'", few, shop.file, Access()).rows
-    star = run("SELECT * FROM customers", few, shop.file, Access())
+def test_only_allowed_tables_and_columns_can_be_read(shop: Source) -> None:
+    few = Access(columns={"customers": ["id", "city"]})
+    assert run("SELECT count(*) FROM customers WHERE city = 'Oslo'", shop.schema, shop.file, few).rows
+    star = run("SELECT * FROM customers", shop.schema, shop.file, few)
     assert star.columns == ["id", "city"]
     for query in ("SELECT name FROM customers", "SELECT customers.points FROM customers", "SELECT * FROM orders"):
         with pytest.raises(Refused):
-            run(query, few, shop.file, Access())
+            run(query, shop.schema, shop.file, few)
+
+
+def test_row_filters_hold_wherever_the_table_stands(shop: Source) -> None:
+    mine = Access(filters={"orders": "customer_id <= 10"}, most=1000)
+    for query in (
+        "SELECT customer_id FROM orders",
+        "SELECT o.customer_id FROM customers c JOIN orders o ON o.customer_id = c.id",
+        "SELECT id FROM customers WHERE id IN (SELECT customer_id FROM orders)",
+        "WITH all_orders AS (SELECT * FROM orders) SELECT customer_id FROM all_orders",
+        "SELECT customer_id FROM orders UNION SELECT customer_id FROM orders",
+    ):
+        rows = run(query, shop.schema, shop.file, mine).rows
+        assert rows and max(row[0] for row in rows) <= 10, query
 
 
 def test_a_limit_is_added_and_held(shop: Source) -> None:

@@ -14,7 +14,8 @@ from factory.home import project
 from factory.sql.ask import source
 from factory.sql.fill import SEEDS, database
 from factory.sql.layouts import opened
-from factory.sql.pick import TABLES, index_of
+from factory.sql.pick import Budget, index_of
+from factory.sql.prompt import SMALL
 from factory.sql.schema import read
 
 FOLDER = project() / "adapters" / "sql"
@@ -36,15 +37,16 @@ def _nearest(column: exp.Column, otherwise: str) -> str:
     return table.name if table else otherwise
 
 
-def test_the_filter_finds_what_held_out_questions_need(home: Path) -> None:
+@pytest.mark.parametrize("budget", [SMALL, Budget()])
+def test_the_filter_finds_what_held_out_questions_need(home: Path, budget: Budget) -> None:
     found = Counter[str]()
     for row in ROWS:
         schema, paths = opened(f"adapters/sql/schemas/{row['db']}.yaml")
-        picked = index_of(schema, paths[0]).pick(row["question"])
+        picked = index_of(schema, paths[0]).pick(row["question"], budget)
         found["all"] += all(column in picked.columns.get(table, ()) for table, column in needed(row["sql"]))
         found["columns"] = max(found["columns"], sum(map(len, picked.columns.values())))
     assert found["all"] / len(ROWS) >= 0.95
-    assert found["columns"] <= TABLES * 20
+    assert found["columns"] <= budget.tables * 20
 
 
 def test_it_holds_a_hundred_tables_to_the_budget(home: Path) -> None:
