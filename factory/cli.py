@@ -59,11 +59,11 @@ def _run(words: list[str]) -> int:
         with _stdout_to_stderr() if as_json else nullcontext(), _heartbeat(words) if name in LONG else nullcontext():
             result = _function(name, verb)(arguments, changes, as_json)
         if as_json:
-            _print(result)
+            print(json.dumps(result, ensure_ascii=False, allow_nan=False))
         return 0
     except FactoryError as error:
         if as_json and error.result:
-            _print(error.result)
+            print(json.dumps(error.result, ensure_ascii=False, allow_nan=False))
         print(f"factory: {error}" if "\n" not in str(error) else f"factory: several problems\n{error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
@@ -80,10 +80,6 @@ def _heartbeat(words: list[str]) -> Any:
     from factory.terminal import heartbeat
 
     return heartbeat(f"factory {' '.join(words)}")
-
-
-def _print(result: dict[str, Any]) -> None:
-    print(json.dumps(result, ensure_ascii=False, allow_nan=False))
 
 
 def parse(words: list[str]) -> tuple[str, Verb, dict[str, str], dict[str, str]]:

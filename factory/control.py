@@ -7,6 +7,7 @@ up by a zero-width space after its first character, which reads the same and is 
 import functools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,20 @@ def harmless(text: str, control: frozenset[str] | None = None) -> str:
 
 def harmless_in(value: Any, control: frozenset[str]) -> Any:
     """Turns or tools so: every text in them, whatever it is called."""
-    if isinstance(value, str):
-        return harmless(value, control)
+
+    def plain(said: Any) -> Any:
+        return harmless(said, control) if isinstance(said, str) else said
+
+    return mapped(value, plain, plain)
+
+
+def mapped(value: Any, leaf: Callable[[Any], Any], key: Callable[[Any], Any] = lambda key: key) -> Any:
+    """A value as JSON has it, with `leaf` of everything in it that holds nothing, and `key` of every key."""
     if isinstance(value, list | tuple):
-        return [harmless_in(one, control) for one in value]
+        return [mapped(one, leaf, key) for one in value]
     if isinstance(value, dict):
-        return {harmless(key, control): harmless_in(one, control) for key, one in value.items()}
-    return value
+        return {key(name): mapped(one, leaf, key) for name, one in value.items()}
+    return leaf(value)
 
 
 @functools.lru_cache(16)

@@ -37,12 +37,13 @@ class Problem:
 
 
 class InputError(FactoryError):
-    """The user's input is wrong. Carries all problems at once, so that one edit can mend them all."""
+    """The user's input is wrong. Carries all problems at once, so that one edit can mend them all; of one alone the
+    keywords say where it is."""
 
     exit_code = 2
 
-    def __init__(self, *problems: Problem | str) -> None:
-        self.problems = [p if isinstance(p, Problem) else Problem(p) for p in problems]
+    def __init__(self, *problems: Problem | str, file: str = "", line: int = 0, key: str = "") -> None:
+        self.problems = [p if isinstance(p, Problem) else Problem(p, file, line, key) for p in problems]
         super().__init__("\n".join(map(str, self.problems)))
 
 

@@ -1,7 +1,7 @@
-"""The kinds of tasks, and what is different about each: a new kind is a word and a line here."""
+"""The kinds of tasks, and what is different about each: a new kind is a word here, and a line where it is unlike."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["summary", "identity", "classification", "judge", "general"]
 
@@ -15,10 +15,6 @@ class About:
     pipeline: str = "text-generation"
 
 
-KINDS: dict[Kind, About] = {
-    "summary": About(),
-    "identity": About(),
+KINDS = dict.fromkeys(get_args(Kind), About()) | {
     "classification": About(labels=True, pipeline="text-classification"),
-    "judge": About(),
-    "general": About(),
 }

@@ -75,21 +75,15 @@ def _of_machine() -> Precision:
 _INSTRUCTIONS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16", "bf16": "Arm BF16", "sve_bf16": "SVE BF16"}
 
 
-def speeds(side: int = 1024, width: int = 576, out: int = 1536) -> dict[Name, float]:
-    """GFLOP/s of one linear layer [side, width] → [side, out] on this processor in both precisions, best of a few."""
-    import time
-
+def speeds() -> dict[Name, float]:
+    """GFLOP/s of one linear layer [1024, 576] → [1024, 1536] on this processor in both precisions."""
     import torch
+    from torch.utils.benchmark import Timer
 
     found: dict[Name, float] = {}
-    for name in ("fp32", "bf16"):
-        dtype = torch.float32 if name == "fp32" else torch.bfloat16
-        x, w = torch.randn(side, width, dtype=dtype), torch.randn(out, width, dtype=dtype)
-        torch.nn.functional.linear(x, w)
-        best = float("inf")
-        for _ in range(5):
-            began = time.perf_counter()
-            torch.nn.functional.linear(x, w)
-            best = min(best, time.perf_counter() - began)
-        found[name] = 2 * side * width * out / best / 1e9
+    for name in NAMES.values():
+        dtype = Precision(name, "").dtype
+        given = {"x": torch.randn(1024, 576, dtype=dtype), "w": torch.randn(1536, 576, dtype=dtype), "torch": torch}
+        timer = Timer("torch.nn.functional.linear(x, w)", globals=given, num_threads=torch.get_num_threads())
+        found[name] = 2 * 1024 * 576 * 1536 / timer.blocked_autorange(min_run_time=0.1).median / 1e9
     return found

@@ -228,9 +228,7 @@ def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
     folder = project() / "adapters" / task
     path = folder / "recipe.yaml"
     if not task or not path.is_file():
-        raise InputError(
-            Problem(f"no task {task!r}{nearest(task, tasks())} (make one: factory new task={task or 'name'})")
-        )
+        raise InputError(f"no task {task!r}{nearest(task, tasks())} (make one: factory new task={task or 'name'})")
     recipe = read_yaml(path)
     layer = merge(defaults(), recipe, overrides(changes or {}))
     problems = []
@@ -292,7 +290,7 @@ def _prompt(layer: Layer, folder: Path) -> str:
         try:
             return path.read_text(encoding="utf-8").strip()
         except UnicodeDecodeError as error:
-            raise InputError(Problem(f"not UTF-8 at byte {error.start}", shown(path))) from None
+            raise InputError(f"not UTF-8 at byte {error.start}", file=shown(path)) from None
     if name:
         raise InputError(Problem(f"no such file: {shown(path)}", *layer.places[("prompt",)], "prompt"))
     return ""

@@ -44,17 +44,17 @@ def read_yaml(path: Path) -> Layer:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except OSError as error:
-        raise InputError(Problem(error.strerror or str(error), name)) from None
+        raise InputError(error.strerror or str(error), file=name) from None
     except UnicodeDecodeError as error:
-        raise InputError(Problem(f"not UTF-8 at byte {error.start}", name)) from None
+        raise InputError(f"not UTF-8 at byte {error.start}", file=name) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(Problem(f"not valid YAML: {what}", name, mark.line + 1 if mark else 0)) from None
+        raise InputError(f"not valid YAML: {what}", file=name, line=mark.line + 1 if mark else 0) from None
     if node is None:
         return Layer({})
     if not isinstance(values, dict):
-        raise InputError(Problem("must be a mapping of keys to values", name, 1))
+        raise InputError("must be a mapping of keys to values", file=name, line=1)
     places: dict[Key, tuple[str, int]] = {}
     twice: list[Problem] = []
 
@@ -86,7 +86,7 @@ def overrides(pairs: dict[str, str]) -> Layer:
         for part in key[:-1]:
             at = at.setdefault(part, {})
             if not isinstance(at, dict):
-                raise InputError(Problem(f"{part} is a value and a section at once", key=dotted_key))
+                raise InputError(f"{part} is a value and a section at once", key=dotted_key)
         try:
             at[key[-1]] = yaml.safe_load(text)
         except yaml.YAMLError:

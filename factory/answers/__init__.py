@@ -1,7 +1,5 @@
 """Answers of the base or of an adapter over it, in this process: greedy, in batches, as the server would give them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,19 +74,17 @@ def answer(
     Greedy, whatever `decoding.temperature` says: grading wants the same answer every time. With a `seed` it is drawn at
     that temperature, whatever the form.
     """
-    if seed is not None:
-        from factory.answers.greedy import drawing
+    from factory.answers.greedy import drawing
 
+    most, allowed, sample = decoding.max_tokens, None, None
+    if seed is not None:
         sample = drawing(model, decoding.temperature, seed)
-        drawn = complete(model, tokenizer, rows, decoding.max_tokens, None, progress, sample)
-        return [text if ended or not whole else "" for text, ended in drawn]
-    most = max(decoding.max_tokens, max((len(t) for t in _label_ids(labels, tokenizer)), default=0))
-    allowed = None
-    if labels:
+    elif labels:
+        most = max(most, *(len(ids) for ids in _label_ids(labels, tokenizer)))
         allowed = _only(labels, tokenizer)
     elif decoding.held:
         allowed = _of_form(Forms(decoding, tokenizer, model.config.get_text_config().vocab_size), rows)
-    said = complete(model, tokenizer, rows, most, allowed, progress)
+    said = complete(model, tokenizer, rows, most, allowed, progress, sample)
     return [text if ended or not whole else "" for text, ended in said]
 
 
@@ -106,15 +102,8 @@ def complete(
 
     model.eval()
     with dequantised(model):
-        said = greedy(
-            model,
-            [prompt_ids(tokenizer, row.turns) for row in rows],
-            ends(model, tokenizer),
-            most,
-            allowed,
-            progress,
-            sample,
-        )
+        prompts = [prompt_ids(tokenizer, row.turns) for row in rows]
+        said = greedy(model, prompts, ends(model, tokenizer), most, allowed, progress, sample)
     return [(tokenizer.decode(one.ids, skip_special_tokens=True).strip(), one.ended) for one in said]
 
 

@@ -105,7 +105,7 @@ def _answer(
     cache = _Cache(len(prompts), max(map(len, prompts)) + most)
     last = torch.cat([_prefill(model, rows, prompts, cache) for rows in _rows(model, prompts)])
     cache.advance(torch.tensor([len(p) for p in prompts], device=model.device))
-    before = model.config._attn_implementation
+    before, body = model.config._attn_implementation, _causal(model).base_model
     model.set_attn_implementation(NAME)
     try:
         for _ in range(most):
@@ -127,17 +127,9 @@ def _answer(
             if len(open_) < len(answers):
                 answers, said = [answers[i] for i in open_], [said[i] for i in open_]
                 cache.keep(open_)
-            last = (
-                _causal(model)
-                .base_model(
-                    input_ids=torch.tensor(said, device=model.device)[:, None],
-                    position_ids=cache.lengths[:, None],
-                    past_key_values=cache,
-                    use_cache=True,
-                    lengths=cache.lengths,
-                )
-                .last_hidden_state[:, -1]
-            )
+            ids, at = torch.tensor(said, device=model.device)[:, None], cache.lengths
+            made = body(input_ids=ids, position_ids=at[:, None], past_key_values=cache, use_cache=True, lengths=at)
+            last = made.last_hidden_state[:, -1]
             cache.advance(cache.lengths + 1)
     finally:
         model.set_attn_implementation(before)

@@ -1,7 +1,5 @@
 """Scores of answers by a reward model (`factory/train/methods/reward.py`), many in one packed row."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

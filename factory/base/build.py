@@ -82,11 +82,9 @@ def _ready(folder: Path, name: str) -> Base:
                 f"base {label(name)} is not what it was when it was prepared ({earlier[:12]}, not "
                 f"{facts['fingerprint'][:12]}): remove {shown(folder)} to have it prepared anew"
             )
-        facts |= {"also": now}
-        write_json(folder / "base.json", facts)
+        write_json(folder / "base.json", facts := facts | {"also": now})
     if facts["name"] != name:  # its source was moved
-        facts |= {"name": name}
-        write_json(folder / "base.json", facts)
+        write_json(folder / "base.json", facts := facts | {"name": name})
     base = read(folder, name)
     if facts.get("checked") != fit.CHECKED:
         _check_again(base)

@@ -18,6 +18,7 @@ ROUNDING = 0.15  # of a matrix's Frobenius norm; two models that were not made f
 def difference(base: Base, folder: Path) -> str:
     """What tells the model in `folder` (full, or in 4 bits by bitsandbytes) from the base; empty if nothing does."""
     import torch
+    from bitsandbytes.nn import Params4bit
     from transformers import AutoModelForCausalLM
 
     try:
@@ -26,13 +27,12 @@ def difference(base: Base, folder: Path) -> str:
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise FactoryError(f"{folder} cannot be loaded to compare it: {first_line(error)}") from error
-    ours, others = _tensors(load_model(base)), _tensors(theirs)
+    ours, others = (dict(model.named_parameters()) for model in (load_model(base), theirs))
     for name in sorted(ours.keys() | others.keys()):
-        (mine, rounded), (other, theirs_rounded) = ours.get(name, (None, False)), others.get(name, (None, False))
-        if mine is None or other is None or mine().shape != other().shape:
+        a, b = (_plain(tensors[name]) if name in tensors else None for tensors in (ours, others))
+        if a is None or b is None or a.shape != b.shape:
             return f"{name} has another shape, or only one of the two has it"
-        a, b = mine().float(), other().float()
-        if not (rounded or theirs_rounded):
+        if not any(isinstance(tensors[name], Params4bit) for tensors in (ours, others)):
             if not torch.equal(a, b):
                 return f"{name} is not equal"
         elif (far := float((a - b).norm() / b.norm())) > ROUNDING:
@@ -40,18 +40,13 @@ def difference(base: Base, folder: Path) -> str:
     return ""
 
 
-def _tensors(model: Any) -> dict[str, tuple[Any, bool]]:
-    """Name → (a function that gives the tensor in bf16, whether it was in 4 bits)."""
+def _plain(parameter: Any) -> Any:
+    """What is computed with, of a tensor in 4 bits too: as bf16 has it, on the CPU, in fp32."""
     import torch
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn import Params4bit
 
-    def plain(parameter: Any) -> Any:
-        if isinstance(parameter, Params4bit):
-            return dequantize_4bit(parameter.data, parameter.quant_state).to("cpu", torch.bfloat16)
-        return parameter.detach().to("cpu", torch.bfloat16)
-
-    return {
-        name: (lambda parameter=parameter: plain(parameter), isinstance(parameter, Params4bit))
-        for name, parameter in model.named_parameters()
-    }
+    plain = parameter.detach()
+    if isinstance(parameter, Params4bit):
+        plain = dequantize_4bit(parameter.data, parameter.quant_state)
+    return plain.to("cpu", torch.bfloat16).float()

@@ -108,27 +108,28 @@ def clusters(rows: list[Row]) -> dict[str, Any]:
     )
     overall = np.asarray(matrix.mean(0)).ravel()
     distance = model.transform(reduced)
-    groups = []
+    groups: list[dict[str, Any]] = []
+    order: dict[int, int] = {}
     for number in np.argsort(-np.bincount(model.labels_, minlength=k)):
         members = np.flatnonzero(model.labels_ == number)
         if not len(members):
             continue
         above = (np.asarray(matrix[members].mean(0)).ravel() - overall) * telling
         nearest = members[np.argsort(distance[members, number])[:3]]
+        order[number] = len(groups)
         groups.append(
             {
-                "id": int(number),
+                "id": len(groups),
                 "rows": len(members),
                 "words": [str(names[i]) for i in np.argsort(-above)[:8] if above[i] > 0],
                 "nearest": [{"text": clip(texts[i], 300), "place": rows[i].place} for i in nearest],
             }
         )
-    order = {group["id"]: i for i, group in enumerate(groups)}
     flat = TruncatedSVD(2, random_state=0).fit_transform(reduced - reduced.mean(0))
     flat = np.clip(flat / (np.percentile(np.abs(flat), 99) or 1.0), -1, 1)  # one far row must not crowd the others
     shown = random.Random(0).sample(range(len(rows)), min(DRAWN, len(rows)))
-    points = [[round(float(flat[i, 0]), 3), round(float(flat[i, 1]), 3), order[int(model.labels_[i])]] for i in shown]
-    return {"rows": len(rows), "groups": [{**group, "id": order[group["id"]]} for group in groups], "points": points}
+    points = [[round(float(flat[i, 0]), 3), round(float(flat[i, 1]), 3), order[model.labels_[i]]] for i in shown]
+    return {"rows": len(rows), "groups": groups, "points": points}
 
 
 def sample(row: Row) -> dict[str, Any]:

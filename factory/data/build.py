@@ -28,7 +28,7 @@ from factory.data.read import find, fingerprint, records
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.steps import Progress, Replier, Step, Work, chain, quiet
 from factory.decoding import FORMS
-from factory.errors import FactoryError, InputError, Problem
+from factory.errors import FactoryError, InputError
 from factory.home import digest, home, left_behind, locked, project, write_file, write_folder
 from factory.kinds import KINDS
 from factory.recipe import Recipe, tasks
@@ -37,17 +37,8 @@ from factory.recipe import load as load_recipe
 VERSION = 5  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
-    "labels": labels,
-    "rules": rules,
-    "exact": exact,
-    "near": near,
-    "semantic": semantic,
-    "split": split,
-    "decontaminate": decontaminate,
-    "quality": quality,
-    "tune": tune,
-    "own words": own_words,
-    "mix": mix,
+    step.__name__.replace("_", " "): step
+    for step in (labels, rules, exact, near, semantic, split, decontaminate, quality, tune, own_words, mix)
 }
 
 
@@ -120,16 +111,14 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
     recipe = work.recipe
     if recipe.data.reasoning and (KINDS[recipe.kind].labels or recipe.decoding.held):
         why = "answers that are held to labels or to a form have no room for thoughts: leave it out"
-        raise InputError(Problem(why, key="data.reasoning"))
+        raise InputError(why, key="data.reasoning")
     read: list[Read] = []
     if files := eval_files(recipe):
         loaded = load(files, recipe.data, recipe.folder, "data.eval", work.dropped, read)
         work.evals = {**work.evals, recipe.task: list(_sound(loaded, work))}
         work.rename(0, "eval")
         if not work.evals[recipe.task]:
-            raise InputError(
-                Problem("no eval row is left; see its labels and answers", ", ".join(files), key="data.eval")
-            )
+            raise InputError("no eval row is left; see its labels and answers", file=", ".join(files), key="data.eval")
     if recipe.data.tune:
         since = len(work.dropped)
         loaded = load(recipe.data.tune, recipe.data, recipe.folder, "data.tune", work.dropped, read)
@@ -140,11 +129,10 @@ def run(work: Work) -> tuple[list[Row], list[Row], dict[str, Any]]:
     rows = load(recipe.data.train, recipe.data, recipe.folder, "data.train", work.dropped, read)
     kept, funnel = chain(rows, steps_of(recipe, split_off=recipe.task not in work.evals), work)
     train = list(kept)
-    funnel[0].rows_in = sum(info.rows for info in read)
     if not train:
         reasons = Counter(f"{d.step}: {d.reason.split(':')[0]}" for d in work.dropped).most_common(3)
         why = "; ".join(f"{n} {reason}" for reason, n in reasons)
-        raise InputError(Problem(f"no row is left to train on ({why})", key="data.train"))
+        raise InputError(f"no row is left to train on ({why})", key="data.train")
     since = len(work.dropped)
     evals = list(own_words(work.evals[recipe.task], work))
     work.rename(since, "eval")

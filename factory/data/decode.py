@@ -6,12 +6,13 @@ the file; `undecodable` finds it.
 
 import codecs
 import io
+import json
 import re
 from dataclasses import dataclass
 from typing import IO, Any
 
 from factory.data.rows import clip
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 
 MAX_LINE = 10_000_000  # characters; a longer line is one dropped row and is never held in memory
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -32,20 +33,13 @@ def open_text(raw: IO[bytes], file: str, encoding: str, newline: str) -> io.Text
     """The bytes as text. A byte that is none of the encoding becomes a lone surrogate, which `undecodable` finds."""
     buffered: Any = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)
     head = buffered.peek(4)[:4]
-    for bom, name in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-                      (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):  # fmt: skip
-        if head.startswith(bom):
-            encoding = name
-            break
-    else:
-        if not encoding and len(head) == 4 and head[0] and head[2] and not head[1] and not head[3]:
-            encoding = "utf-16-le"
-        elif not encoding and len(head) == 4 and head[1] and head[3] and not head[0] and not head[2]:
-            encoding = "utf-16-be"
+    found = json.detect_encoding(head)  # by a mark at the beginning, or where zero bytes stand
+    if found in ("utf-8-sig", "utf-16", "utf-32") or (not encoding and head.count(0) == 2):
+        encoding = found
     try:
         return io.TextIOWrapper(buffered, encoding or "utf-8", errors="factory_escape", newline=newline)
     except LookupError:
-        raise InputError(Problem(f"unknown encoding {encoding!r}", file, key="data.encoding")) from None
+        raise InputError(f"unknown encoding {encoding!r}", file=file, key="data.encoding") from None
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.errors import InputError, Problem, first_line
+from factory.errors import InputError, first_line
 
 LENGTH, BATCH = 512, 32  # tokens of a text that are read, texts in one forward pass
 
@@ -16,14 +16,14 @@ class Encoder:
     def __init__(self, path: str, folder: Path) -> None:
         found = next((p for p in (folder / path, Path(path)) if (p / "config.json").is_file()), None)
         if found is None:
-            raise InputError(Problem("no folder of a transformers model with a config.json", path, key="data.encoder"))
+            raise InputError("no folder of a transformers model with a config.json", file=path, key="data.encoder")
         from transformers import AutoModel, AutoTokenizer
 
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(found))
             self.model: Any = AutoModel.from_pretrained(str(found)).eval()
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(Problem(f"cannot be loaded: {first_line(error)}", path, key="data.encoder")) from None
+            raise InputError(f"cannot be loaded: {first_line(error)}", file=path, key="data.encoder") from None
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from factory.chat import Chat, Refused, Reply, Unanswered, each, run_alone
-from factory.errors import FactoryError, InputError, Problem
+from factory.errors import FactoryError, InputError
 from factory.home import digest, home, locked, shown
 from factory.recipe import Endpoint
 
@@ -134,7 +134,9 @@ class Asker:
             self._count(reply)
             answer = NoAnswer(reply.fault) if reply.fault else _parsed(reply.text, ask.form)
             if not isinstance(answer, NoAnswer):
-                self._remember(key, reply.text)
+                self.known[key] = reply.text
+                with locked(self.path), open(self.path, "ab") as out:
+                    out.write(json.dumps({"key": key, "content": reply.text}).encode() + b"\n")
                 return answer
             failed = answer
         self.usage.failed += 1
@@ -150,11 +152,6 @@ class Asker:
         self.usage.tokens_out += reply.completion_tokens
         priced = reply.prompt_tokens * self.endpoint.price_in + reply.completion_tokens * self.endpoint.price_out
         self.usage.cost += priced / 1e6
-
-    def _remember(self, key: str, content: str) -> None:
-        self.known[key] = content
-        with locked(self.path), open(self.path, "ab") as out:
-            out.write(json.dumps({"key": key, "content": content}).encode() + b"\n")
 
 
 def whole_lines(path: Path) -> list[Any]:
@@ -184,4 +181,4 @@ def _key(endpoint: Endpoint) -> str:
         return ""
     if key := os.environ.get(endpoint.key_env):
         return key
-    raise InputError(Problem(f"the environment variable {endpoint.key_env} is not set", key="endpoint.key_env"))
+    raise InputError(f"the environment variable {endpoint.key_env} is not set", key="endpoint.key_env")

@@ -13,7 +13,7 @@ from factory.data.rows import Row, one_line
 from factory.data.steps import Work
 from factory.data.templated import without_thought
 from factory.data.words import words
-from factory.errors import InputError, Problem, first_line
+from factory.errors import InputError, first_line
 from factory.train.tokens import prompt_text
 
 STEP = "rules"
@@ -148,4 +148,4 @@ def _required(pattern: str) -> re.Pattern[str] | None:
     try:
         return re.compile(pattern, re.DOTALL)
     except re.error as error:
-        raise InputError(Problem(f"not a regular expression: {error}", key="data.require")) from None
+        raise InputError(f"not a regular expression: {error}", key="data.require") from None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from factory.data.label import alike, visible
 from factory.data.rows import Row
 from factory.data.steps import Work
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 
 SHOWN = 10
 
@@ -21,7 +21,7 @@ def settled(rows: Iterable[Row], work: Work, key: str) -> list[Row]:
     held = [_labelled(row) for row in rows]
     if several := [row for row in held if row.meta.get("labels", 1) > 1]:
         why = "has several labels, and a classification has one a row: make a task of it whose answer is the list, with"
-        raise InputError(Problem(f"{why} factory new task=… kind=general", several[0].file, several[0].line, key))
+        raise InputError(f"{why} factory new task=… kind=general", file=several[0].file, line=several[0].line, key=key)
     counts = Counter(row.answer for row in held if row.answer)
     known = list(work.recipe.labels) or sorted({row.answer for row in work.evals.get(work.recipe.task, [])})
     spelt: dict[str, str] = {}
@@ -34,7 +34,7 @@ def settled(rows: Iterable[Row], work: Work, key: str) -> list[Row]:
     if problems:
         settle = "mend the file, or let data.labels_fold=true make each group one label"
         told = "; ".join(problems[:SHOWN])
-        raise InputError(Problem(f"labels that look alike: {told}: {settle}", held[0].file, key=key))
+        raise InputError(f"labels that look alike: {told}: {settle}", file=held[0].file, key=key)
     if work.recipe.data.labels_fold:
         held = [_named(row, spelt.get(row.answer, row.answer)) for row in held]
     _answerable({row.answer for row in held} | {*known}, work)
@@ -55,8 +55,7 @@ def _labelled(row: Row) -> Row:
 def _named(row: Row, label: str) -> Row:
     if row.answer == label == row.meta.get("label"):
         return row
-    messages = (*row.messages[:-1], {"role": "assistant", "content": label})
-    return replace(row, messages=messages, meta={**row.meta, "label": label})
+    return replace(row.with_answer(label), meta={**row.meta, "label": label})
 
 
 def _answerable(labels: set[str], work: Work) -> None:
@@ -68,4 +67,4 @@ def _answerable(labels: set[str], work: Work) -> None:
     longest = max(range(len(names)), key=needs.__getitem__)
     if needs[longest] > most:
         why = f"the label {visible(names[longest])} needs {needs[longest]} tokens and could never be answered"
-        raise InputError(Problem(f"{why}: set decoding.max_tokens={needs[longest]}", key="decoding.max_tokens"))
+        raise InputError(f"{why}: set decoding.max_tokens={needs[longest]}", key="decoding.max_tokens")

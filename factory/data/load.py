@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from factory.control import mapped
 from factory.data.columns import laid_out, plain_keys
 from factory.data.decode import Record, printable
 from factory.data.formats import FORMATS, candidates, convert
@@ -70,14 +71,13 @@ def load(
 
 
 def _settings(data: Data) -> None:
-    problems = []
+    problems = [
+        Problem(f"no format has the key {column!r}{nearest(column, KNOWN)}", key=f"data.columns.{column}")
+        for column in data.columns
+        if column not in KNOWN
+    ]
     if data.format and data.format not in FORMATS:
-        problems.append(Problem(f"no format {data.format!r}{nearest(data.format, FORMATS)}", key="data.format"))
-    for column in data.columns:
-        if column not in KNOWN:
-            problems.append(
-                Problem(f"no format has the key {column!r}{nearest(column, KNOWN)}", key=f"data.columns.{column}")
-            )
+        problems.insert(0, Problem(f"no format {data.format!r}{nearest(data.format, FORMATS)}", key="data.format"))
     if problems:
         raise InputError(*problems)
 
@@ -122,7 +122,7 @@ def _file(name: str, data: Data, dropped: list[Dropped], read: list[Read]) -> It
         raise InputError(*faults[:SHOWN], *more)
     if not info.kept:
         raise InputError(
-            Problem(f"not one row of {info.rows} can be used; {first}" if first else "holds no rows", info.file)
+            f"not one row of {info.rows} can be used; {first}" if first else "holds no rows", file=info.file
         )
 
 
@@ -251,21 +251,16 @@ def _unclear(record: Record, what: str, names: list[str]) -> Problem:
 
 def _filled(value: Any, fill: dict[str, str], record: Record, unfilled: dict[str, Record]) -> Any:
     """`value` with every `{{name}}` in its strings replaced; names that `fill` lacks are noted in `unfilled`."""
-    if isinstance(value, str):
-        if "{{" not in value:
-            return value
 
+    def leaf(said: Any) -> Any:
         def one(match: re.Match[str]) -> str:
-            if match[1] not in fill and value != OWN_WORDS:
+            if match[1] not in fill and said != OWN_WORDS:
                 unfilled.setdefault(match[1], record)
             return fill.get(match[1], match[0])
 
-        return _SLOT.sub(one, value)
-    if isinstance(value, list):
-        return [_filled(item, fill, record, unfilled) for item in value]
-    if isinstance(value, dict):
-        return {key: _filled(item, fill, record, unfilled) for key, item in value.items()}
-    return value
+        return _SLOT.sub(one, said) if isinstance(said, str) and "{{" in said else said
+
+    return mapped(value, leaf)
 
 
 def _unfilled(slot: str, at: Record) -> Problem:
@@ -275,12 +270,10 @@ def _unfilled(slot: str, at: Record) -> Problem:
 
 def _plain(value: Any) -> Any:
     """A table's value as JSON has it: dates, bytes and decimals as text, a float that is no number as null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value)
+
+    def leaf(item: Any) -> Any:
+        if isinstance(item, float):
+            return item if math.isfinite(item) else None
+        return item if item is None or isinstance(item, str | int) else str(item)
+
+    return mapped(value, leaf, str)

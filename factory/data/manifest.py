@@ -28,7 +28,8 @@ def manifest(
     if KINDS[recipe.kind].labels and not labels:
         labels = sorted({row.answer for row in [*own, *evals]})
         work.notes.append(f"the {len(labels)} labels are those of the data: the recipe lists none")
-    unseen, unasked = _apart(own, evals) if labels else ([], [])
+    learned, graded = ({row.answer for row in rows} if labels else set() for rows in (own, evals))
+    unseen, unasked = sorted(graded - learned), sorted(learned - graded)  # labels without a row of the one or the other
     _notes(work, own, labels, unseen, unasked, read)
     work.notes += [note for r in (*read, *eval_read) for note in r.notes]
     reasons: dict[str, Counter[str]] = {}
@@ -49,7 +50,10 @@ def manifest(
             "split": len(work.split),
             "dropped": sum(row.step not in OTHERS for row in work.dropped),
         },
-        "funnel": [{"step": c.step, "in": c.rows_in, "kept": c.kept, "seconds": round(c.seconds, 3)} for c in funnel],
+        "funnel": [
+            {"step": c.step, "in": came, "kept": c.kept, "seconds": round(c.seconds, 3)}
+            for c, came in zip(funnel, [sum(r.rows for r in read), *(c.kept for c in funnel)], strict=False)
+        ],
         "reasons": {step: dict(reasons[step].most_common()) for step in order if step in reasons},
         "tokens": {
             "prompt": sum(row.tokens[0] for row in train),
@@ -67,12 +71,6 @@ def manifest(
     settled = next(filter(None, _settling(found, work, unseen, unasked)), "")
     where = f" (on the command line, or in adapters/{recipe.task}/recipe.yaml)"
     return found | {"next": settled + where * bool(_SETTING.match(settled))}
-
-
-def _apart(own: list[Row], evals: list[Row]) -> tuple[list[str], list[str]]:
-    """The labels without a training row, and those without an eval row."""
-    learned, graded = ({row.answer for row in rows} for rows in (own, evals))
-    return sorted(graded - learned), sorted(learned - graded)
 
 
 def _notes(

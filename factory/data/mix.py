@@ -37,15 +37,15 @@ def split(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     data = work.recipe.data
     if data.group and not any(data.group in row.meta for row in held):
         keys = sorted({key for row in held for key in row.meta})
-        raise InputError(Problem(f"no row has the key {data.group!r}{nearest(data.group, keys)}", key="data.group"))
+        raise InputError(f"no row has the key {data.group!r}{nearest(data.group, keys)}", key="data.group")
     if len(held) > 1 and all("label" in row.meta for row in held) and len({row.answer for row in held}) == len(held):
         raise InputError(
-            Problem("each label has one row, so none is left to grade on: add rows, or name a file", key="data.eval")
+            "each label has one row, so none is left to grade on: add rows, or name a file", key="data.eval"
         )
     places = [_place(said, f"eval:{data.salt}") for said in sides(held, data.group, data.near or 0.7)]
     limit = max(data.eval_share, min(places, default=0) + 2**-48)
     if held and all(place < limit for place in places):
-        raise InputError(Problem("no eval rows can be split off: the rows are too alike; name a file", key="data.eval"))
+        raise InputError("no eval rows can be split off: the rows are too alike; name a file", key="data.eval")
     said = (row.with_answer(without_thought(row.answer)) if data.reasoning else row for row in held)
     work.split = [row for row, place in zip(said, places, strict=True) if place < limit]
     if len(work.split) > 2 * data.eval_share * len(held) + 10:
@@ -92,9 +92,7 @@ def own_words(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     held = list(rows)
     unsaid = [row for row in held if row.answer == OWN_WORDS]
     if unsaid and work.base is None:
-        raise InputError(
-            Problem(f"{len(unsaid)} rows are to be answered by the base ({OWN_WORDS}), and none is at hand")
-        )
+        raise InputError(f"{len(unsaid)} rows are to be answered by the base ({OWN_WORDS}), and none is at hand")
     said = iter(_said(unsaid, work.base, work.recipe.decoding.max_tokens, "own words", work) if work.base else [])
     for row in held:
         if row.answer != OWN_WORDS:
@@ -158,7 +156,7 @@ def mix(rows: Iterable[Row], work: Work) -> Iterator[Row]:
     if unknown := set(weights) - {name for file in sources for name in _names(file)}:
         word = sorted(unknown)[0]
         known = [Path(file).name for file in sources]
-        raise InputError(Problem(f"no such source{nearest(word, known)}", key=f"data.weights.{word}"))
+        raise InputError(f"no such source{nearest(word, known)}", key=f"data.weights.{word}")
     draw = random.Random(work.recipe.train.seed)
     n = 0
     for file, own in sources.items():

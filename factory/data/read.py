@@ -48,7 +48,7 @@ def find(spec: str | list[str], folder: Path, key: str) -> list[str]:
         else:
             several = f" (several files: {key}=[{name}])" if "," in name else ""
             where = f"neither in {shown(folder)} nor here nor in the project"
-            raise InputError(Problem(f"no such file, {where}{several}", name, key=key))
+            raise InputError(f"no such file, {where}{several}", file=name, key=key)
     known = f"unknown kind of file; known: {', '.join(READERS)}, and these as .gz"
     if unread := [Problem(known, n, key=key) for n in found if not n.startswith("hub:") and _kind(n) is None]:
         raise InputError(*unread)
@@ -68,11 +68,11 @@ def records(name: str, encoding: str = "", notes: list[str] | None = None) -> It
             unpacked = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw
             yield from reader(file, unpacked, encoding, [] if notes is None else notes)
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise InputError(Problem("the gzip file is cut off or damaged: make it again", file)) from None
+        raise InputError("the gzip file is cut off or damaged: make it again", file=file) from None
     except OSError as error:
-        raise InputError(Problem(f"cannot be read: {error.strerror or error}", file)) from None
+        raise InputError(f"cannot be read: {error.strerror or error}", file=file) from None
     except UnicodeError as error:  # of codecs that take no error handler
-        raise InputError(Problem(f"cannot be decoded as {encoding}: {error}", file, key="data.encoding")) from None
+        raise InputError(f"cannot be decoded as {encoding}: {error}", file=file, key="data.encoding") from None
 
 
 def encoding_of(name: str) -> str:
@@ -106,9 +106,7 @@ def _hub_data(name: str) -> Any:
     try:
         return load_dataset(repository, split=split or "train")
     except Exception as error:
-        raise InputError(
-            Problem(f"the Hub data set cannot be had: {first_line(error)}", name, key="data.train")
-        ) from None
+        raise InputError(f"the Hub data set cannot be had: {first_line(error)}", file=name, key="data.train") from None
 
 
 def _hub(name: str) -> Iterator[Record]:

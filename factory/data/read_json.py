@@ -9,13 +9,14 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from json import JSONDecodeError
 from typing import IO, Any
 
 from factory.data.decode import MAX_LINE, SURROGATE, Record, open_text, printable, undecodable
 from factory.data.values import named
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 
-BLANK = " \t\r\n"
+_BLANK = re.compile(r"[ \t\r\n]*")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -36,14 +37,6 @@ def _record(file: str, line: int, text: str, value: Any) -> Record:
     return Record(file, line, None if fault else value, fault, printable(text))
 
 
-class _Broken(ValueError):
-    """Text that is no JSON, and the position where that shows."""
-
-    def __init__(self, what: str, at: int) -> None:
-        self.what, self.at = what, at
-        super().__init__(f"{what} (column {at + 1})")
-
-
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -56,21 +49,19 @@ _JSON = json.JSONDecoder(
 
 
 def _parse(text: str, at: int = 0) -> tuple[Any, int]:
-    """The JSON value that begins at `at`, and where it ends."""
+    """The JSON value that begins at `at`, and where it ends. JSONDecodeError: why it is none, and where that shows."""
     try:
         return _JSON.raw_decode(text, at)
     except RecursionError:
-        raise _Broken("is nested too deeply to be a row", at) from None
-    except json.JSONDecodeError as error:
-        raise _Broken(f"is not JSON: {error.msg}", error.pos) from None
+        raise JSONDecodeError("is nested too deeply to be a row", text, at) from None
+    except JSONDecodeError as error:
+        raise JSONDecodeError(f"is not JSON: {error.msg}", text, error.pos) from None
     except ValueError as error:
-        raise _Broken(str(error), at) from None
+        raise JSONDecodeError(str(error), text, at) from None
 
 
 def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in BLANK:
-        at += 1
-    return at
+    return _BLANK.match(text, at).end()  # type: ignore[union-attr]
 
 
 def documents(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:
@@ -80,38 +71,36 @@ def documents(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Ite
     if start == len(text):
         return
     if text[start] != "[":
-        line = 1 + text.count("\n", 0, start)
         try:
             value, end = _parse(text, start)
-        except _Broken as error:
-            raise InputError(Problem(error.what, file, 1 + text.count("\n", 0, error.at))) from None
+        except JSONDecodeError as error:
+            raise InputError(error.msg, file=file, line=error.lineno) from None
         if _skip(text, end) == len(text):
-            yield _record(file, line, text[start:end], value)
+            yield _record(file, 1 + text.count("\n", 0, start), text[start:end], value)
         else:
             yield from _lines_of_json(file, io.StringIO(text, newline="\n"))
         return
     at, line, counted = _skip(text, start + 1), 1, 0
     array: list[Record] = []
-    more = at < len(text) and text[at] != "]"
-    while True:
-        line, counted = line + text.count("\n", counted, at), at
-        try:
-            if more:
-                value, end = _parse(text, at)
-                array.append(_record(file, line, text[at:end], value))
-                at = _skip(text, end)
-            if at >= len(text):
-                raise _Broken("the array is never closed", at)
-            if text[at] == "]":
-                break
-            if text[at] != ",":
-                raise _Broken("is not JSON: a comma or the array's end is missing", at)
-            at, more = _skip(text, at + 1), True
-        except _Broken as error:
-            problem = f"{error.what}; nothing of a broken document is read: mend it"
-            raise InputError(Problem(problem, file, 1 + text.count("\n", 0, error.at))) from None
+    sign = text[at : at + 1]
+    more = sign not in ("", "]")
+    try:
+        while more:
+            line, counted = line + text.count("\n", counted, at), at
+            value, end = _parse(text, at)
+            array.append(_record(file, line, text[at:end], value))
+            at = _skip(text, end)
+            sign = text[at : at + 1]
+            if more := sign == ",":
+                at = _skip(text, at + 1)
+        if sign != "]":
+            why = "is not JSON: a comma or the array's end is missing" if sign else "the array is never closed"
+            raise JSONDecodeError(why, text, at)
+    except JSONDecodeError as error:
+        problem = f"{error.msg}; nothing of a broken document is read: mend it"
+        raise InputError(problem, file=file, line=error.lineno) from None
     if _skip(text, at + 1) < len(text):
-        raise InputError(Problem("there is more after the array's end; mend it", file, line))
+        raise InputError("there is more after the array's end; mend it", file=file, line=line)
     yield from array
 
 
@@ -129,14 +118,15 @@ def _lines_of_json(file: str, stream: IO[str]) -> Iterator[Record]:
                 pass
             yield Record(file, number, None, f"the line is longer than {MAX_LINE:,} characters", head)
             continue
-        text = text.strip(BLANK)
+        text = text.strip(" \t\r\n")
         if not text:
             continue
         try:
             value, end = _parse(text)
             if end < len(text):
-                raise _Broken("is not JSON: more after the value's end", end)
-        except _Broken as error:
-            yield Record(file, number, None, undecodable(text) or str(error), printable(text))
+                raise JSONDecodeError("is not JSON: more after the value's end", text, end)
+        except JSONDecodeError as error:
+            fault = undecodable(text) or f"{error.msg} (column {error.pos + 1})"
+            yield Record(file, number, None, fault, printable(text))
         else:
             yield _record(file, number, text, value)

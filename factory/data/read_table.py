@@ -9,7 +9,7 @@ from itertools import islice
 from typing import IO
 
 from factory.data.decode import MAX_LINE, Record, open_text, printable, undecodable
-from factory.errors import InputError, Problem, first_line
+from factory.errors import InputError, first_line
 
 
 def separated(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:
@@ -51,7 +51,7 @@ def separated(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Ite
             if restarts == 100:
                 end, fault = len(lines), "too many broken quotes: the rest is unread"
             if not header:
-                raise InputError(Problem(f"the header cannot be read: {error}", file, start + 1)) from None
+                raise InputError(f"the header cannot be read: {error}", file=file, line=start + 1) from None
             yield Record(file, start + 1, None, fault, printable("".join(lines[start:end]).rstrip("\r\n")))
             at = end
 
@@ -83,7 +83,7 @@ def _header(file: str, line: int, fields: list[str], notes: list[str]) -> list[s
             f"{file}: {len(nameless)} columns have no name; they are called 'column {nameless[0] + 1}' and so on"
         )
     if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise InputError(Problem(f"the header names {', '.join(map(repr, twice))} twice", file, line))
+        raise InputError(f"the header names {', '.join(map(repr, twice))} twice", file=file, line=line)
     return names
 
 
@@ -104,7 +104,7 @@ def parquet(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Itera
                 else:
                     yield Record(file, number, value, text=printable(str(value)))
     except (pa.ArrowException, KeyError) as error:
-        raise InputError(Problem(f"is not a Parquet file that can be read: {first_line(error)}", file)) from None
+        raise InputError(f"is not a Parquet file that can be read: {first_line(error)}", file=file) from None
 
 
 def blocks(file: str, raw: IO[bytes], encoding: str, notes: list[str]) -> Iterator[Record]:

@@ -81,10 +81,9 @@ Step = Callable[[Iterable[Row], Work], Iterator[Row]]
 
 @dataclass
 class Count:
-    """One step of the funnel: rows in and out, and the seconds it took by itself."""
+    """One step of the funnel: the rows it let through, and the seconds it took by itself."""
 
     step: str
-    rows_in: int = 0
     kept: int = 0
     seconds: float = 0.0
 
@@ -95,16 +94,9 @@ def chain(rows: Iterable[Row], steps: dict[str, Step], work: Work) -> tuple[Iter
     clock = [0.0]  # seconds spent in the steps before: what a step waits for is not its own time
     rows = _timed(iter(rows), counts[0], clock, work.progress)
     for name, step in steps.items():
-        count = Count(name)
-        counts.append(count)
-        rows = _timed(step(_counted(rows, count), work), count, clock, work.progress)
+        counts.append(Count(name))
+        rows = _timed(step(rows, work), counts[-1], clock, work.progress)
     return iter(rows), counts
-
-
-def _counted(rows: Iterable[Row], count: Count) -> Iterator[Row]:
-    for row in rows:
-        count.rows_in += 1
-        yield row
 
 
 def _timed(rows: Iterator[Row], count: Count, clock: list[float], progress: Progress) -> Iterator[Row]:

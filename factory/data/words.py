@@ -7,6 +7,7 @@ word. What many rows share at their beginning or end is an instruction, and no p
 """
 
 import unicodedata
+from itertools import accumulate, groupby, pairwise
 
 import regex
 from rapidfuzz.distance import Prefix
@@ -80,15 +81,8 @@ def _beginnings(texts: list[str]) -> list[int]:
         one, two = (f"{texts[order[i]]} " for i in (low, high - 1))
         shared = one[: Prefix.similarity(one, two)]
         depth = shared.rfind(" ") + 1
-        parted: list[tuple[int, int]] = []
-        start = low
-        while start < high:
-            end = start + 1
-            following = _word_at(texts[order[start]], depth)
-            while end < high and _word_at(texts[order[end]], depth) == following:
-                end += 1
-            parted.append((start, end))
-            start = end
+        following = groupby(_word_at(texts[i], depth) for i in order[low:high])
+        parted = [*pairwise(accumulate((len([*same]) for _, same in following), initial=low))]
         if len(parted) > 1 and shared.count(" ") >= LONG and max(e - s for s, e in parted) <= (high - low) / 2:
             for i in order[low:high]:
                 found[i] = depth

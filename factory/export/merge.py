@@ -43,36 +43,13 @@ class Parity:
 def merge(version: Version, base: Base) -> Any:
     """A new bf16 model without adapter or quantisation, on the CPU."""
     import torch
-    from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn import Linear4bit
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from peft import PeftModel
 
-    model = load_model(base)
-    with adapted(model, version.folder) as peft, torch.no_grad():
-        weights = {}
-        for name, module in peft.get_base_model().named_modules():
-            layer = getattr(module, "base_layer", module)
-            if ".base_layer" in name or not isinstance(layer, Linear4bit):
-                continue
-            packed: Any = layer.weight
-            weight = dequantize_4bit(packed.data, packed.quant_state).float()
-            for adapter in getattr(module, "active_adapters", []):
-                change = module.lora_B[adapter].weight.float() @ module.lora_A[adapter].weight.float()
-                weight += change * module.scaling[adapter]
-            weights[f"{name}.weight"] = weight.to(torch.bfloat16).cpu()
-        for name, tensor in peft.get_base_model().state_dict().items():
-            plain = name.replace(".base_layer.", ".")
-            if plain not in weights and not any(part in plain for part in (".lora_", ".weight.")):
-                weights[plain] = tensor.cpu()
-    config = AutoConfig.from_pretrained(base.folder)
-    del config.quantization_config
-    merged = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    lacking = merged.load_state_dict(weights, strict=False)
-    tied = set(getattr(merged, "all_tied_weights_keys", None) or {})
-    missing = [key for key in lacking.missing_keys if key not in tied]
-    assert not missing and not lacking.unexpected_keys, (missing, lacking.unexpected_keys)
-    merged.tie_weights()
-    merged.generation_config = model.generation_config
+    whole = load_model(base, device="cpu").dequantize(torch.float32)
+    merged = PeftModel.from_pretrained(whole, str(version.folder)).merge_and_unload()
+    for parameter in merged.parameters():  # the buffers of rotary embeddings stay in fp32
+        parameter.data = parameter.data.to(torch.bfloat16)
+    merged._weight_conversions = None  # how the 4-bit file was read is not how this one is written
     return merged.eval()
 
 

@@ -1,7 +1,5 @@
 """A task's data set over its base, and one error for all tasks that failed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 

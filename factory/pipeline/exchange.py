@@ -1,8 +1,5 @@
 """Adapters that come in from elsewhere, versions that leave in other forms: checked and graded like all others."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,29 +29,19 @@ GOLDEN = (
 )
 
 
-@dataclass(frozen=True)
-class Adopted:
-    """An adapter from elsewhere as a version of its own; `origin` says where from."""
-
-    version: Version
-    ordinal: int
-    base: Base
-    origin: dict[str, Any]
-    report: Report
-
-
-def adopt(place: Place, recipe: Recipe, weights: str = "") -> Adopted:
-    """Take in a plain PEFT adapter for a task: preflight, grade on the task's eval rows, then register."""
+def adopt(place: Place, recipe: Recipe, weights: str = "") -> tuple[Version, int, Base, Report]:
+    """Take in a plain PEFT adapter for a task: preflight, grade on the task's eval rows, then register. Where it came
+    from is noted with the version as `adopted`."""
     base = prepare(recipe.base)
     built, recipe = _built(recipe, base)
-    with adopted(place, recipe, base, weights) as found:
-        if found.doubt:
-            err.print(f"[yellow]{found.doubt}[/]")
-        version = store.keep(found.version)
+    with adopted(place, recipe, base, weights) as (staged, origin, doubt):
+        if doubt:
+            err.print(f"[yellow]{doubt}[/]")
+        version = store.keep(staged)
     store.note(version, "recipe", recipe.model_dump(mode="json", exclude={"train"}))
-    store.note(version, "adopted", found.origin)
+    store.note(version, "adopted", origin)
     report = grade(recipe, version, built.eval)  # before it has a name that could be promoted
-    return Adopted(version, aliases.register(version).ordinal, base, found.origin, report)
+    return version, aliases.register(version).ordinal, base, report
 
 
 def export(version: Version, name: str, to: str = "") -> dict[str, Any]:
@@ -76,17 +63,18 @@ def export(version: Version, name: str, to: str = "") -> dict[str, Any]:
     own = [row for row in built.train if not row.meta.get("replay")] if built else [Row(turns) for turns in GOLDEN]
     err.print(f"exporting {aliases.label(version)} as {name}")
     with scratch(folder) as temporary:
-        made = FORMS[name](version, base, own, temporary)
-        facts = {"form": name, "version": version.name, "sha": version.sha, "base": base.label, **made.facts}
-        if made.model is not None and recipe and built:
-            facts["scorecard"] = _grade(recipe, made.model, load_tokenizer(base), built.eval, name).to_json()
+        said, model = FORMS[name](version, base, own, temporary)
+        files = sorted(path.name for path in temporary.iterdir())
+        facts = {"form": name, "version": version.name, "sha": version.sha, "base": base.label, **said}
+        if model is not None and recipe and built:
+            facts["scorecard"] = _grade(recipe, model, load_tokenizer(base), built.eval, name).to_json()
             facts["scorecard_of_version"] = store.noted(version, "scorecard")
         write_json(temporary / "export.json", facts)
         temporary.chmod(0o755)
         if folder.exists():
             folder.rmdir()
         temporary.rename(folder)
-    return facts | {"folder": str(folder), "files": made.files}
+    return facts | {"folder": str(folder), "files": files}
 
 
 def _built(recipe: Recipe, base: Base) -> tuple[Built, Recipe]:

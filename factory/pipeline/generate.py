@@ -7,8 +7,6 @@
 The hash is over everything that decides it, so what was drawn once is not drawn again.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -87,16 +85,13 @@ def sorted_out(
         if not most:
             told["questions unpaid"] += 1
             continue
-        best.append({"messages": _said(row, chosen)})
+        liked, other = ([*row.with_answer(text).messages] for text in (chosen, worst))
+        best.append({"messages": liked})
         if least < most:
-            pairs.append({"chosen": _said(row, chosen), "rejected": _said(row, worst)})
+            pairs.append({"chosen": liked, "rejected": other})
         else:
             told["questions tied"] += 1
     return best, pairs, {**told, "best": len(best), "pairs": len(pairs)}
-
-
-def _said(row: Row, text: str) -> list[dict[str, Any]]:
-    return [*row.turns, {"role": "assistant", "content": text}]
 
 
 def _write(to: Path, best: list[dict[str, Any]], pairs: list[dict[str, Any]], told: dict[str, int]) -> None:

@@ -1,7 +1,5 @@
 """Grading a registered version: its answers, every grader there is, the gate's verdict; all is noted beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

@@ -1,12 +1,10 @@
 """What is trained next, made ready: a recipe or one of its stages as rows in tokens, and the run that they go into."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from factory.base.loaded import Loaded
 from factory.data.build import Built
@@ -39,7 +37,7 @@ class Prepared:
     stage: str = ""
     parent: Version | None = None
 
-    def after(self, parent: Version | None, model: Path | None = None) -> Prepared:
+    def after(self, parent: Version | None, model: Path | None = None) -> Self:
         """The same, started from a version; a run of its own. What it draws a reward `model` pays for too."""
         if parent is None:
             return self

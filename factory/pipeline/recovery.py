@@ -1,7 +1,5 @@
 """The base in 16 bits, as what a recovery adapter is to come to, and what it came to."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What a reward model is held to: how often it tells held-out pairs apart, and whether it pays for length."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

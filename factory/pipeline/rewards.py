@@ -1,7 +1,5 @@
 """Answers drawn and rewarded while an adapter trains: by the checks of the task's rubric, in the training process."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What each stage of a recipe learns from, with which settings, and from which version it starts."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

@@ -8,7 +8,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +20,7 @@ from factory.recipe import Recipe
 from factory.registry import store
 from factory.registry.exchange import MAX_RANK
 from factory.registry.faults import explained
-from factory.registry.hub import again, download
+from factory.registry.hub import again, api, download
 from factory.registry.preflight import MAX_CONFIG, MAX_WEIGHTS, Refused, plain_file, preflight
 from factory.registry.remote import Place
 from factory.registry.store import CONFIG, WEIGHTS, Version
@@ -29,19 +28,13 @@ from factory.registry.store import CONFIG, WEIGHTS, Version
 LIMITS = {CONFIG: MAX_CONFIG, WEIGHTS: MAX_WEIGHTS}
 
 
-@dataclass(frozen=True)
-class Adopted:
-    """A staged version that passed the preflight, and where it came from. `doubt` is what could not be checked."""
-
-    version: Version
-    origin: dict[str, Any]
-    doubt: str
-
-
 @contextmanager
-def adopted(place: Place, recipe: Recipe, base: Base, weights: str = "") -> Iterator[Adopted]:
+def adopted(
+    place: Place, recipe: Recipe, base: Base, weights: str = ""
+) -> Iterator[tuple[Version, dict[str, Any], str]]:
     """The adapter at `place` as a version of the recipe's task, staged while the block runs; `store.keep` keeps it.
-    `weights` is the folder or Hub id of the base that it names, where that is this one under another name.
+    With it come where it is from, and what could not be checked. `weights` is the folder or Hub id of the base that it
+    names, where that is this one under another name.
 
     Errors: RemoteError; InputError if there is no such adapter; Refused for another base or an unsound adapter.
     """
@@ -56,17 +49,16 @@ def adopted(place: Place, recipe: Recipe, base: Base, weights: str = "") -> Iter
             preflight(version, base, MAX_RANK)
         except Refused as error:
             raise Refused(f"the adapter at {place} does not fit {base.label}: {error}") from None
-        yield Adopted(version, {"from": str(place), "commit": commit, "base": claimed}, doubt)
+        yield version, {"from": str(place), "commit": commit, "base": claimed}, doubt
 
 
 def _fetch_hub(place: Place, folder: Path) -> str:
     """Download the two files of one commit; the commit."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(library_name="adapter-factory")
     with explained(str(place), "adopt from"):
-        commit = again(lambda: api.model_info(place.path, revision=place.which or None)).sha or ""
-        sizes = {info.path: info for info in again(lambda: api.get_paths_info(place.path, [*LIMITS], revision=commit))}
+        commit = again(lambda: api().model_info(place.path, revision=place.which or None)).sha or ""
+        sizes = {
+            info.path: info for info in again(lambda: api().get_paths_info(place.path, [*LIMITS], revision=commit))
+        }
         _complete(place, {name: getattr(info, "size", 0) for name, info in sizes.items()})
         for name in LIMITS:
             again(lambda name=name: download(place.path, name, commit, folder))  # type: ignore[misc]

@@ -15,6 +15,7 @@ from factory.registry.store import SHORT, Version, get, verify
 from factory.strict import Strict, nearest
 
 Alias = Literal["prod", "canary", "anchor", "shadow"]
+Changes = dict[str, object]  # fields of a registry
 
 
 class Moved(FactoryError):
@@ -63,13 +64,13 @@ def registered() -> list[str]:
 def register(version: Version) -> Entry:
     """Give a version its ordinal. A version that is there already keeps the one it has."""
 
-    def change(now: Registry) -> Registry:
+    def change(now: Registry) -> Changes:
         if now.entry(version.sha):
-            return now
+            return {}
         ordinal = max((e.ordinal for e in now.versions), default=0) + 1
         created = datetime.now(UTC).isoformat(timespec="seconds")
         entry = Entry(ordinal=ordinal, sha=version.sha, created=created, base=version.facts.base)
-        return now.model_copy(update={"versions": (*now.versions, entry)})
+        return {"versions": (*now.versions, entry)}
 
     entry = _change(version.task, change).entry(version.sha)
     assert entry is not None
@@ -86,16 +87,16 @@ def point(
     Moved says so.
     """
 
-    def change(now: Registry) -> Registry:
+    def change(now: Registry) -> Changes:
         if expected is not None and now.generation != expected:
             raise Moved(f"{version.task} was changed by someone else meanwhile: look at it again and repeat")
         if not now.entry(version.sha):
             raise InputError(f"{version.short} is not registered")
-        if now.aliases.get(alias) == version.sha and share is None:
-            return now
         before = now.aliases.get(alias)
+        if before == version.sha and share is None:
+            return {}
         moved = {**now.aliases, alias: version.sha}
-        changes: dict[str, object] = {"aliases": moved}
+        changes: Changes = {"aliases": moved}
         if alias == "canary" and share is not None:
             changes["share"] = share
         if alias == "prod" and before and before != version.sha:
@@ -103,7 +104,7 @@ def point(
         if alias == "prod" and moved.get("canary") == version.sha:
             del moved["canary"]
             changes["share"] = 0.0
-        return now.model_copy(update=changes)
+        return changes
 
     return _change(version.task, change)
 
@@ -112,12 +113,11 @@ def rollback(task: str) -> Version:
     """Let `prod` mean again what it meant before the last promotion, or before the task was retired. InputError if
     there was nothing, FactoryError if that version is damaged or gone: then nothing has changed."""
 
-    def change(now: Registry) -> Registry:
+    def change(now: Registry) -> Changes:
         if not now.history:
             raise InputError(f"{task} has no earlier version to go back to")
         verify(get(now.history[-1]))
-        aliases = {**now.aliases, "prod": now.history[-1]}
-        return now.model_copy(update={"aliases": aliases, "history": now.history[:-1]})
+        return {"aliases": {**now.aliases, "prod": now.history[-1]}, "history": now.history[:-1]}
 
     return get(_change(task, change, known=True).aliases["prod"])
 
@@ -126,22 +126,18 @@ def retire(task: str) -> Registry:
     """Let no name mean a version of the task any more: callers are told that it is not promoted. `rollback` brings
     `prod` back. InputError if nothing of it is promoted."""
 
-    def change(now: Registry) -> Registry:
+    def change(now: Registry) -> Changes:
         if not now.aliases:
             raise InputError(f"no version of {task} is promoted, so there is nothing to retire")
         before = now.aliases.get("prod")
-        return now.model_copy(update={"aliases": {}, "history": (*now.history, before) if before else now.history})
+        return {"aliases": {}, "history": (*now.history, before) if before else now.history}
 
     return _change(task, change, known=True)
 
 
 def drop(task: str, alias: Alias) -> Registry:
     """Let `alias` mean nothing."""
-
-    def change(now: Registry) -> Registry:
-        return now.model_copy(update={"aliases": {name: sha for name, sha in now.aliases.items() if name != alias}})
-
-    return _change(task, change, known=True)
+    return _change(task, lambda now: {"aliases": {n: sha for n, sha in now.aliases.items() if n != alias}}, known=True)
 
 
 def anchor(registry: Registry) -> str | None:
@@ -179,14 +175,15 @@ def label(version: Version) -> str:
     return f"{version.task}@v{entry.ordinal} ({version.sha[:SHORT]})" if entry else version.short
 
 
-def _change(task: str, change: Callable[[Registry], Registry], known: bool = False) -> Registry:
-    """`known`: InputError for a task without a version."""
+def _change(task: str, change: Callable[[Registry], Changes], known: bool = False) -> Registry:
+    """Write what `change` makes of the registry's fields, if that is new. `known`: InputError for a task without a
+    version."""
     path = home("registry", f"{task}.json")
     with locked(path):
         before = read(task)
         if known and not before.versions:
             raise _no_version(task)
-        after = change(before)
+        after = before.model_copy(update=change(before))
         if after != before:
             after = after.model_copy(update={"generation": before.generation + 1})
             write_file(path, after.model_dump_json(indent=2) + "\n")

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from factory.base.known import find, label
+from factory.control import mapped
 from factory.errors import FactoryError, InputError, Problem
 from factory.home import home, project, sha256, write_file, write_json
 from factory.recipe import Card, load, tasks
@@ -37,7 +38,7 @@ Files = dict[str, Path]
 
 
 def gather(
-    version: Version, ordinal: int, place: Place, folder: Path, with_data: bool = False, report: Path | None = None
+    version: Version, ordinal: int, place: Place, folder: Path, with_data: bool = False, report: str = ""
 ) -> tuple[Files, Release]:
     """Everything to upload (name there → file here; new ones are written into `folder`), and its catalogue entry.
 
@@ -58,7 +59,10 @@ def gather(
     curves = Path((store.noted(version, "run") or {}).get("folder", "none")) / "curves.png"
     picture = CURVES if curves.is_file() else ""
     files = _written(folder, Dossier(version, ordinal, place, base_id, revision, card, recipe, notes, picture))
-    files |= {name: path for name, path in ((REPORT, report), (CURVES, curves)) if path and path.is_file()}
+    files |= {CURVES: curves} if picture else {}
+    if report:
+        files[REPORT] = folder / REPORT
+        write_file(files[REPORT], report)
     if with_data:
         files |= _rows(version)
     _refuse_secrets(files)
@@ -158,13 +162,12 @@ def _public(name: str, note: Any, with_data: bool) -> Any:
 
 def _unplaced(value: Any) -> Any:
     """The same value with absolute paths cut to their last part."""
-    if isinstance(value, dict):
-        return {key: _unplaced(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_unplaced(item) for item in value]
-    if isinstance(value, str) and value.startswith(("/", "~")) and "\n" not in value:
-        return Path(value).name
-    return value
+
+    def leaf(said: Any) -> Any:
+        path = isinstance(said, str) and said.startswith(("/", "~")) and "\n" not in said
+        return Path(said).name if path else said
+
+    return mapped(value, leaf)
 
 
 def _data_folder(version: Version) -> Path:

@@ -53,7 +53,7 @@ class Pulled:
         return self.pointer.gate if self.pointer else None
 
 
-def push(version: Version, remote: Remote, place: Place, with_data: bool = False, report: Path | None = None) -> Pushed:
+def push(version: Version, remote: Remote, place: Place, with_data: bool = False, report: str = "") -> Pushed:
     """Bring a version to a registry elsewhere. Pushing it again does nothing but finish what an earlier push left.
 
     Errors: RemoteError (see there); InputError for a secret among the files, or if another task's versions are there.
@@ -70,7 +70,7 @@ def push(version: Version, remote: Remote, place: Place, with_data: bool = False
             ordinal = max((r.ordinal for r in now.versions), default=0) + 1
             files, release = bundle.gather(version, ordinal, place, Path(folder), with_data, report)
             title = f"{version.task} {release.tag} {version.sha}"
-            remote.write(state, now.with_release(release), title, files, release)
+            remote.write(state, now.changed(versions=(*now.versions, release)), title, files, release)
             return release
 
         release = _swap(remote, step)
@@ -101,7 +101,7 @@ def point(remote: Remote, place: Place, wanted: Mapping[str, Pointer], known: Ca
                     f"Look at it first: factory pull from={place}@{name}"
                 )
         means = ", ".join(f"{name} is {pointer.sha}" for name, pointer in moved.items())
-        remote.write(state, now.with_aliases(moved), f"{now.task}: {means}", {}, None)
+        remote.write(state, now.changed(aliases=now.aliases | moved), f"{now.task}: {means}", {}, None)
         return True
 
     return bool(_swap(remote, step))
@@ -148,31 +148,25 @@ def pull(
 
 
 def _swap(remote: Remote, step: Callable[[State], Any]) -> Any:
-    """Read, `step`, and again if another one came first or the line was cut: then what was written may be there or not,
-    and only reading tells. Returns what `step` returns."""
-    cuts = 0
+    """Read (a missing place is made), `step`, and again if another one came first or the line was cut: then what was
+    written may be there or not, and only reading tells. Returns what `step` returns."""
+    cuts, missing = 0, False
     for race in range(RACES):
         try:
-            return step(_state(remote))
+            if missing:
+                remote.create()
+            return step(remote.read())
         except Lost:
             time.sleep(random.uniform(0, min(2.0, 0.05 * (race + 1))))
         except RemoteError as error:
+            if error.kind == "no repo" and not missing:
+                missing = True
+                continue
             cuts += 1
             if error.kind not in ("network", "server") or cuts > CUTS:
                 raise
             time.sleep(random.uniform(0.2, 0.5) * cuts)
     raise Lost(f"{remote.place} is changed all the time by others: repeat it later")
-
-
-def _state(remote: Remote) -> State:
-    """What is there now; the place is made if it is missing."""
-    try:
-        return remote.read()
-    except RemoteError as error:
-        if error.kind != "no repo":
-            raise
-    remote.create()
-    return remote.read()
 
 
 def _base(release: Release, task: str, revision: str) -> Base:

@@ -33,8 +33,6 @@ def explained(place: str, doing: str) -> Iterator[None]:
         yield
     except HfHubHTTPError as error:
         raise fault(*_http(error)) from None
-    except OfflineModeIsEnabled:
-        raise fault("offline", "HF_HUB_OFFLINE is set", "unset it to reach the Hub") from None
     except (NetworkError, TimeoutException, ProtocolError, LocalEntryNotFoundError, ConnectionError) as error:
         if _caused_by(error, OfflineModeIsEnabled):
             raise fault("offline", "HF_HUB_OFFLINE is set", "unset it to reach the Hub") from None
@@ -114,8 +112,6 @@ def _http(error: BaseException) -> tuple[ErrorKind, str, str]:
 
 def _caused_by(error: BaseException, kind: type[BaseException]) -> BaseException | None:
     seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, kind):
-            return seen
+    while seen is not None and not isinstance(seen, kind):
         seen = seen.__cause__
-    return None
+    return seen

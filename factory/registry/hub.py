@@ -41,7 +41,7 @@ class Hub:
 
     def create(self) -> None:
         with explained(self.place, "create"):
-            again(lambda: _api().create_repo(self.repo, private=self.private, exist_ok=True))
+            again(lambda: api().create_repo(self.repo, private=self.private, exist_ok=True))
 
     def read(self) -> State:
         from huggingface_hub.errors import RemoteEntryNotFoundError
@@ -70,12 +70,12 @@ class Hub:
             operations: list[Any] = [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
             operations.append(CommitOperationAdd(CATALOGUE, catalogue.text()))
             if release:
-                there = again(lambda: _api().list_repo_files(self.repo, revision=state.at))
+                there = again(lambda: api().list_repo_files(self.repo, revision=state.at))
                 gone = (name for name in there if name in OWN or name.startswith(OWN_FOLDER))
                 operations += [CommitOperationDelete(name) for name in gone if name not in files]
             try:
                 done = stopping.leaving(
-                    lambda: _api().create_commit(
+                    lambda: api().create_commit(
                         self.repo, operations, commit_message=title, parent_commit=state.at, num_threads=2
                     )
                 )
@@ -106,7 +106,7 @@ class Hub:
         if release.sha not in self._commits:
             found = self._refs()[1].get(release.tag)
             if found is None:
-                commits = again(lambda: _api().list_repo_commits(self.repo))
+                commits = again(lambda: api().list_repo_commits(self.repo))
                 found = next((c.commit_id for c in commits if c.title.endswith(release.sha)), None)
             if found is None:
                 raise RemoteError(
@@ -118,20 +118,20 @@ class Hub:
 
     def _refs(self) -> tuple[dict[str, str], dict[str, str]]:
         """Branches and tags, each with the commit it means."""
-        refs = again(lambda: _api().list_repo_refs(self.repo))
+        refs = again(lambda: api().list_repo_refs(self.repo))
         return (
             {ref.name: ref.target_commit for ref in refs.branches},
             {ref.name: ref.target_commit for ref in refs.tags},
         )
 
     def _tag(self, release: Release, commit: str) -> None:
-        again(lambda: _api().create_tag(self.repo, tag=release.tag, revision=commit, exist_ok=True))
+        again(lambda: api().create_tag(self.repo, tag=release.tag, revision=commit, exist_ok=True))
         if self._refs()[1].get(release.tag) != commit:
             raise RemoteError("other", f"{self.place} has another tag {release.tag}, which this project did not make")
 
     def _check(self, commit: str, files: Mapping[str, Path]) -> None:
         """The Hub must hold what was sent: it names each file by a hash of its content."""
-        infos = again(lambda: _api().get_paths_info(self.repo, sorted(files), revision=commit))
+        infos = again(lambda: api().get_paths_info(self.repo, sorted(files), revision=commit))
         there = {info.path: info for info in infos}
         for name, path in files.items():
             info: Any = there.get(name)
@@ -148,12 +148,12 @@ class Hub:
 def repositories(namespace: str) -> list[str]:
     """The repositories of a namespace that this project made (as far as the token may see them)."""
     with explained(f"hub:{namespace}", "list"):
-        return sorted(model.id for model in _api().list_models(author=namespace, filter=TAG))  # waits by itself
+        return sorted(model.id for model in api().list_models(author=namespace, filter=TAG))  # waits by itself
 
 
 def download(repo: str, name: str, commit: str, folder: Path) -> Path:
     """One file of a commit into `folder`, unless it is there. Nothing comes from or into a cache."""
-    found = _api().hf_hub_download(
+    found = api().hf_hub_download(
         repo, name, revision=commit, local_dir=str(folder), cache_dir=str(folder / ".cache" / "hub")
     )
     return Path(found)
@@ -161,17 +161,17 @@ def download(repo: str, name: str, commit: str, folder: Path) -> Path:
 
 def again(call: Callable[[], T]) -> T:
     """Call until it succeeds; a failure that passes by itself is waited out, at most len(WAITS) times."""
-    for wait in (*WAITS, None):
+    waits = [*WAITS]
+    while True:
         try:
             return call()
         except Exception as error:
-            if wait is None or not transient(error):
+            if not waits or not transient(error):
                 raise
-            time.sleep(wait * random.uniform(0.8, 1.2))
-    raise AssertionError("not reached")
+            time.sleep(waits.pop(0) * random.uniform(0.8, 1.2))
 
 
-def _api() -> Any:
+def api() -> Any:
     from huggingface_hub import HfApi, get_session
 
     get_session().timeout = TIMEOUT
@@ -182,8 +182,8 @@ def _read(repo: str, name: str, commit: str) -> bytes:
     from huggingface_hub import get_session, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-    api = _api()
-    url = hf_hub_url(repo, name, revision=commit, endpoint=api.endpoint)
-    reply = get_session().get(url, headers=build_hf_headers(token=api.token))
+    at = api()
+    url = hf_hub_url(repo, name, revision=commit, endpoint=at.endpoint)
+    reply = get_session().get(url, headers=build_hf_headers(token=at.token))
     hf_raise_for_status(reply)
     return bytes(reply.content)

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -229,7 +228,8 @@ def _rank(module: str, config: dict[str, Any]) -> int:
 def _finite(file: Any, start: int, name: str, tensor: dict[str, Any]) -> None:
     begin, end = tensor["data_offsets"]
     file.seek(start + begin)
-    for block in _blocks(file, end - begin):
+    for at in range(begin, end, BLOCK):
+        block = file.read(min(BLOCK, end - at))
         if tensor["dtype"] == "BF16":
             bad = (np.frombuffer(block, np.uint16) & 0x7F80) == 0x7F80
         elif tensor["dtype"] == "F16":
@@ -238,15 +238,6 @@ def _finite(file: Any, start: int, name: str, tensor: dict[str, Any]) -> None:
             bad = ~(np.abs(np.frombuffer(block, np.float32)) <= 3.3895e38)
         if bad.any():
             raise Refused(f"{name} holds values that are not finite")
-
-
-def _blocks(file: Any, size: int) -> Iterator[bytes]:
-    while size > 0:
-        block = file.read(min(BLOCK, size))
-        if not block:
-            raise Refused("its weights end too early")
-        size -= len(block)
-        yield block
 
 
 def _positive(value: Any) -> int:

@@ -99,15 +99,13 @@ class Catalogue(Strict):
             raise InputError(f"{self.task} has no version {which!r} there{nearest(which, known)}")
         return release
 
-    def with_release(self, release: Release) -> Self:
-        return self.model_copy(update={"versions": (*self.versions, release), "generation": self.generation + 1})
+    def changed(self, **fields: Any) -> Self:
+        """The next generation, with these fields."""
+        return self.model_copy(update={**fields, "generation": self.generation + 1})
 
     def text(self) -> bytes:
         """As it stands in a file. What is not there is left out, so that older programs can read it as before."""
         return self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
-
-    def with_aliases(self, aliases: Mapping[str, Pointer]) -> Self:
-        return self.model_copy(update={"aliases": {**self.aliases, **aliases}, "generation": self.generation + 1})
 
 
 @dataclass(frozen=True)

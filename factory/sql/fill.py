@@ -6,8 +6,6 @@ row), `enum` (the values that its comment explains), `date`, `date?` (a third em
 `course`, `company`, `code`, `email`; keys count up and references point to rows that are there.
 """
 
-from __future__ import annotations
-
 import datetime
 import os
 import random
@@ -99,17 +97,13 @@ def _date(rng: random.Random, what: str) -> str:
     return str(TODAY + datetime.timedelta(days=rng.choice((rng.randint(-400, 30), rng.randint(-75, 0)))))
 
 
-def _person(rng: random.Random, what: str) -> str:
-    return f"{rng.choice(FIRST)} {rng.choice(LAST)}"
-
-
 SOURCES: dict[str, Callable[[random.Random, str], Any]] = {
     "int": lambda rng, what: rng.randint(*map(int, what.split())),
     "money": lambda rng, what: round(rng.uniform(*map(float, what.split())), 2),
     "date": _date,
     "date?": lambda rng, what: None if rng.random() < 0.33 else _date(rng, what),
     "user": lambda rng, what: rng.randint(1, USERS),
-    "person": _person,
+    "person": lambda rng, what: f"{rng.choice(FIRST)} {rng.choice(LAST)}",
     "code": lambda rng, what: f"{''.join(rng.choices('ABCDEFGH', k=2))}-{rng.randint(100, 999)}",
     "email": lambda rng, what: f"{rng.choice(FIRST).lower()}.{rng.choice(LAST).lower()}@example.org",
 }

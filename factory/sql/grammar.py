@@ -8,8 +8,6 @@ Every table, and every set of up to three that references connect, is a scope wi
 stands only beside its table. It is a part of what `guard.py` lets through; aliases, set operations and windows are not.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence

@@ -8,8 +8,6 @@
 A row's meta says how to grade it: `db` (a file, `#table` for one table of it), `sql`, `today`, `context`.
 """
 
-from __future__ import annotations
-
 import datetime
 import functools
 import json

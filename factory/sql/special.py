@@ -11,8 +11,7 @@ Of the caller, in angle brackets: `<current_user>`, `<current_team>`, `<current_
 day, `>` after its last. Anything else that looks like one of these is refused: a database would compare it as text.
 """
 
-from __future__ import annotations
-
+import calendar
 import datetime
 import re
 
@@ -40,13 +39,10 @@ def span(text: str, today: datetime.date) -> Span | None:
         first = _moved(_first(today, match[2]), match[2], offset)
         return first, _moved(first, match[2], 1)
     if match := _COUNTED.fullmatch(text):
-        tomorrow = today + datetime.timedelta(days=1)
-        count = int(match[2])
-        return (
-            (_moved(today, match[3], -count), tomorrow)
-            if match[1] == "last"
-            else (tomorrow, _moved(tomorrow, match[3], count))
-        )
+        tomorrow, count = today + datetime.timedelta(days=1), int(match[2])
+        if match[1] == "last":
+            return _moved(today, match[3], -count), tomorrow
+        return tomorrow, _moved(tomorrow, match[3], count)
     return None
 
 
@@ -70,5 +66,4 @@ def _moved(day: datetime.date, unit: str, count: int) -> datetime.date:
         return day + datetime.timedelta(days=count * (7 if unit == "week" else 1))
     months = day.year * 12 + day.month - 1 + count * {"month": 1, "quarter": 3, "year": 12}[unit]
     year, month = divmod(months, 12)
-    last = (datetime.date(year + (month == 11), (month + 1) % 12 + 1, 1) - datetime.timedelta(days=1)).day
-    return datetime.date(year, month + 1, min(day.day, last))
+    return datetime.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))

@@ -20,11 +20,6 @@ LONGER = 1.1  # times as many words as before, and a word more
 EVEN, CUT = 0.7, 0.2  # shares of answers that teach nothing, and that do not end
 
 
-def standard_error(share: float, count: int) -> float:
-    """Of a mean of `count` figures between 0 and 1: at most so much, as much if each is 0 or 1."""
-    return float((share * (1 - share) / count) ** 0.5)
-
-
 def read(run: Path) -> list[dict[str, Any]]:
     """The records of a run: `{"step", "loss", "grad_norm", "lr"}` and `{"step", "eval_loss"}`, one a line."""
     path = run / "metrics.jsonl"
@@ -101,12 +96,14 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
         return float(statistics.mean(record[key] for record in records))
 
     said = _still(steps)
-    if told := _forgotten([record for record in records if "gold_error" in record]):
+    golds = [record for record in records if "kept" in record]
+    if (kept := [one for one in golds if one["kept"]]) and kept[-1] is not golds[-1]:
+        fell = f"the gold reward fell from {max(one['gold'] for one in kept):.2f} to {golds[-1]['gold']:.2f}"
         went = f"the reward went from {mean(first, 'reward'):.2f} to {mean(last, 'reward'):.2f}"
         hacked = mean(last, "reward") > mean(first, "reward")
         why = "what pays is not what is wanted" if hacked else "it unlearned what it knew"
         do = "pay for more of the rubric, or lower lr" if hacked else "lower lr"
-        said.append(f"{told[0]} while {went}: {why}. The weights of step {told[1]} are kept; {do}")
+        said.append(f"{fell} while {went}: {why}. The weights of step {kept[-1]['step']} are kept; {do}")
     if (even := mean(steps, "even")) > EVEN:
         said.append(
             f"{even:.0%} of the answers were no better or worse than their group: the reward has no variance (the "
@@ -119,17 +116,6 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
     if mean(last, "length") > mean(first, "length") * LONGER + 1:
         said.append(f"answers grew from {mean(first, 'length'):.0f} to {mean(last, 'length'):.0f} tokens")
     return said
-
-
-def _forgotten(golds: Sequence[dict[str, Any]]) -> tuple[str, int] | None:
-    """How the gold reward fell by more than its standard error, and at which step it had not yet (`Run.judge`)."""
-    best, kept = -1.0, 0
-    for one in golds:
-        if one["gold"] + one["gold_error"] > best:
-            best, kept = max(best, one["gold"]), one["step"]
-    if not golds or kept == golds[-1]["step"]:
-        return None
-    return f"the gold reward fell from {best:.2f} to {golds[-1]['gold']:.2f}", kept
 
 
 def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:

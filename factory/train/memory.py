@@ -6,11 +6,9 @@ both sides of the gated MLP.
 While training the engine measures the same on the loaded model instead (`train/fused/memory.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 NF4 = (
     0.5 + 1 / 64 + 4 / (64 * 256)
@@ -33,7 +31,7 @@ class Shape:
     tied: bool
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Shape:
+    def of(cls, config: Mapping[str, Any]) -> Self:
         """From a config.json, by transformers' usual keys."""
         heads = config["num_attention_heads"]
         return cls(

@@ -46,20 +46,15 @@ class Schedule:
     def rate_at(self, step: int) -> float:
         """The learning rate of a step: linear warm-up from 0, then as `settings.schedule` says, to 0 at the end. A run
         of one step has no warm-up: it would learn nothing."""
-        warmup = min(math.ceil(self.settings.warmup * self.steps), self.steps - 1)
-        left = max(1, self.steps - warmup)
-        match self.settings.schedule:
-            case "constant":
-                share = 1.0
-            case _ if step < warmup:
-                share = step / max(1, warmup)
-            case "constant_with_warmup":
-                share = 1.0
-            case "linear":
-                share = max(0.0, (self.steps - step) / left)
-            case "cosine":
-                share = max(0.0, 0.5 * (1 + math.cos(math.pi * (step - warmup) / left)))
-        return self.rate * share
+        warmup, schedule = min(math.ceil(self.settings.warmup * self.steps), self.steps - 1), self.settings.schedule
+        if step < warmup and schedule != "constant":
+            return self.rate * (step / warmup)
+        left = self.steps - warmup
+        shares = {
+            "linear": (self.steps - step) / left,
+            "cosine": 0.5 * (1 + math.cos(math.pi * (step - warmup) / left)),
+        }
+        return self.rate * shares.get(schedule, 1.0)
 
     def batch(self, step: int) -> list[int]:
         """The rows of a step: each epoch shuffles anew by seed and ends with what is left, however few."""

@@ -122,18 +122,16 @@ class Reporter:
 
     def log(self, record: dict[str, Any]) -> None:
         """Hand on what is measured in a record of metrics.jsonl."""
-        if self._tracking is not None:
-            values = {key: value for key, value in record.items() if key != "step"}
-            self._guarded(lambda tracking: tracking.log(values, record["step"]))
+        values = {key: value for key, value in record.items() if key != "step"}
+        self._guarded(lambda tracking: tracking.log(values, record["step"]))
 
     def end(self) -> None:
-        if self._tracking is not None:
-            self._guarded(lambda tracking: tracking.end())
-            self._tracking = None
+        self._guarded(lambda tracking: tracking.end())
+        self._tracking = None
 
     def _guarded(self, use: Callable[[Tracking], Any]) -> None:
         try:
-            assert self._tracking is not None
-            use(self._tracking)
+            if self._tracking is not None:
+                use(self._tracking)
         except Exception as error:  # a server that is away for a minute must not cost a night's training
             self.said, self._tracking = f"the tracker stopped: {first_line(error)}", None

@@ -1,7 +1,6 @@
 """`factory doctor`: what is here, what is missing, and how to get it."""
 
 import importlib.metadata
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -56,6 +55,7 @@ def _device_and_base(found: dict[str, Any], say: Callable[..., None]) -> None:
 
     from factory.base.build import prepare
     from factory.base.catalog import Wheel, default, entry
+    from factory.base.known import prepared
     from factory.precision import precision, speeds
 
     cuda = torch.cuda.is_available()
@@ -68,8 +68,7 @@ def _device_and_base(found: dict[str, Any], say: Callable[..., None]) -> None:
         found["gflops"] = {name: round(speed) for name, speed in speeds().items()}
         say(True, "speed", ", ".join(f"{name} {speed} GFLOP/s" for name, speed in found["gflops"].items()))
     known = entry(default())
-    kept = [json.loads(path.read_text()) for path in home("bases", "x").parent.glob("*/base.json")]
-    if not any(facts["name"] == known.name for facts in kept) and not isinstance(known.source, Wheel):
+    if not any(facts["name"] == known.name for _, facts in prepared()) and not isinstance(known.source, Wheel):
         say(True, "base", f"{known.name} is not here yet; its first use downloads it: factory base base={known.name}")
         return
     try:

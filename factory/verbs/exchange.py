@@ -7,7 +7,7 @@ from factory.home import shown
 from factory.pipeline import exchange
 from factory.pipeline.grade import gate_of
 from factory.recipe import load
-from factory.registry import aliases
+from factory.registry import aliases, store
 from factory.registry.places import parse
 from factory.terminal import out, percent
 
@@ -15,22 +15,23 @@ from factory.terminal import out, percent
 def adopt(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Take in a plain PEFT adapter for a task: preflight, grade on the task's eval rows, then register."""
     place = parse(arguments["from"])
-    made = exchange.adopt(place, load(arguments["task"], changes), arguments.get("weights", ""))
-    card, decision = made.report.scorecard, made.report.gate.decision
+    recipe = load(arguments["task"], changes)
+    version, ordinal, base, report = exchange.adopt(place, recipe, arguments.get("weights", ""))
+    card = report.scorecard
     out(quiet).print(
-        f"{place} is {aliases.label(made.version)} here: good {percent(card.good)}, poor {percent(card.poor)} of "
-        f"{card.n} eval rows; gate: {decision}. Next:\n  factory "
-        f"{'promote' if decision == 'PROMOTE' else 'show'} version={made.version.task}@v{made.ordinal}"
+        f"{place} is {aliases.label(version)} here: good {percent(card.good)}, poor {percent(card.poor)} of "
+        f"{card.n} eval rows; gate: {report.gate.decision}. Next:\n  factory "
+        f"{'promote' if report.gate.decision == 'PROMOTE' else 'show'} version={version.task}@v{ordinal}"
     )
     return {
-        "task": made.version.task,
-        "version": made.version.name,
-        "ordinal": made.ordinal,
-        "base": made.base.label,
-        "fingerprint": made.base.fingerprint,
-        "adopted": made.origin,
+        "task": version.task,
+        "version": version.name,
+        "ordinal": ordinal,
+        "base": base.label,
+        "fingerprint": base.fingerprint,
+        "adopted": store.noted(version, "adopted"),
         "scorecard": card.brief(),
-        "gate": gate_of(made.report),
+        "gate": gate_of(report),
     }
 
 

@@ -1,7 +1,5 @@
 """`factory push`, `pull` and `list registry=`: versions on the Hub, on a shared disk or in a bucket."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from evals import decisions, tables
@@ -36,8 +34,7 @@ def push_(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     pushed = []
     for version in versions:
         _remark(version)
-        with tempfile.TemporaryDirectory(prefix="factory-report-") as folder:
-            done = push(version, remote, place, with_data, _report(version, Path(folder)))
+        done = push(version, remote, place, with_data, _report(version))
         what = "pushed" if done.new else "is there already"
         console.print(f"{aliases.label(version)} {what}: {place}@{done.release.tag}")
         pushed.append(_release(version.task, done.release, remote) | {"new": done.new})
@@ -90,8 +87,8 @@ def listing(registry: str, task: str, quiet: bool) -> dict[str, Any]:
         err.print(fault, style="yellow", markup=False)
     console = out(quiet)
     if found:
-        columns = ["version", "is", "good", "poor", "hash", "place"]
-        console.print(table("", columns, [_row(version) for version in found]))
+        rows = [row(version, " ".join(version["aliases"]), hash_of(version), version["place"]) for version in found]
+        console.print(table("", ["version", "is", "good", "poor", "hash", "place"], rows))
     else:
         console.print(f"no versions at {registry}; push one: factory push task=… to={_one_below(registry)}")
     return {"versions": found}
@@ -126,17 +123,16 @@ def _wanted(arguments: dict[str, str]) -> tuple[list[Version], dict[str, Pointer
     return list({version.sha: version for version in named.values()}.values()), pointers
 
 
-def _report(version: Version, folder: Path) -> Path | None:
-    """The page about a version's grading, without the rows that the local one shows; None if it was not graded."""
+def _report(version: Version) -> str:
+    """The page about a version's grading, without the rows that the local one shows; empty if it was not graded."""
     note = store.noted(version, "report")
     if note is None:
-        return None
+        return ""
     found = Report.model_validate(note)
     cards = [found.scorecard, *([found.baseline] if found.baseline else []), *found.views.values()]
     for card in cards:
         card.worst = []
-    (folder / "report.html").write_text(reports.html(found), encoding="utf-8")
-    return folder / "report.html"
+    return reports.html(found)
 
 
 def _take_over_decision(version: Version, place: Place) -> None:
@@ -184,16 +180,19 @@ def _release(task: str, release: Any, remote: Remote) -> dict[str, Any]:
     }
 
 
-def _row(version: dict[str, Any]) -> list[str]:
+def row(version: dict[str, Any], what: str, *further: str) -> list[str]:
+    """A version as a list shows it: its number, `what` it is, its scores, and what is `further` known of it."""
     card = version["scorecard"]
     return [
         f"{version['task']}@v{version['ordinal']}",
-        " ".join(version["aliases"]),
-        percent(card.get("good")),
-        percent(card.get("poor")),
-        version["version"].partition("@")[2][:SHORT],
-        version["place"],
+        what,
+        *(percent(card.get(k)) for k in ("good", "poor")),
+        *further,
     ]
+
+
+def hash_of(version: dict[str, Any]) -> str:
+    return str(version["version"].partition("@")[2][:SHORT])
 
 
 def _one_below(registry: str) -> str:

@@ -1,4 +1,5 @@
-"""`factory list`, `show`, `promote` and `rollback`: what the registry holds, and which version a task's name means."""
+"""`factory list`, `show`, `grade`, `promote` and `rollback`: what the registry holds, what that is worth, and which
+version a task's name means."""
 
 from functools import partial
 from typing import Any
@@ -6,11 +7,12 @@ from typing import Any
 from rich.markup import escape
 
 from evals import decisions
+from evals.show import lines as show_lines
 from factory.base.build import label
 from factory.data.exam import edited
 from factory.errors import FactoryError, InputError
-from factory.home import digest
-from factory.pipeline.grade import terms_today
+from factory.home import digest, shown
+from factory.pipeline.grade import grade_again, terms_today
 from factory.recipe import tasks
 from factory.registry import aliases, store
 from factory.registry.store import Version
@@ -111,6 +113,22 @@ def show(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
     return result
 
 
+def grade(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Grade a version on its task's eval rows, decide by the recipe's plan, and leave the report beside it."""
+    version = aliases.resolve(arguments["version"])
+    label = arguments.get("label", "")
+    found = grade_again(version, changes, arguments.get("against", "prod"), label)
+    console = out(quiet)
+    for note in (store.noted(version, "data") or {}).get("notes", []):
+        console.print(f"note: {note}", markup=False)
+    for line in show_lines(found):
+        console.print(line)
+    console.print(f"the whole report: {shown(version.notes('report.html'))}")
+    if label:
+        console.print("people can label these pairs now: factory rate")
+    return found.to_json()
+
+
 def promote(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
     """Let the task's name mean this version, or with `canary=10%` give it that share of the callers.
 
@@ -202,13 +220,5 @@ def _share(text: str) -> float:
 
 
 def _row(version: dict[str, Any]) -> list[str]:
-    card = version["scorecard"]
-    return [
-        f"{version['task']}@v{version['ordinal']}",
-        ", ".join([*version["aliases"], *(what for key, what in REMARKS.items() if version[key])]),
-        percent(card.get("good")),
-        percent(card.get("poor")),
-        version["base"],
-        version["created"][:16].replace("T", " "),
-        version["version"].partition("@")[2][: store.SHORT],
-    ]
+    what = ", ".join([*version["aliases"], *(what for key, what in REMARKS.items() if version[key])])
+    return hub.row(version, what, version["base"], version["created"][:16].replace("T", " "), hub.hash_of(version))

@@ -7,7 +7,7 @@ rewriting that changed nothing is thrown away.
 from typing import Any
 
 from factory.data.endpoint import Ask, Form
-from factory.data.synth.job import Novelty, Reply, SynthRun, prompt, rouge_l, says, with_task
+from factory.data.synth.job import Novelty, Reply, SynthRun, prompt, rouge_l, with_task
 from factory.data.words import words
 
 UNCHANGED = 0.95  # ROUGE-L with the old request above which nothing was evolved
@@ -35,7 +35,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     chosen = [rows[i % len(rows)] for i in range(job.n)] if rows else []
     ways = [job.random(i).choice(sorted(OPERATORS)) for i in range(len(chosen))]
     asks = [
-        Ask(says(prompt(__file__, OPERATOR=OPERATORS[way], REQUEST=row.source, TASK=job.task)), Rewritten, 0.8, i)
+        Ask(prompt(__file__, OPERATOR=OPERATORS[way], REQUEST=row.source, TASK=job.task), Rewritten, 0.8, i)
         for i, (row, way) in enumerate(zip(chosen, ways, strict=True))
     ]
     new = Novelty()

@@ -9,7 +9,7 @@ import re
 from typing import Any, Literal
 
 from factory.data.endpoint import Ask, Form
-from factory.data.synth.job import Novelty, SynthRun, prompt, says
+from factory.data.synth.job import Novelty, SynthRun, prompt
 
 LEAST, MOST = 1000, 2000  # characters of a chunk
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n{2,}")
@@ -48,7 +48,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
     per_chunk = job.recipe.data.synth.per_chunk
     chunks = chunks[: -(-job.n // per_chunk)]
     earlier = Novelty()
-    asks = [Ask(says(prompt(__file__, "pairs", N=per_chunk, TEXT=text)), Pairs, 0.7) for _, text in chunks]
+    asks = [Ask(prompt(__file__, "pairs", N=per_chunk, TEXT=text), Pairs, 0.7) for _, text in chunks]
     pairs = [
         (*chunks[i], pair)
         for i, written in job.ask(asks)
@@ -56,7 +56,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
         if job.new(pair.question, earlier, "an earlier question", i)
     ]
     alone: dict[int, Alone] = {}
-    for i, answer in job.ask([Ask(says(prompt(__file__, "alone", Q=pair.question)), Alone) for _, _, pair in pairs]):
+    for i, answer in job.ask([Ask(prompt(__file__, "alone", Q=pair.question), Alone) for _, _, pair in pairs]):
         if answer.understandable:
             alone[i] = answer
         else:
@@ -73,7 +73,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
 
 
 def _verdict(text: str, pair: Pair, own: str) -> Ask[Verdict]:
-    return Ask(says(prompt(__file__, "verdict", TEXT=text, Q=pair.question, A=pair.answer, B=own)), Verdict)
+    return Ask(prompt(__file__, "verdict", TEXT=text, Q=pair.question, A=pair.answer, B=own), Verdict)
 
 
 def clean(text: str) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 from factory.data.endpoint import Ask, Form
 from factory.data.rows import Row
-from factory.data.synth.job import Novelty, SynthRun, prompt, says
-from factory.errors import InputError, Problem
+from factory.data.synth.job import Novelty, SynthRun, prompt
+from factory.errors import InputError
 
 WRITTEN, SHOWN, OTHERS = 5, 6, 4  # texts in one request, examples of the label, examples of other labels
 
@@ -25,7 +25,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
             by_label[row.answer].append(row)
     labels = job.recipe.labels or sorted(by_label)
     if len(labels) < 2:
-        raise InputError(Problem("needs rows with at least two labels", key="data.train"))
+        raise InputError("needs rows with at least two labels", key="data.train")
     new = {label: Novelty([row.source for row in by_label[label]]) for label in labels}
     rows: list[dict[str, Any]] = []
     wanted = shares({label: len(by_label[label]) for label in labels}, job.n)
@@ -61,7 +61,7 @@ def _ask(job: SynthRun, label: str, labels: list[str], rows: dict[str, list[Row]
     shown = [row.source for row in draw.sample(own, min(SHOWN, len(own)))]
     others = [row for other in labels if other != label for row in rows[other]]
     contrast = [f"{row.answer}: {row.source}" for row in draw.sample(others, min(OTHERS, len(others)))]
-    text = prompt(
+    asked = prompt(
         __file__,
         TASK=job.task,
         LABEL=label,
@@ -70,4 +70,4 @@ def _ask(job: SynthRun, label: str, labels: list[str], rows: dict[str, list[Row]
         OTHERS="\n".join(f"- {text}" for text in contrast) or "(none yet)",
         N=WRITTEN,
     )
-    return Ask(says(text), Texts, temperature=1.0, sample=at[0] * 1000 + at[1])
+    return Ask(asked, Texts, temperature=1.0, sample=at[0] * 1000 + at[1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined
 from rapidfuzz.distance import LCSseq
 
 from factory.data.endpoint import Ask, Asker, F, Form, NoAnswer
@@ -14,7 +15,7 @@ from factory.data.load import load
 from factory.data.read import find
 from factory.data.rows import Dropped, Row, one_line
 from factory.data.words import words
-from factory.errors import FactoryError, InputError, Problem
+from factory.errors import InputError
 from factory.home import shown
 from factory.recipe import Recipe
 
@@ -79,16 +80,14 @@ class SynthRun:
         question)."""
         files = self.recipe.data.synth.files
         if not files:
-            raise InputError(
-                Problem("name the documents (text, Markdown, or rows with `text`)", key="data.synth.files")
-            )
+            raise InputError("name the documents (text, Markdown, or rows with `text`)", key="data.synth.files")
         found = []
         for name in find(files, self.recipe.folder, "data.synth.files"):
             if Path(name).suffix in (".txt", ".md"):
                 try:
                     text = Path(name).read_text(encoding=self.recipe.data.encoding or "utf-8-sig")
                 except (UnicodeError, OSError) as error:
-                    raise InputError(Problem(f"cannot be read: {error}", name, key="data.encoding")) from None
+                    raise InputError(f"cannot be read: {error}", file=name, key="data.encoding") from None
                 found.append((shown(Path(name)), text))
             else:
                 rows = load(name, self.recipe.data, self.recipe.folder, "data.synth.files", self.dropped, [])
@@ -96,24 +95,15 @@ class SynthRun:
         return found
 
 
-def prompt(module: str, section: str = "", **parts: Any) -> str:
-    """The Markdown file beside a generator, or the section of it under the line `=== section`, with its `<<NAME>>`
-    marks filled; values are not read for marks again."""
+def prompt(module: str, section: str = "", **parts: Any) -> list[dict[str, str]]:
+    """The Markdown file beside a generator, or the section of it under the line `=== section`, as the teacher is sent
+    it, with its `<<NAME>>` marks filled; values are not read for marks again."""
     text = Path(module).with_suffix(".md").read_text(encoding="utf-8")
     if section:
         text = re.split(rf"(?m)^=== {section}\n", text)[1]
-    pieces = text.split("\n=== ")[0].split("<<")
-    filled = pieces[0]
-    for piece in pieces[1:]:
-        name, _, rest = piece.partition(">>")
-        if name not in parts:
-            raise FactoryError(f"{module}: nothing fills <<{name}>>")
-        filled += str(parts[name]) + rest
-    return filled.strip()
-
-
-def says(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
+    marked = Environment(variable_start_string="<<", variable_end_string=">>", undefined=StrictUndefined)
+    filled = marked.from_string(text.split("\n=== ")[0]).render(parts)
+    return [{"role": "user", "content": filled.strip()}]
 
 
 def with_task(job: SynthRun, question: str) -> list[dict[str, str]]:

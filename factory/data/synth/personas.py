@@ -3,7 +3,7 @@
 from typing import Any
 
 from factory.data.endpoint import Ask, F, Form
-from factory.data.synth.job import Novelty, Reply, SynthRun, prompt, says, with_task
+from factory.data.synth.job import Novelty, Reply, SynthRun, prompt, with_task
 
 PEOPLE, REQUESTS = 10, 3  # people in one answer, requests by one person
 
@@ -28,8 +28,8 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
 
     def ask(what: str, who: str, n: int, form: type[F], sample: int) -> Ask[F]:
         listed = "\n".join(f"- {text}" for text in shown)
-        text = prompt(__file__, what, TASK=job.task, EXAMPLES=listed, N=n, WHO=who)
-        return Ask(says(text), form, temperature=1.0, sample=sample)
+        asked = prompt(__file__, what, TASK=job.task, EXAMPLES=listed, N=n, WHO=who)
+        return Ask(asked, form, temperature=1.0, sample=sample)
 
     met, earlier = Novelty(), Novelty(examples)
     people = [

@@ -18,19 +18,15 @@ from factory.data.rows import Dropped, Row
 from factory.data.steps import Progress, Work, chain, quiet
 from factory.data.synth import evolve, from_documents, from_labels, personas, self_instruct, summarise
 from factory.data.synth.job import SynthRun
-from factory.errors import InputError, Problem
+from factory.errors import InputError
 from factory.home import home, locked, shown, write_file
 from factory.recipe import Recipe
 from factory.strict import nearest
 
 Generator = Callable[[SynthRun], list[dict[str, Any]]]
 GENERATORS: dict[str, Generator] = {
-    "self-instruct": self_instruct.make,
-    "evolve": evolve.make,
-    "from-documents": from_documents.make,
-    "from-labels": from_labels.make,
-    "summarise": summarise.make,
-    "personas": personas.make,
+    module.__name__.rpartition(".")[2].replace("_", "-"): module.make
+    for module in (self_instruct, evolve, from_documents, from_labels, summarise, personas)
 }
 
 
@@ -42,12 +38,10 @@ def run(recipe: Recipe, kind: str, tokenizer: Any, *, progress: Progress = quiet
     before a retry, in seconds.
     """
     if kind not in GENERATORS:
-        raise InputError(Problem(f"no generator {kind!r}{nearest(kind, GENERATORS)}", key="synth"))
+        raise InputError(f"no generator {kind!r}{nearest(kind, GENERATORS)}", key="synth")
     endpoint = recipe.data.synth.endpoint
     if endpoint is None:
-        raise InputError(
-            Problem("names no endpoint: {url: http://…/v1, model: …, key_env: …}", key="data.synth.endpoint")
-        )
+        raise InputError("names no endpoint: {url: http://…/v1, model: …, key_env: …}", key="data.synth.endpoint")
     folder = recipe.folder / "synth"
     folder.mkdir(exist_ok=True)
     with locked(home("asked", f"{recipe.task}-{kind}")):

@@ -5,15 +5,13 @@ The teacher sees eight tasks, at most two of them its own, and writes new ones. 
 rounds in a row bring nothing.
 """
 
-import json
 from typing import Any
 
-from factory.data.endpoint import Ask, Form, whole_lines
+from factory.data.endpoint import Ask, Form
 from factory.data.rows import Row
-from factory.data.synth.job import Novelty, SynthRun, prompt, says
+from factory.data.synth.job import Novelty, SynthRun, prompt
 from factory.data.words import words
-from factory.errors import InputError, Problem
-from factory.home import digest, home
+from factory.errors import InputError
 
 SHOWN, SHOWN_MADE, WRITTEN = 8, 2, 4
 SHORTEST, LONGEST = 4, 150  # words of an instruction
@@ -35,21 +33,14 @@ class Tasks(Form):
 
 
 def make(job: SynthRun) -> list[dict[str, Any]]:
-    """Alpaca rows. Finished rounds are written down, so that a resumed run goes on with the next one."""
+    """Alpaca rows. A resumed run goes through its rounds again, whose answers are known."""
     seeds = job.rows()
     if len(seeds) < SHOWN:
-        raise InputError(Problem(f"{len(seeds)} seeds; at least {SHOWN} are needed", key="data.synth.files"))
-    state = home(
-        "asked", f"rounds-{digest([job.recipe.task, job.asker.endpoint.model, [s.key() for s in seeds]])[:16]}.jsonl"
-    )
-    rounds: list[list[dict[str, Any]]] = whole_lines(state)
+        raise InputError(f"{len(seeds)} seeds; at least {SHOWN} are needed", key="data.synth.files")
     new = Novelty([seed.source for seed in seeds])
-    made = [value for fresh in rounds for value in fresh]
-    for value in made:
-        new.add(asked(value))
-    barren = 0
+    made: list[dict[str, Any]] = []
+    number = barren = 0
     while len(made) < job.n and barren < BARREN:
-        number = len(rounds)
         width = min(job.asker.endpoint.concurrency, -(-(job.n - len(made)) // WRITTEN))
         asks = [_ask(job, seeds, made, (number, i)) for i in range(width)]
         fresh: list[dict[str, Any]] = []
@@ -62,9 +53,7 @@ def make(job: SynthRun) -> list[dict[str, Any]]:
                     fresh.append(value)
         barren = 0 if fresh else barren + 1
         made += fresh
-        rounds.append(fresh)
-        with open(state, "ab") as out:
-            out.write(json.dumps(fresh).encode() + b"\n")
+        number += 1
     return made[: job.n]
 
 
@@ -81,5 +70,5 @@ def _ask(job: SynthRun, seeds: list[Row], made: list[dict[str, Any]], at: tuple[
     examples = "\n\n".join(
         f"### {i}\n{question}\n--- answer\n{answer}" for i, (question, answer) in enumerate(shown, 1)
     )
-    text = prompt(__file__, TASK=job.task, EXAMPLES=examples, N=WRITTEN)
-    return Ask(says(text), Tasks, temperature=1.0, sample=at[0] * 1000 + at[1])
+    asks = prompt(__file__, TASK=job.task, EXAMPLES=examples, N=WRITTEN)
+    return Ask(asks, Tasks, temperature=1.0, sample=at[0] * 1000 + at[1])

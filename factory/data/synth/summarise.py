@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from factory.data.endpoint import Ask
-from factory.data.synth.job import Reply, SynthRun, prompt, says
+from factory.data.synth.job import Reply, SynthRun, prompt
 from factory.data.words import words
 
 LONGEST, HALF = 60, 0.5  # words; share of the source's words, for sources of more than 30
@@ -19,7 +19,7 @@ _NAME = re.compile(r"(?<![.!?…:] )(?<!^)(?<!\n)\b[A-ZÀ-Þ][\w’'-]+")
 def make(job: SynthRun) -> list[dict[str, Any]]:
     """Document and summary rows with the place of their document."""
     documents = job.documents()[: job.n]
-    asks = [Ask(says(prompt(__file__, TASK=job.task, TEXT=text)), Reply) for _, text in documents]
+    asks = [Ask(prompt(__file__, TASK=job.task, TEXT=text), Reply) for _, text in documents]
     rows = []
     for i, answer in job.ask(asks):
         name, text = documents[i]

@@ -201,11 +201,11 @@ class Run:
     def judge(self, eval_loss: float) -> dict[str, Any]:
         """Take note of an eval: the best weights are kept, and `patience` evals without a better one end the run. Gold
         rewards are means of so few answers that one within a standard error of the best counts as no worse."""
-        gold, error = {}, 0.0
-        if self.job.rollouts:
-            error = curves.standard_error(1 - eval_loss, len(self.job.eval))
-            gold = {"gold": 1 - eval_loss, "gold_error": error}
-        if eval_loss - error < self.best:
+        count = len(self.job.eval)
+        error = float((eval_loss * (1 - eval_loss) / count) ** 0.5) if self.job.rollouts else 0.0  # at most so much
+        kept = eval_loss - error < self.best
+        gold = {"gold": 1 - eval_loss, "gold_error": error, "kept": int(kept)} if self.job.rollouts else {}
+        if kept:
             self.best, self.since_best = min(self.best, eval_loss), 0
             self.best_weights = self.adapter.weights.detach().clone()
         else:

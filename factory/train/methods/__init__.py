@@ -1,8 +1,6 @@
-"""How an adapter learns, one file a method: `METHODS` names them, a recipe's `stages` lists those it goes through."""
+"""How an adapter learns: `METHODS` by name, and the `stages` that a recipe lists of them."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -12,13 +10,10 @@ from factory.train.methods.draws import LEARNED, Drawing, Generate, Grpo
 from factory.train.methods.kto import Kto
 from factory.train.methods.method import Method, Seen, Settings, Totals
 from factory.train.methods.reward import Reward
-from factory.train.methods.sft import Sft, Supervised
-from factory.train.methods.texts import Pretrain, Recover
+from factory.train.methods.sft import Pretrain, Recover, Sft, Supervised
 
-METHODS: dict[str, type[Settings]] = {
-    **{"sft": Sft, "dpo": Dpo, "dpo_norm": DpoNorm, "kto": Kto},
-    **{"grpo": Grpo, "generate": Generate, "reward": Reward, "pretrain": Pretrain, "recover": Recover},
-}
+_Any = Sft | Dpo | DpoNorm | Kto | Grpo | Generate | Reward | Pretrain | Recover
+METHODS: dict[str, type[Settings]] = {kind.model_fields["method"].default: kind for kind in get_args(_Any)}
 ROUNDS = 20
 
 
@@ -65,7 +60,6 @@ def _held(stages: list[Any]) -> list[Any]:
     ]
 
 
-_Any = Sft | Dpo | DpoNorm | Kto | Grpo | Generate | Reward | Pretrain | Recover
 Stage = Annotated[Annotated[_Any, Field(discriminator="method")], BeforeValidator(_named)]
 Stages = Annotated[list[Stage], BeforeValidator(_listed), AfterValidator(_held)]
 

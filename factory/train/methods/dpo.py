@@ -1,16 +1,11 @@
 """Direct preference optimisation (arXiv 2305.18290): of two answers the chosen one becomes likelier than the other,
 measured from what the adapter said before; and its length-normalised form (Tulu 3, arXiv 2411.15124)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from factory.train.methods.method import Onward, Seen
-
-if TYPE_CHECKING:
-    import torch
+from factory.train.methods.method import Losses, Onward, Seen
 
 
 class Pairs(Onward):
@@ -24,7 +19,7 @@ class Pairs(Onward):
     figures = ("chosen", "rejected", "accuracy")
     by_length: ClassVar[bool] = False
 
-    def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+    def loss(self, seen: Seen) -> Losses:
         """Beside the loss: the mean change of a chosen and of a rejected token's log-probability, and the share of
         pairs told apart rightly."""
         from torch.nn.functional import logsigmoid

@@ -1,15 +1,10 @@
 """KTO (arXiv 2402.01306): learns from thumbs up and down on single answers, no pairs needed."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from factory.train.methods.method import Onward, Seen
-
-if TYPE_CHECKING:
-    import torch
+from factory.train.methods.method import Losses, Onward, Seen
 
 
 class Kto(Onward):
@@ -25,7 +20,7 @@ class Kto(Onward):
     refers = True
     figures = ("accuracy",)
 
-    def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+    def loss(self, seen: Seen) -> Losses:
         """Beside the loss: the share of answers moved the right way."""
         moved = seen.rewards.sign() * (seen.ratios - seen.totals.baseline)
         weights = (seen.rewards > 0).float() * (self.desirable - self.undesirable) + self.undesirable

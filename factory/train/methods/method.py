@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from factory.train.tokens import Example
 
+Losses: TypeAlias = "tuple[torch.Tensor, ...]"
 FAR = 10  # times beyond the usual range and a learning rate is refused
 
 
@@ -113,7 +114,7 @@ class Method(Settings):
             raise ValueError(f"lr is far too {size} for a LoRA: usual are {low:g} to {high:g}, or auto")
         return value
 
-    def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+    def loss(self, seen: Seen) -> Losses:
         """The examples' share of the step's loss, then of its `figures`: summed over all its packed batches each is
         that of the step."""
         raise NotImplementedError

@@ -1,13 +1,10 @@
-"""Supervised fine-tuning: the answers of the rows become likelier, token by token."""
+"""Supervised learning: of the answers of rows, or of texts, every token of them (continued pre-training, recovery)."""
 
-from __future__ import annotations
+from typing import Literal
 
-from typing import TYPE_CHECKING, Literal
+from pydantic import Field
 
-from factory.train.methods.method import Method, Seen
-
-if TYPE_CHECKING:
-    import torch
+from factory.train.methods.method import Losses, Method, Seen
 
 
 class Supervised(Method):
@@ -15,7 +12,7 @@ class Supervised(Method):
 
     usual = (5e-5, 2e-3)
 
-    def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+    def loss(self, seen: Seen) -> Losses:
         return (-(seen.logps * (1 / seen.totals.tokens)).sum(),)
 
 
@@ -23,3 +20,28 @@ class Sft(Supervised):
     """Of the answers' tokens."""
 
     method: Literal["sft"] = "sft"
+
+
+class Texts(Supervised):
+    epochs: float | None = Field(1, gt=0)
+    batch: int | None = Field(4, ge=1, description="sequences of train.max_length tokens a step, packed")
+
+    rows = "texts"
+
+
+class Pretrain(Texts):
+    """The texts of a domain become likelier; general rows among them are against forgetting (arXiv 2403.08763)."""
+
+    method: Literal["pretrain"] = "pretrain"
+    replay: float = Field(0.05, ge=0, le=0.5, description="share of general rows")
+
+    share = 0.5  # arXiv 2405.09673: less than half of what fine-tuning takes
+
+
+class Recover(Texts):
+    """Undoes what 4 bits cost (Apple, arXiv 2407.21075): at every token of general texts the base in 4 bits becomes
+    what it is in 16, by KL(16 bits || 4 bits) over the whole vocabulary. The engine gives what that lacks of 0 in the
+    place of log-probabilities."""
+
+    method: Literal["recover"] = "recover"
+    epochs: float | None = Field(2, gt=0)

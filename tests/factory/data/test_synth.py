@@ -225,7 +225,7 @@ def test_rouge_decides_what_is_new() -> None:
 
 
 def test_values_cannot_fill_marks_of_a_prompt() -> None:
-    text = prompt(summarise.__file__, TASK="<<TEXT>>", TEXT="end")
+    text = prompt(summarise.__file__, TASK="<<TEXT>>", TEXT="end")[0]["content"]
     assert text.startswith("<<TEXT>>") and text.endswith("end")
 
 

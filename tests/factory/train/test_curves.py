@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from factory.train.curves import standard_error, warnings
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from factory.train.curves import warnings
+from factory.train.fused.run import Run
 
 
 def steps(losses: list[float], evals: dict[int, float] | None = None) -> list[dict[str, float]]:
@@ -57,8 +64,13 @@ def test_a_gold_reward_that_fell_is_told_unless_it_is_noise() -> None:
     def of(*golds: float, up: float = 0.05) -> list[str]:
         fine = {"length": 9.0, "cut": 0.0, "even": 0.0, "grad_norm": 0.1}
         records = [{"step": n, "reward": 0.5 + up * n, **fine} for n in range(1, 9)]
-        error = standard_error(0.2, 40)
-        return warnings(records + [{"step": 4 * n, "gold": g, "gold_error": error} for n, g in enumerate(golds)])
+        run: Any = Run.__new__(Run)  # what a run of 40 questions makes of its evals, without a base
+        vars(run).update(job=SimpleNamespace(rollouts=True, eval=[None] * 40), best=math.inf, since_best=0)
+        vars(run).update(adapter=SimpleNamespace(weights=torch.zeros(1)), note=lambda record: record)
+        for n, gold in enumerate(golds):
+            run.step = 4 * n
+            records.append(run.judge(1 - gold))
+        return warnings(records)
 
     assert of(0.2, 0.175, 0.2) == of(0.2, 0.25, 0.22) == []
     (hacked,) = of(0.2, 0.4, 0.1)
