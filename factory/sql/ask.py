@@ -15,6 +15,7 @@ from factory.sql.fill import TODAY
 from factory.sql.guard import Access, Refused, bare, checked, written
 from factory.sql.layouts import CONTEXT, databases
 from factory.sql.prompt import SMALL, turns
+from factory.sql.rights import rights
 from factory.sql.schema import Schema, read
 from factory.strict import nearest
 
@@ -49,7 +50,7 @@ class Source:
         """What the model is asked. InputError: an empty or endless question."""
         if not question.strip() or len(question) > LONGEST:
             raise InputError(Problem(f"a question has between 1 and {LONGEST} characters", key="question"))
-        return turns(question, self.schema, self.file, self.access.today, SMALL)
+        return turns(question, self.schema, self.file, self.access, SMALL)
 
     def run(self, answer: str) -> Asked:
         """What becomes of a model's answer."""
@@ -72,10 +73,10 @@ def shipped(task: str) -> list[str]:
     return sorted(path.stem for path in (project() / "adapters" / task / "schemas").glob("*.yaml"))
 
 
-def source(task: str, db: str, today: datetime.date | None = None, **caller: str) -> Source:
+def source(task: str, db: str, today: datetime.date | None = None, may: Path | None = None, **caller: str) -> Source:
     """The database by its name among the task's schemas, or by its file; when it is asked and by whom (user, team,
-    company). Of the task's own databases that is by default when and whom their rows are made for. InputError: there
-    is none."""
+    company), and which file says what they may read (`rights`). Of the task's own databases that is by default when and
+    whom their rows are made for. InputError: there is none."""
     own = db in shipped(task)
     path = project() / "adapters" / task / "schemas" / f"{db}.yaml" if own else Path(db)
     if not path.is_file():
@@ -84,4 +85,4 @@ def source(task: str, db: str, today: datetime.date | None = None, **caller: str
     context |= {f"current_{who}": int(value) if value.isdecimal() else value for who, value in caller.items()}
     schema = read(path.resolve())
     access = Access(context=context, today=today or (TODAY if own else datetime.date.today()))
-    return Source(schema, databases(schema)[0], access)
+    return Source(schema, databases(schema)[0], rights(may, schema, access) if may else access)

@@ -19,6 +19,7 @@ from factory.data.values import Fault, text
 from factory.errors import InputError
 from factory.home import project
 from factory.sql.fill import SEEDS, TODAY, database
+from factory.sql.guard import Access
 from factory.sql.prompt import turns
 from factory.sql.schema import Schema, read, spoken
 
@@ -43,7 +44,7 @@ def conversation(value: dict[str, Any], file: Path) -> tuple[list[dict[str, Any]
         where, sql = _own(text(value, "db"), file.resolve().parent), text(value, "sql")
         schema = _read(where)
     today = datetime.date.fromisoformat(value.get("today") or str(TODAY))
-    asked = turns(question, schema, databases(schema)[0], today)
+    asked = turns(question, schema, databases(schema)[0], Access(today=today))
     named = f"{where.relative_to(project())}" if where.is_relative_to(project()) else str(where)
     meta: dict[str, Any] = {
         "db": f"{named}#{schema.name}" if "table_id" in value else named,

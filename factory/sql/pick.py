@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ STOP = frozenset(
 NAMED = 0.7  # of the best name of a table: from which on the question names a table itself
 VALUES = 400  # distinct texts of a column that are indexed
 KEPT = 64
-_KEPT: dict[tuple[str, str, str], Index] = {}
+_KEPT: dict[tuple[object, ...], Index] = {}
 WHEN = re.compile(
     r"""\b(when|today|yesterday|tomorrow|ago|since|until|before|after|latest|earliest|recent|newest|oldest|\d{4}
     |(day|week|month|quarter|year)s?)\b|[今昨明]天|[本上下这]个?[周月季]|[今去明]年|最近|何时|哪天|最早|最晚|\d年""",
@@ -65,9 +65,9 @@ def words(text: str) -> Iterator[str]:
 
 
 class Index:
-    """The full-text index of one schema and one of its databases."""
+    """The full-text index of one schema and one of its databases, by table of the rows that pass a condition in SQL."""
 
-    def __init__(self, schema: Schema, database: Path) -> None:
+    def __init__(self, schema: Schema, database: Path, filters: Mapping[str, str] | None = None) -> None:
         self.schema = schema
         self.db = sqlite3.connect(":memory:", check_same_thread=False)
         for name in ("called", "titled", "named", "valued"):
@@ -85,7 +85,8 @@ class Index:
         rows.text_factory = lambda raw: raw.decode("utf-8", "replace")
         for column in schema.columns():
             name, table_name = (part.replace('"', '""') for part in (column.name, column.table))
-            distinct = f'SELECT DISTINCT "{name}" FROM "{table_name}" WHERE "{name}" IS NOT NULL LIMIT {VALUES}'
+            seen = f'"{name}" IS NOT NULL AND ({(filters or {}).get(column.table, "1")})'
+            distinct = f'SELECT DISTINCT "{name}" FROM "{table_name}" WHERE {seen} LIMIT {VALUES}'
             found = [row[0] for row in rows.execute(distinct)]
             self.examples[column.table, column.name] = [str(value) for value in found[:2]]
             if column.type == "text":
@@ -193,11 +194,12 @@ def _path(kept: Iterable[str], to: str, linked: dict[str, set[str]]) -> list[str
     return path[::-1]
 
 
-def index_of(schema: Schema, database: Path) -> Index:
+def index_of(schema: Schema, database: Path, filters: Mapping[str, str] | None = None) -> Index:
     """The index of a schema and its database, made once; the last few are kept."""
-    key = str(schema.file), schema.name, str(database)
+    columns = tuple((column.table, column.name) for column in schema.columns())
+    key = str(schema.file), schema.name, str(database), columns, tuple((filters or {}).items())
     if key not in _KEPT:
         if len(_KEPT) >= KEPT:
             del _KEPT[next(iter(_KEPT))]
-        _KEPT[key] = Index(schema, database)
+        _KEPT[key] = Index(schema, database, filters)
     return _KEPT[key]

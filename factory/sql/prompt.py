@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+from factory.sql.guard import Access
 from factory.sql.pick import Budget, Index, index_of
 from factory.sql.schema import Column, Schema
 
@@ -16,10 +17,13 @@ SMALL = Budget(
 
 
 def turns(
-    question: str, schema: Schema, database: Path, today: datetime.date, budget: Budget = SMALL
+    question: str, schema: Schema, database: Path, access: Access, budget: Budget = SMALL
 ) -> list[dict[str, Any]]:
-    """The system message with the picked part of the schema, and the question as the user's."""
-    system = f"{INSTRUCTION}\n{described(question, index_of(schema, database), today, budget)}"
+    """The system message with the picked part of what the caller may read, and the question as the user's."""
+    if access.columns is not None:
+        schema = schema.part(access.columns)
+    index = index_of(schema, database, access.filters)
+    system = f"{INSTRUCTION}\n{described(question, index, access.today, budget)}"
     return [{"role": "system", "content": system}, {"role": "user", "content": question}]
 
 

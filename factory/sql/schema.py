@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from pydantic import field_validator
 
@@ -82,6 +83,16 @@ class Schema:
 
     def find(self, table: str, column: str) -> Column:
         return self.tables[table].columns[column]
+
+    def part(self, columns: Mapping[str, Sequence[str]]) -> Self:
+        """Only these columns of these tables."""
+        there = {(table, name) for table, names in columns.items() for name in names}
+        tables = {}
+        for table in (table for table in self.tables.values() if table.name in columns):
+            own = [c for c in table.columns.values() if (table.name, c.name) in there]
+            own = [replace(c, refers=c.refers if c.refers in there else None) for c in own]
+            tables[table.name] = replace(table, columns={c.name: c for c in own})
+        return replace(self, tables=tables)
 
 
 class _Table(Strict):

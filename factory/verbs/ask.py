@@ -1,6 +1,7 @@
 """`factory ask task=sql db=shop "How many customers live in Porto?"`: the query, its result, or why it was refused."""
 
 import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -27,7 +28,8 @@ def ask(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict
     name, _, _ = arguments["task"].partition("@")
     today = _day(arguments["today"]) if "today" in arguments else None
     caller = {who: arguments[who] for who in ("user", "team", "company") if arguments.get(who)}
-    asked = source(name, arguments["db"], today, **caller)
+    may = Path(arguments["access"]) if "access" in arguments else None
+    asked = source(name, arguments["db"], today, may, **caller)
     found = asked.ask(arguments["question"], _say(arguments["task"]))
     console = out(quiet)
     console.print(f"the model wrote: {found.query}", markup=False)

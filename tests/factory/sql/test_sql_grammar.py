@@ -105,7 +105,7 @@ def test_every_right_query_whose_names_the_prompt_shows_can_be_said(file: str, e
     lacking = 0
     for row in rows(file)[::every]:
         schema = schemas[row["db"]]
-        form = HELD.of(turns(row["question"], schema, database(schema), TODAY))
+        form = HELD.of(turns(row["question"], schema, database(schema), Access(today=TODAY)))
         picked = index_of(schema, database(schema)).pick(row["question"], SMALL).columns
         try:
             checked(row["sql"], schema, Access(columns=picked, context={"current_user": 1}, today=TODAY))
