@@ -4,8 +4,6 @@ Rows of 80 words, 60 in the question and 20 in the answer, drawn from a vocabula
 hundred is copied exactly, one in a hundred nearly, and one in a thousand holds an eval row.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

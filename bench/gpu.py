@@ -7,8 +7,6 @@ for packing rows is taken off; checkpoints are never due. Reported: tokens a sec
 peak that this device reached in this very run, and memory.
 """
 
-from __future__ import annotations
-
 import random
 import tempfile
 import time

@@ -4,8 +4,6 @@
 what building prompts, reading replies and keeping them costs. The endpoint is a process of its own and answers in time.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -1,7 +1,5 @@
 """How the cost of training grows with the number of adapters, their rank and the length of rows: in this process."""
 
-from __future__ import annotations
-
 import random
 import tempfile
 import time

@@ -5,8 +5,6 @@ a process of its own; a key is pressed every `PAUSE` seconds. What is measured i
 word that it is saved: what a rater waits for before "Saved" appears. The page itself answers the key at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import statistics

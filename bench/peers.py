@@ -5,8 +5,6 @@ What it takes is measured like every other trainer: whole processes, one task af
 in turn with it.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

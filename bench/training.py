@@ -5,8 +5,6 @@ turns, so that a slow minute of the machine hits all alike. N runs one after the
 more than APART adapters, over the first APART tasks again and again, which are of the same kinds and sizes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -3,8 +3,6 @@
 A fifth is put together from the parts in fragments.yaml, the others are the messages of whole.txt about other things.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import re
