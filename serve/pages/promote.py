@@ -7,11 +7,12 @@ from typing import Any
 
 import gradio as gr
 import httpx
+from markupsafe import Markup
 
 from evals import decisions
 from factory.errors import FactoryError
 from factory.registry import aliases
-from serve.pages.markup import Safe, tag
+from serve.pages.markup import tag
 from serve.pages.texts import say
 from serve.pages.versions import Known
 
@@ -46,17 +47,17 @@ def controls(language: str, admin: str) -> Controls:
                 back = gr.Button(say(language, "rollback"), elem_id="rollback", min_width=110)
     said = gr.HTML("" if admin else tag("p", say(language, "no_admin"), class_="quiet"), elem_id="moved", padding=False)
 
-    async def move(what: str, key: str, value: str | None, secret: str) -> Safe:
+    async def move(what: str, key: str, value: str | None, secret: str) -> Markup:
         if not value or not secret:
             return tag("p", say(language, "move_needs"), class_="hint warn", role="alert")
         if what == "promote" and (refusal := await asyncio.to_thread(_gate, value)):
             return tag("p", say(language, "gate_refused"), " ", tag("small", refusal), class_="hint warn", role="alert")
         return await _move(language, admin, what, {key: value}, secret)
 
-    async def promoting(value: str | None, secret: str) -> Safe:
+    async def promoting(value: str | None, secret: str) -> Markup:
         return await move("promote", "version", value, secret)
 
-    async def going_back(value: str | None, secret: str) -> Safe:
+    async def going_back(value: str | None, secret: str) -> Markup:
         return await move("rollback", "task", value, secret)
 
     def wire(choices: Any, given: list[Any], hang: list[Any], quiet: dict[str, Any]) -> None:
@@ -75,7 +76,7 @@ def _gate(name: str) -> str:
     return ""
 
 
-async def _move(language: str, admin: str, what: str, body: dict[str, str], token: str) -> Safe:
+async def _move(language: str, admin: str, what: str, body: dict[str, str], token: str) -> Markup:
     """Ask the admin API; its answer in words."""
     try:
         async with httpx.AsyncClient(base_url=admin, timeout=httpx.Timeout(LIMIT, connect=5)) as client:
