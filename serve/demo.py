@@ -106,10 +106,10 @@ class _Page:
                     self.travels = gr.HTML(padding=False)
         with gr.Tab(self.say("tab_registry"), id="registry"):
             self.table = gr.HTML(elem_id="registry", padding=False)
-            self.moved = promote.controls(language, options.admin)
+            offered, self.move = promote.controls(language, options.admin)
         self.timer = gr.Timer(LOOK)
         chosen = [self.seen, self.task, self.first, self.second]
-        self.hang = [*chosen, self.table, self.scores, self.travels, *self.moved.offered]
+        self.hang = [*chosen, self.table, self.scores, self.travels, *offered]
 
     def _question(self) -> None:
         t = self.say
@@ -158,7 +158,7 @@ class _Page:
         self.stop.click(None, None, None, cancels=runs, **quiet)
         self.shown.click(self.vote, self.asked, [self.panel, self.heading, self.judged, self.thanks], **quiet)
         self.send.click(self.store, [self.judged, self.wrote, self.consent], [self.panel, self.thanks], **quiet)
-        self.moved.wire(self.choices, picked, self.hang, quiet)
+        self.move(self.choices, picked, self.hang, quiet)
 
     def say(self, key: str) -> str:
         return say(self.language, key)
