@@ -18,7 +18,7 @@ from evals import tables as t
 from evals import verdicts
 from evals.rubric import Rubric
 from evals.slots import Plan
-from evals.verdicts import Consistency
+from evals.verdicts import Rating
 from evals.voids import TAKEN_BACK
 
 DAY = 86400.0
@@ -41,12 +41,21 @@ class Batch(BaseModel):
     versions: list[str]
 
 
-class RaterRow(Consistency):
-    """One rater. `drift`: by how much of the scale their grades went up from the first to the last third (95 %)."""
+class RaterRow(BaseModel):
+    """One rater: what is finished, what they abstained on, how often their level was that of gold, and their own at the
+    second look, and the usual seconds for one. `drift`: by how much of the scale their grades went up from the first to
+    the last third (95 %)."""
 
-    seconds: float | None = None
-    drift: float | None = None
-    drift_interval: tuple[float, float] | None = None
+    rater: str
+    done: int
+    abstained: int
+    gold: float | None
+    gold_n: int
+    consistency: float | None
+    repeats: int
+    seconds: float | None
+    drift: float | None
+    drift_interval: tuple[float, float] | None
 
 
 class Dispute(BaseModel):
@@ -100,16 +109,39 @@ def raters(engine: Engine, rubric: Rubric) -> list[RaterRow]:
         times: dict[str, list[float]] = defaultdict(list)
         for rater, seconds in c.execute(timed):
             times[rater].append(seconds)
-    scores: dict[str, list[float]] = defaultdict(list)
+    every: dict[str, list[Rating]] = defaultdict(list)
     for said in sorted(verdicts.standing(engine, rubric.hash()), key=lambda s: s.created):
-        if said.kind == "plain" and said.grades:
-            scores[said.rater].append(_height(rubric, said.grades))
+        every[said.rater].append(said)
     rows = []
-    for found in verdicts.consistency(engine, rubric, gold):
-        value, interval = drift(scores[found.rater])
-        seconds = round(statistics.median(times[found.rater]), 1) if times[found.rater] else None
-        rows.append(RaterRow(**found.model_dump(), drift=value, drift_interval=interval, seconds=seconds))
+    for rater, mine in sorted(every.items()):
+        graded = [said for said in mine if said.grades]
+        golden = [
+            said.grades[name]["level"] == level
+            for said in graded
+            if said.kind == "gold"
+            for name, level in gold.get(said.output, {}).items()
+            if name in said.grades
+        ]
+        value, interval = drift([_height(rubric, said.grades) for said in graded if said.kind == "plain"])
+        rows.append(
+            RaterRow(
+                rater=rater,
+                done=len(mine),
+                abstained=len(mine) - len(graded),
+                gold=_share(golden),
+                gold_n=len(golden),
+                consistency=_share(verdicts.again(mine)),
+                repeats=sum(said.kind == "repeat" for said in mine),
+                seconds=round(statistics.median(times[rater]), 1) if times[rater] else None,
+                drift=value,
+                drift_interval=interval,
+            )
+        )
     return rows
+
+
+def _share(hits: list[bool]) -> float | None:
+    return round(statistics.fmean(hits), 4) if hits else None
 
 
 def drift(heights: list[float]) -> tuple[float | None, tuple[float, float] | None]:

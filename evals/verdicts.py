@@ -6,12 +6,11 @@ being worse, or an output would lose by being looked at again. Repeats and gold 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
@@ -53,18 +52,6 @@ class Consensus:
     @property
     def levels(self) -> Levels:
         return {name: grade.level for name, grade in self.grades.items()}
-
-
-class Consistency(BaseModel):
-    """How a rater does: finished, abstained, agreement with gold and with themselves (shares of dimensions)."""
-
-    rater: str
-    done: int
-    abstained: int
-    gold: float | None = None
-    gold_n: int = 0
-    consistency: float | None = None
-    repeats: int = 0
 
 
 def standing(engine: Engine, rubric_hash: str, batch: str = "", rater: str = "") -> list[Rating]:
@@ -164,33 +151,6 @@ def agreed(rubric: Rubric, ratings: Sequence[Rating]) -> dict[str, Sequence[Sequ
     return {name: _matrix(values) for name, values in table.items()}
 
 
-def consistency(engine: Engine, rubric: Rubric, gold: Mapping[str, Mapping[str, str]]) -> list[Consistency]:
-    """Per rater: gold results and agreement with their own earlier grades on repeats."""
-    said = standing(engine, rubric.hash())
-    found = []
-    for rater in sorted({s.rater for s in said}):
-        mine = [s for s in said if s.rater == rater]
-        right = [
-            s.grades[name]["level"] == level
-            for s in mine
-            if s.kind == "gold" and s.grades
-            for name, level in gold.get(s.output, {}).items()
-            if name in s.grades
-        ]
-        found.append(
-            Consistency(
-                rater=rater,
-                done=len(mine),
-                abstained=sum(not s.grades for s in mine),
-                gold=_share(right),
-                gold_n=len(right),
-                consistency=_share(again(mine)),
-                repeats=sum(s.kind == "repeat" for s in mine),
-            )
-        )
-    return found
-
-
 def again(mine: Sequence[Rating]) -> list[bool]:
     """For each grade that a rater gave on a second look, whether it was that of the first."""
     first = {s.output: s.grades for s in mine if s.kind == "plain"}
@@ -225,8 +185,3 @@ def _matrix(values: Mapping[tuple[str, str], int]) -> Sequence[Sequence[int | No
     """Raters x outputs with None where a rater did not grade."""
     raters, outputs = (sorted({key[i] for key in values}) for i in (0, 1))
     return [[values.get((rater, output)) for output in outputs] for rater in raters]
-
-
-def _share(hits: Iterable[bool]) -> float | None:
-    hits = list(hits)
-    return round(sum(hits) / len(hits), 4) if hits else None
