@@ -241,19 +241,17 @@ def migrate(engine: Engine) -> None:
             "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT, at REAL)"
         )
         done = {number for (number,) in connection.exec_driver_sql("SELECT number FROM migrations")}
-        if extra := done - {m.number for m in MIGRATIONS}:
+        known = dict(enumerate(MIGRATIONS, 1))
+        if extra := done - known.keys():
             raise FactoryError(f"the ratings database is newer than this program (migration {max(extra)}): update it")
         if not done:
             meta.create_all(connection, checkfirst=False)
             protect(connection, *(table.name for table in APPEND_ONLY))
-        for migration in MIGRATIONS:
-            if done and migration.number not in done:
-                migration.run(connection)
-            if migration.number not in done:
-                connection.execute(
-                    sa.text("INSERT INTO migrations VALUES (:number, :name, :at)"),
-                    {"number": migration.number, "name": migration.name, "at": time.time()},
-                )
+        for number in sorted(known.keys() - done):
+            if done:
+                known[number](connection)
+            values = {"number": number, "name": known[number].__name__.replace("_", " "), "at": time.time()}
+            connection.execute(sa.text("INSERT INTO migrations VALUES (:number, :name, :at)"), values)
 
 
 def _on_connect(connection: Any, _: Any) -> None:
