@@ -5,25 +5,28 @@ that is killed goes on where it stopped without paying twice, and the same grade
 that cannot be read is asked for twice more; then the judge abstains. It never counts as a grade.
 """
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.asking import Endpoint, Local
+from evals.asking import Endpoint
 from evals.grades import Grade, Grades
-from evals.judges import Member
+from evals.judges import Generate, Member
 from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Rubric
-from factory.chat import Reply, Unanswered, each, run_alone
+from factory.chat import Messages, Reply, Unanswered, each, run_alone
 from factory.home import digest
 
 ATTEMPTS = 3
+TOGETHER = 64  # questions that a judge in this process answers at once
+Ask = Callable[[Messages, dict[str, Any] | None, int], Awaitable[Reply]]
 Texts = Mapping[str, tuple[str, str]]  # output id to source and output
 Triples = Mapping[str, tuple[str, str, str]]  # key to source and two outputs
 
@@ -124,7 +127,7 @@ class _Run:
         self.identity = (rubric.hash(), member.judge.identity(member.version))
         self.tally = Tally(cost=0.0 if member.judge.price else None)
         self.grades: dict[tuple[str, ...], Grade] = {}
-        self.stopped = False
+        self.stopped, self.began = False, time.monotonic()
 
     def stop(self) -> None:
         """Ask nothing more; the calls under way come home and are kept."""
@@ -132,33 +135,49 @@ class _Run:
 
     async def all(self, questions: Sequence[Question]) -> dict[tuple[str, ...], Grade]:
         self.tally.total = len(questions)
-        started = time.monotonic()
         keys = {id(q): self._keys(q) for q in questions}
         with t.quick(self.engine) as connection:
             self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
             self.connection = connection
-            local = self.member.generate
-            many = 256 if local else self.judge.concurrency
-            async with nullcontext(Local(local)) if local else Endpoint(self.judge, self.member.name) as asking:
+            if self.member.generate:
+                for start in range(0, len(questions), TOGETHER):
+                    some = [] if self.stopped else questions[start : start + TOGETHER]
+                    said = await self._here(self.member.generate, [q for q in some if keys[id(q)][0] not in self.known])
+                    for question in some:
+                        await self._one(question, keys[id(question)], said)
+            else:
+                async with Endpoint(self.judge, self.member.name) as endpoint:
 
-                async def one(question: Question) -> None:
-                    if not self.stopped:
-                        await self._one(question, keys[id(question)], asking)
-                        self.tally.seconds = time.monotonic() - started
-                        self.progress(self.tally)
+                    async def one(question: Question) -> None:
+                        if not self.stopped:
+                            await self._one(question, keys[id(question)], endpoint.ask)
 
-                await each(questions, min(many, len(questions)), one)
+                    await each(questions, min(self.judge.concurrency, len(questions)), one)
         if self.stopped:
             raise KeyboardInterrupt
         return self.grades
 
-    async def _one(self, question: Question, keys: list[str], asking: Endpoint | Local) -> None:
+    async def _here(self, generate: Generate, questions: Sequence[Question]) -> Ask:
+        """Ask a judge in this process, who answers many at once; asked again it would say the same."""
+        began = time.monotonic()
+        texts = await asyncio.to_thread(generate, [q.asked.messages for q in questions]) if questions else []
+        seconds = (time.monotonic() - began) / max(1, len(questions))
+        said = {id(q.asked.messages): Reply(text, seconds=seconds) for q, text in zip(questions, texts, strict=True)}
+
+        async def ask(messages: Messages, schema: Any, attempt: int) -> Reply:
+            if attempt:
+                raise Unanswered("asked again it would say the same")
+            return said[id(messages)]
+
+        return ask
+
+    async def _one(self, question: Question, keys: list[str], ask: Ask) -> None:
         why = ""
         for attempt, key in enumerate(keys):
             try:
                 text = self.known.get(key)
                 if text is None:
-                    reply = await asking(question.asked.messages, question.asked.schema, attempt)
+                    reply = await ask(question.asked.messages, question.asked.schema, attempt)
                     self._keep(key, reply)
                     text = reply.text
                 else:
@@ -176,6 +195,8 @@ class _Run:
             self.tally.abstained += 1
             self.tally.why[why.partition(":")[0]] += 1
         self.tally.done += 1
+        self.tally.seconds = time.monotonic() - self.began
+        self.progress(self.tally)
 
     def _keys(self, q: Question) -> list[str]:
         """Under what each attempt's reply is kept."""
