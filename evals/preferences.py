@@ -62,13 +62,12 @@ def _by_composite(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
 def _by_comparison(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
     """Compared pairs where nobody saw a tie or the other way round."""
     texts = _texts(engine, task)
-    votes: dict[frozenset[str], set[tuple[str, str, bool]]] = defaultdict(set)
+    votes: dict[frozenset[str], set[pairs.Compared]] = defaultdict(set)
     for said in pairs.compared(engine, rubric.hash()):
-        votes[frozenset((said.better, said.worse))].add((said.better, said.worse, said.tie))
-    for found in votes.values():
-        better, worse, tie = next(iter(found))
-        if len(found) == 1 and not tie and better in texts and worse in texts:
-            yield {**_pair(texts, better, worse), "from": "preferred"}
+        votes[frozenset((said.better, said.worse))].add(said)
+    for one, *others in votes.values():
+        if not others and not one.tie and one.better in texts and one.worse in texts:
+            yield {**_pair(texts, one.better, one.worse), "from": "preferred"}
 
 
 def _edited(engine: Engine, task: str) -> Iterator[Pair]:

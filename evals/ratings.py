@@ -251,37 +251,26 @@ def _qualified(c: Connection, rater: str, rubric_hash: str) -> bool:
     return bool(c.execute(PASSED, {"by": rater, "rubric": rubric_hash}).scalar())
 
 
-def _statements() -> tuple[Any, ...]:
-    """What runs with every key of a rater, built once: to build a statement takes longer than to run it."""
-    a, q, other = t.assignments.c, t.qualifications.c, t.outputs.alias()
-    which: Any = sa.bindparam("which")
-    mine = sa.and_(a.batch == sa.bindparam("batch"), a.rater == sa.bindparam("by"))
-    free: dict[str, Any] = {name: sa.bindparam(name) for name in ("rater", "opened", "leased_until")}
-    shown = sa.select(a.id, t.items.c.source, t.outputs.c.text, a.draft, other.c.text.label("other"))
-    return (
-        # Elsewhere than on SQLite, whose write lock is one: who hands out slots of a batch waits for the one before.
-        sa.select(t.batches).where(t.batches.c.id == sa.bindparam("batch")).with_for_update(key_share=True),
-        sa.select(a.id)
-        .where(mine, a.done.is_(None))
-        .order_by(a.opened.is_(None), a.opened.desc())
-        .limit(1)
-        .with_for_update(),
-        sa.select(sa.func.count()).where(mine, a.done.is_not(None)),
-        sa.update(t.assignments).where(a.id == which).values(**free),
-        sa.update(t.assignments).where(a.id == which).values(done=sa.bindparam("done"), draft=sa.null()),
-        sa.select(t.assignments, t.batches.c.rubric, t.batches.c.plan)
-        .join(t.batches, t.batches.c.id == a.batch)
-        .where(a.id == which)
-        .with_for_update(of=t.assignments),
-        shown.join(t.outputs, t.outputs.c.id == a.output)
-        .join(t.items, t.items.c.id == t.outputs.c.item)
-        .outerjoin(other, other.c.id == a.other)
-        .where(a.id == which),
-        sa.select(q.passed)
-        .where(q.rater == sa.bindparam("by"), q.rubric == sa.bindparam("rubric"))
-        .order_by(q.id.desc())
-        .limit(1),
-    )
-
-
-BATCH, OPEN, DONE, LEASE, FINISH, OWN, SHOWN, PASSED = _statements()
+# What runs with every key of a rater, built once: to build a statement takes longer than to run it.
+_a, _q, _other = t.assignments.c, t.qualifications.c, t.outputs.alias()
+_which: Any = sa.bindparam("which")
+_mine = sa.and_(_a.batch == sa.bindparam("batch"), _a.rater == sa.bindparam("by"))
+_lease: dict[str, Any] = {name: sa.bindparam(name) for name in ("rater", "opened", "leased_until")}
+# Elsewhere than on SQLite, whose write lock is one: who hands out slots of a batch waits for the one before.
+BATCH = sa.select(t.batches).where(t.batches.c.id == sa.bindparam("batch")).with_for_update(key_share=True)
+_newest = sa.select(_a.id).where(_mine, _a.done.is_(None)).order_by(_a.opened.is_(None), _a.opened.desc())
+OPEN = _newest.limit(1).with_for_update()
+DONE = sa.select(sa.func.count()).where(_mine, _a.done.is_not(None))
+LEASE = sa.update(t.assignments).where(_a.id == _which).values(**_lease)
+FINISH = sa.update(t.assignments).where(_a.id == _which).values(done=sa.bindparam("done"), draft=sa.null())
+_planned = sa.select(t.assignments, t.batches.c.rubric, t.batches.c.plan).join(t.batches, t.batches.c.id == _a.batch)
+OWN = _planned.where(_a.id == _which).with_for_update(of=t.assignments)
+SHOWN = (
+    sa.select(_a.id, t.items.c.source, t.outputs.c.text, _a.draft, _other.c.text.label("other"))
+    .join(t.outputs, t.outputs.c.id == _a.output)
+    .join(t.items, t.items.c.id == t.outputs.c.item)
+    .outerjoin(_other, _other.c.id == _a.other)
+    .where(_a.id == _which)
+)
+_passed = sa.select(_q.passed).where(_q.rater == sa.bindparam("by"), _q.rubric == sa.bindparam("rubric"))
+PASSED = _passed.order_by(_q.id.desc()).limit(1)
