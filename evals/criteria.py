@@ -1,6 +1,6 @@
 """The pairs of a comparison, which of them count by now, and the criteria that the gate holds against its plan.
 
-How people's labels are drawn and what that means for the estimates is told in `evals.gate`.
+How people's labels are drawn and what that means for the estimates stands in `evals/README.md`.
 """
 
 import math

@@ -5,16 +5,8 @@ on the right side, *fails* when the other bound is on the wrong side, and is *op
 so no correction for their number is needed (intersection-union). One that fails is enough for REJECT, so there the
 error is shared out among all of them (Bonferroni). Else INCONCLUSIVE, with the number of labels that would settle it.
 
-Where people decide the unit is the pair: an item with the outputs of both versions.
-
-- Pairs with equal texts are a known zero; they are never labelled. The others lie in one random order (`evals.units`),
-  and only the pairs up to the first unfinished one count, so that neither quick raters nor easy items choose.
-- What people see is the share of an item's votes; an even split is a half. The number of votes moves no estimate.
-- A pair that nobody could judge counts at its worst for the candidate in the one bound, at its best in the other.
-- Raters' errors hide a part of every difference; it is put back (`agreement.attenuation`): the margins are true ones.
-- The bounds hold at every look (`estimate.sampled`), so one may look as often as one likes.
-- Floors are asked of the outputs that changed; what is equal is in production already.
-- Against `anchor`, a fixed version, the same margins hold, so that small losses cannot add up.
+Where people decide the unit is the pair: an item with the outputs of both versions. How pairs are drawn, what is done
+about those that are equal or that nobody can judge, and about raters' errors, stands in `evals/README.md`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
