@@ -200,13 +200,11 @@ def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
     known = sorted({gold for gold, _ in pairs})
     gold = [g for g, _ in pairs]
     said = [s if s in known else "(no label)" for _, s in pairs]
-    confusion: dict[str, Counter[str]] = {name: Counter() for name in known}
-    for g, s in zip(gold, said, strict=True):
-        confusion[g][s] += 1
+    confusion = sorted(Counter(zip(gold, said, strict=True)).items())
     return {
-        "accuracy": round(sum(g == s for g, s in zip(gold, said, strict=True)) / len(pairs), 4),
+        "accuracy": round(sum(n for (g, s), n in confusion if g == s) / len(pairs), 4),
         "macro_f1": round(float(f1_score(gold, said, labels=known, average="macro", zero_division=0)), 4),
-        "confusion": {g: dict(sorted(c.items())) for g, c in confusion.items()},
+        "confusion": {name: {s: n for (g, s), n in confusion if g == name} for name in known},
     }
 
 

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
 
 from factory import stopping
 from factory.listening import address, listen
@@ -79,10 +80,8 @@ class Headers:
 
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                keep = "/assets/" in scope["path"]
-                ours = {k: v for k, v in HEADERS.items() if not (keep and k == "cache-control")}
-                theirs = [(k, v) for k, v in message["headers"] if k.decode("latin-1").lower() not in ours]
-                message["headers"] = [*theirs, *((k.encode(), v.encode()) for k, v in ours.items())]
+                cached = {"cache-control"} if "/assets/" in scope["path"] else set()
+                MutableHeaders(scope=message).update({k: v for k, v in HEADERS.items() if k not in cached})
             await send(message)
 
         await self.app(scope, receive, with_headers)
