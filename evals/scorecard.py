@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evals import fields
+from evals import estimate, fields
 from evals.checks import named
 from evals.grades import BANDS, Band, Grade
 from evals.rubric import Dimension, Rubric
@@ -128,17 +128,13 @@ def composite(rubric: Rubric, grades: Mapping[str, Grade], measured: Iterable[st
 
 def shares(bands: Iterable[Band]) -> Shares:
     """Counts as shares with Wilson intervals; without a single grade there are no shares."""
-    from scipy.stats import binomtest
-
     counts = Counter(bands)
     n = counts.total()
     if not n:
         return Shares(n=0)
-    intervals: dict[str, tuple[float, float]] = {}
-    for band in BANDS:
-        found = binomtest(counts[band], n).proportion_ci(method="wilson")
-        intervals[band] = (round(max(0.0, found.low), 4), round(min(1.0, found.high), 4))
-    return Shares(n=n, intervals=intervals, **{band: round(counts[band] / n, 4) for band in BANDS})
+    found = {band: estimate.proportion(counts[band], n, 0.975) for band in BANDS}
+    intervals = {band: (max(0.0, e.low), min(1.0, e.high)) for band, e in found.items()}
+    return Shares(n=n, intervals=intervals, **{band: e.value for band, e in found.items()})
 
 
 def _said(calls: Sequence[Any]) -> list[Grade | None]:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from evals import decisions
 from factory.errors import FactoryError
 from factory.registry import aliases
+from serve.pages.ask import told
 from serve.pages.markup import tag
 from serve.pages.texts import say
 from serve.pages.versions import Known
@@ -73,13 +74,8 @@ async def _move(language: str, admin: str, what: str, body: dict[str, str], toke
             reply = await client.post(f"admin/{what}", json=body, headers={"authorization": f"Bearer {token}"})
     except (httpx.HTTPError, UnicodeError):
         return tag("p", say(language, "admin_away"), class_="hint warn", role="alert")
-    try:
-        answer = reply.json()
-        detail = str(answer["error"]["message"]) if reply.status_code != 200 else ""
-    except (ValueError, KeyError, TypeError):
-        detail = reply.text[:300]
     if reply.status_code == 200:
         return tag("p", say(language, f"{what}_done", what=next(iter(body.values()))), class_="hint", role="status")
     known = {401: "token_wrong", 403: "token_weak"}
-    return tag("p", say(language, known.get(reply.status_code, "move_refused")), " ", tag("small", detail),
+    return tag("p", say(language, known.get(reply.status_code, "move_refused")), " ", tag("small", told(reply.content)),
                class_="hint warn", role="alert")  # fmt: skip
