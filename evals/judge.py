@@ -48,10 +48,6 @@ class Tally:
 Progress = Callable[[Tally], None]
 
 
-def quiet(tally: Tally) -> None:
-    """No progress shown."""
-
-
 @dataclass(frozen=True)
 class Question:
     """One thing to ask: `key` is handed back with the grade."""
@@ -62,7 +58,7 @@ class Question:
 
 
 def grade(
-    member: Member, rubric: Rubric, texts: Texts, engine: Engine, progress: Progress = quiet
+    member: Member, rubric: Rubric, texts: Texts, engine: Engine, progress: Progress = lambda tally: None
 ) -> tuple[dict[str, dict[str, Grade]], Tally]:
     """Grade `texts` (output id to source and output) on the dimensions that a judge may decide. Returns the grades by
     output and dimension, abstentions left out, and how the run went."""
@@ -76,7 +72,7 @@ def grade(
 
 
 def pairwise(
-    member: Member, rubric: Rubric, triples: Triples, engine: Engine, progress: Progress = quiet
+    member: Member, rubric: Rubric, triples: Triples, engine: Engine, progress: Progress = lambda tally: None
 ) -> tuple[dict[str, str], float | None, Tally]:
     """Which of two outputs is better, asked in both orders: key to (source, a, b) gives key to "a", "b" or "tie".
 
@@ -111,7 +107,7 @@ def vote(rubric: Rubric, members: Sequence[Grades]) -> dict[str, dict[str, Grade
 
 
 def ask_all(
-    member: Member, rubric: Rubric, questions: Sequence[Question], engine: Engine, progress: Progress = quiet
+    member: Member, rubric: Rubric, questions: Sequence[Question], engine: Engine, progress: Progress
 ) -> tuple[dict[tuple[str, ...], Grade], Tally]:
     """Put all questions, `judge.concurrency` at a time. A question without a readable reply is not in the result.
 

@@ -71,16 +71,13 @@ def batches(engine: Engine) -> list[Batch]:
     """All batches, newest first."""
     now = time.time()
     b, a, w = t.batches.c, t.assignments.c, t.answers.c
-
-    def count(condition: Any) -> Any:
-        return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
-
-    open_ = a.done.is_(None)
+    open_, count = a.done.is_(None), sa.func.count
+    leased, today = open_ & (a.leased_until > now), a.done > now - DAY
     query = (
         sa.select(
-            b.id, b.task, b.rubric, b.plan, b.created, sa.func.count(a.id).label("planned"), count(open_).label("left"),
-            count(open_ & (a.leased_until > now)).label("leased"), count(a.done > now - DAY).label("today"),
-            sa.func.count(sa.distinct(a.output)).label("outputs"),
+            b.id, b.task, b.rubric, b.plan, b.created, count(sa.distinct(a.output)).label("outputs"),
+            count(a.id).label("planned"), count(sa.case((open_, 1))).label("left"),
+            count(sa.case((leased, 1))).label("leased"), count(sa.case((today, 1))).label("today"),
         )
         .join(t.assignments, (a.batch == b.id) & (a.kind == "plain"))
         .group_by(b.id)

@@ -4,6 +4,7 @@ A judge whose kappa with the known truth of a dimension is below the floor, or u
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from pydantic import BaseModel
@@ -58,9 +59,9 @@ def ask_jury(
     how = Judging(name=", ".join(m.name for m in jury))
     heard, asked, abstained = [], 0, 0
     for m in jury:
-        tested = calibrate(m, rubric, engine, _named(watch, f"testing {m.name}"))
+        tested = calibrate(m, rubric, engine, partial(watch, f"testing {m.name}"))
         how.trials[m.name], how.refused[m.name] = tested, tested.refused(floor)
-        said, tally = judging.grade(m, rubric, pairs, engine, _named(watch, f"{m.name} grades"))
+        said, tally = judging.grade(m, rubric, pairs, engine, partial(watch, f"{m.name} grades"))
         heard.append({o: {d: g for d, g in found.items() if d not in how.refused[m.name]} for o, found in said.items()})
         asked, abstained = asked + tally.total, abstained + tally.abstained
         how.add(tally)
@@ -93,7 +94,7 @@ def compare_with_people(how: Judging, rubric: Rubric, people: Grades, judged: Gr
 
 def prefer(how: Judging, member: Member, rubric: Rubric, triples: Triples, engine: Engine, watch: Watch) -> None:
     """Which of two answers a judge prefers, asked in both orders: (source, candidate's, production's) by row."""
-    compares = _named(watch, f"{member.name} compares")
+    compares = partial(watch, f"{member.name} compares")
     winners, how.flip_rate, tally = judging.pairwise(member, rubric, triples, engine, compares)
     names = {"a": "candidate", "b": "production", "tie": "tie"}
     how.preferred = {name: sum(w == letter for w in winners.values()) for letter, name in names.items()}
@@ -109,7 +110,3 @@ def _jury_agreement(rubric: Rubric, heard: Sequence[Grades]) -> dict[str, float]
         if kappa is not None:
             found[d.name] = round(kappa, 4)
     return found
-
-
-def _named(watch: Watch, what: str) -> judging.Progress:
-    return lambda tally: watch(what, tally)

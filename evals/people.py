@@ -124,20 +124,11 @@ def next_try(taken: Sequence[tuple[float, Result]], now: float) -> float | None:
 def day(engine: Engine, rater: str, rubric_hash: str, since: float) -> Day:
     """The rater's own figures."""
     a = t.assignments.c
-    today = sa.func.coalesce(sa.func.sum(sa.case((a.done >= since, 1), else_=0)), 0)
-    query = sa.select(sa.func.count().label("total"), today.label("today"))
+    query = sa.select(sa.func.count().label("total"), sa.func.count(sa.case((a.done >= since, 1))).label("today"))
     with t.reading(engine) as c:
         done = c.execute(query.where(a.rater == rater, a.done.is_not(None))).one()
     same = verdicts.again(verdicts.standing(engine, rubric_hash, rater=rater))
     return Day(today=done.today, total=done.total, consistency=sum(same) / len(same) if len(same) >= ENOUGH else None)
-
-
-def finished(engine: Engine, assignment: str, rater: str) -> bool:
-    """Whether this very rater has finished the assignment: a submit sent twice was heard the first time."""
-    a = t.assignments.c
-    query = sa.select(a.id).where(a.id == assignment, a.rater == rater, a.done.is_not(None))
-    with t.reading(engine) as c:
-        return c.execute(query).scalar() is not None
 
 
 def clean(rubric: Rubric, grades: Any) -> Grades:

@@ -203,12 +203,11 @@ def adjudicate(engine: Engine, output: str, rubric: Rubric, lead: str, grades: G
         )
 
 
-def batch_of(engine: Engine, assignment: str, rater: str) -> str | None:
-    """The batch of an assignment that is or was this rater's."""
+def of_rater(engine: Engine, assignment: str, rater: str) -> sa.Row[Any] | None:
+    """The batch of an assignment that is or was this rater's, and when they were done with it."""
     a = t.assignments.c
     with t.reading(engine) as c:
-        found = c.execute(sa.select(a.batch).where(a.id == assignment, a.rater == rater)).scalar()
-    return None if found is None else str(found)
+        return c.execute(sa.select(a.batch, a.done).where(a.id == assignment, a.rater == rater)).first()
 
 
 def complete(rubric: Rubric, grades: Grades, partly: bool = False) -> None:
