@@ -196,7 +196,7 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
             for job in jobs[len(apps) :]:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
-            await control.stop()
+            await control.loading.stop()
 
 
 def _launch(options: Options) -> Launch:
