@@ -1,13 +1,9 @@
 """`factory bench only=gain`: what learning from rewards adds to supervised learning, on rows that nothing learned from.
 
-From one supervised start two ways go on: GRPO, and two rejection rounds (draw, then learn from the best answers);
-`part=` is one of them, or `dpo_norm`: LN-DPO on the best and worst of six answers to each of as many questions. Each is
-held against the start on the same eval rows, with a 95 % interval of the difference.
-`seeds=3` does all that with three seeds (`train.seed` and the next two: the first adapter, the order of rows, the
-draws) and tells the medians. `task=` names a task of the project, which starts with a quarter of an epoch, or with
-`train.epochs=`. Without one a task is made that so small a base can learn from rewards: of four words, say the one that
-is an animal (a fruit, a tool, …); SEEN rows start it. What was trained stays in the home's `gain/`: asked for again, or
-after it was interrupted, it goes on from there, and two parts or seeds may be measured there side by side.
+From one supervised start each way goes on by itself and is held against the start, on the same eval rows, with a 95 %
+interval of the difference. The ways, `part=`, `seeds=` and `task=` are told in `docs/stages.md`. Without a task one is
+made that so small a base can learn from rewards: of four words, say the one that is an animal (a fruit, a tool, …); SEEN
+rows start it. What was trained stays in the home's `gain/`, and two parts or seeds may be measured there side by side.
 """
 
 import contextlib
