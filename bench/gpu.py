@@ -194,7 +194,8 @@ def _trl(model: Any, rows: Sequence[Example]) -> Timed:
 
 
 def adapter_recipe(folder: Path, rank: int = RANK, length: int = LENGTH) -> Recipe:
-    train = {"batch": BATCH, "epochs": 1, "patience": 0, "lr": 1e-4, "max_length": length, "gradient_checkpointing": False}
+    train = {"batch": BATCH, "epochs": 1, "patience": 0, "lr": 1e-4, "max_length": length}
+    train |= {"gradient_checkpointing": False}
     lora = {"r": rank, "alpha": 2 * rank}
     return Recipe.model_validate({"task": "bench", "kind": "general", "folder": folder, "lora": lora, "train": train})
 
