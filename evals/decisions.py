@@ -46,8 +46,7 @@ def used_before(engine: Engine, task: str, rows: Sequence[Row], version: str) ->
     g, a = t.gate_runs.c, t.answers.c
     decided = sa.select(g.version).where(g.task == task, g.version != version)
     keys = {row.key() for row in rows}
-    with t.reading(engine) as c:
-        found = c.execute(sa.select(a.version, a.item).where(a.version.in_(decided))).all()
+    found = t.rows(engine, sa.select(a.version, a.item).where(a.version.in_(decided)))
     seen = Counter(name for name, item in found if item in keys)
     return sum(2 * count > len(keys) for count in seen.values())
 
@@ -70,8 +69,7 @@ def looks(engine: Engine, version: str, against: str, rubric: str) -> int:
     query = sa.select(sa.func.count()).where(
         g.version == version, g.against == against, g.rubric == rubric, g.forced == ""
     )
-    with t.reading(engine) as c:
-        return int(c.execute(query).scalar() or 0)
+    return int(t.rows(engine, query)[0][0])
 
 
 def fix(engine: Engine, task: str, versions: Sequence[str], rubric: Rubric) -> list[str]:
@@ -163,10 +161,8 @@ def same_rows(version: Version) -> None:
 
 
 def _last(engine: Engine, *where: Any) -> dict[str, Any] | None:
-    with t.reading(engine) as c:
-        found = c.execute(sa.select(t.gate_runs).where(*where).order_by(t.gate_runs.c.id.desc()).limit(1)).mappings()
-        row = found.first()
-        return dict(row) if row else None
+    query = sa.select(t.gate_runs).where(*where).order_by(t.gate_runs.c.id.desc()).limit(1)
+    return next((dict(row._mapping) for row in t.rows(engine, query)), None)
 
 
 def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:

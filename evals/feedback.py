@@ -80,9 +80,8 @@ def _all(engine: Engine) -> list[dict[str, Any]]:
         .order_by(r.id)
     )
     settled = sa.select(r.grades).where(r.action == "settle").order_by(r.id)
-    with t.reading(engine) as c:
-        accepted = {said["feedback"]: said["accept"] for said in c.execute(settled).scalars()}
-        found = {row.id: row for row in c.execute(query)}  # an answer that two versions gave is one line all the same
+    accepted = {said["feedback"]: said["accept"] for (said,) in t.rows(engine, settled)}
+    found = {row.id: row for row in t.rows(engine, query)}  # an answer that two versions gave is one line all the same
     return [
         {"id": id_, "task": row.task, "source": row.source, "answer": row.text, "version": row.version,
          **row.grades[WHO], "accepted": accepted.get(id_)}

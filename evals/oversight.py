@@ -85,13 +85,11 @@ def batches(engine: Engine) -> list[Batch]:
     )  # fmt: skip
     who = sa.select(a.batch, w.version).distinct().join(t.answers, w.output == a.output).where(a.kind == "plain")
     versions: dict[str, list[str]] = defaultdict(list)
-    with t.reading(engine) as c:
-        rows = c.execute(query).mappings().all()
-        for batch, version in c.execute(who):
-            versions[batch].append(version)
+    for batch, version in t.rows(engine, who):
+        versions[batch].append(version)
     return [
-        Batch(**row, pairs=Plan.model_validate(row["plan"]).mode == "pairs", versions=sorted(versions[row["id"]]))
-        for row in rows
+        Batch(**row._mapping, pairs=Plan.model_validate(row.plan).mode == "pairs", versions=sorted(versions[row.id]))
+        for row in t.rows(engine, query)
     ]
 
 
@@ -99,13 +97,12 @@ def raters(engine: Engine, rubric: Rubric) -> list[RaterRow]:
     """Everybody who rated under this rubric."""
     gold: dict[str, dict[str, str]] = {}
     r, b = t.ratings.c, t.batches.c
-    with t.reading(engine) as c:
-        for plan in c.execute(sa.select(b.plan).where(b.rubric == rubric.hash())).scalars():
-            gold |= Plan.model_validate(plan).gold_grades
-        timed = sa.select(r.rater, r.seconds).where(r.rubric == rubric.hash(), r.seconds.is_not(None))
-        times: dict[str, list[float]] = defaultdict(list)
-        for rater, seconds in c.execute(timed):
-            times[rater].append(seconds)
+    for (plan,) in t.rows(engine, sa.select(b.plan).where(b.rubric == rubric.hash())):
+        gold |= Plan.model_validate(plan).gold_grades
+    timed = sa.select(r.rater, r.seconds).where(r.rubric == rubric.hash(), r.seconds.is_not(None))
+    times: dict[str, list[float]] = defaultdict(list)
+    for rater, seconds in t.rows(engine, timed):
+        times[rater].append(seconds)
     every: dict[str, list[Rating]] = defaultdict(list)
     for said in sorted(verdicts.standing(engine, rubric.hash()), key=lambda s: s.created):
         every[said.rater].append(said)
@@ -163,13 +160,12 @@ def dispute(engine: Engine, rubric: Rubric, output: str) -> Dispute | None:
         s for s in verdicts.standing(engine, rubric.hash()) if s.output == output and s.kind == "plain" and s.grades
     ]
     query = sa.select(t.items.c.source, t.outputs.c.text).join(t.items, t.items.c.id == t.outputs.c.item)
-    with t.reading(engine) as c:
-        row = c.execute(query.where(t.outputs.c.id == output)).first()
-    if row is None or not said:
+    found = t.rows(engine, query.where(t.outputs.c.id == output))
+    if not found or not said:
         return None
     said.sort(key=lambda s: s.created)
     graded = [{"who": chr(65 + i % 26), "grades": dict(s.grades)} for i, s in enumerate(said)]
-    return Dispute(output=output, source=row.source, text=row.text, said=graded)
+    return Dispute(output=output, source=found[0].source, text=found[0].text, said=graded)
 
 
 def export_ratings(engine: Engine, batch: Batch, rubric: Rubric) -> Iterator[dict[str, Any]]:
@@ -183,8 +179,7 @@ def export_ratings(engine: Engine, batch: Batch, rubric: Rubric) -> Iterator[dic
         .where(a.batch == batch.id)
         .order_by(r.id)
     )
-    with t.reading(engine) as c:
-        last = {row["assignment"]: row for row in c.execute(query).mappings()}
+    last = {row.assignment: row._mapping for row in t.rows(engine, query)}
     for row in last.values():
         if row["action"] not in TAKEN_BACK:
             kept = ("kind", "rater", "action", "grades", "seconds", "created", "source")

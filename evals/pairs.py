@@ -84,11 +84,9 @@ def compared(engine: Engine, rubric_hash: str) -> list[Compared]:
     """The comparisons by people that stand; abstentions are left out."""
     k = t.comparisons.c
     query = sa.select(t.comparisons).where(k.rubric == rubric_hash, k.assignment.is_not(None)).order_by(k.id)
-    with t.reading(engine) as c:
-        last = {row["assignment"]: row for row in c.execute(query).mappings()}
     found = []
-    for row in last.values():
-        if (winner := row["winner"]) in ("first", "second", "tie"):
-            pair = (row["first"], row["second"]) if winner != "second" else (row["second"], row["first"])
+    for row in {row.assignment: row for row in t.rows(engine, query)}.values():
+        if (winner := row.winner) in ("first", "second", "tie"):
+            pair = (row.first, row.second) if winner != "second" else (row.second, row.first)
             found.append(Compared(*pair, winner == "tie"))
     return found

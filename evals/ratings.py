@@ -206,8 +206,8 @@ def adjudicate(engine: Engine, output: str, rubric: Rubric, lead: str, grades: G
 def of_rater(engine: Engine, assignment: str, rater: str) -> sa.Row[Any] | None:
     """The batch of an assignment that is or was this rater's, and when they were done with it."""
     a = t.assignments.c
-    with t.reading(engine) as c:
-        return c.execute(sa.select(a.batch, a.done).where(a.id == assignment, a.rater == rater)).first()
+    query = sa.select(a.batch, a.done).where(a.id == assignment, a.rater == rater)
+    return next(iter(t.rows(engine, query)), None)
 
 
 def complete(rubric: Rubric, grades: Grades, partly: bool = False) -> None:

@@ -11,7 +11,7 @@ and paid calls are append-only, which triggers enforce: every verdict is worked 
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -200,6 +200,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def reading(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as connection, connection.begin():
         yield connection
+
+
+def rows(engine: Engine, query: Any) -> Sequence[sa.Row[Any]]:
+    """What one query finds."""
+    with reading(engine) as connection:
+        return connection.execute(query).all()
 
 
 @contextmanager

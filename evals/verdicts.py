@@ -64,8 +64,7 @@ def standing(engine: Engine, rubric_hash: str, batch: str = "", rater: str = "")
         .where(r.rubric == rubric_hash, *([a.batch == batch] if batch else []), *([r.rater == rater] if rater else []))
         .order_by(r.id)
     )
-    with t.reading(engine) as c:
-        last = {row.assignment: row for row in c.execute(query)}
+    last = {row.assignment: row for row in t.rows(engine, query)}
     return [
         Rating(w.output, w.rater, w.kind, w.grades, w.created, w.assignment)
         for w in last.values()
@@ -96,11 +95,9 @@ def verdicts(
                 lowest, highest = (d.names().index(g.level) for g in (grades[0], grades[-1]))
                 verdict.spread[d.name] = highest - lowest
     a = t.adjudications.c
-    with t.reading(engine) as c:
-        query = sa.select(a.output, a.grades, a.reason).where(a.rubric == rubric.hash()).order_by(a.id)
-        for output, settled, reason in c.execute(query):
-            if batch and output not in found:
-                continue
+    query = sa.select(a.output, a.grades, a.reason).where(a.rubric == rubric.hash()).order_by(a.id)
+    for output, settled, reason in t.rows(engine, query):
+        if not batch or output in found:
             found[output].adjudicated = True
             found[output].grades |= {name: _grade({"reason": reason} | grade) for name, grade in settled.items()}
     return dict(found)

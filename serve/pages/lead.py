@@ -118,8 +118,8 @@ def _names(labels: set[str]) -> dict[str, str]:
 def _scores(engine: Engine, batch: Batch, rubric: Rubric) -> dict[str, Any]:
     """What people make of the batch's outputs by now, all versions together: who settles disputes stays blind."""
     a = t.assignments.c
-    with t.reading(engine) as c:
-        mine = set(c.execute(sa.select(a.output).where(a.batch == batch.id, a.kind == "plain")).scalars())
+    query = sa.select(a.output).where(a.batch == batch.id, a.kind == "plain")
+    mine = {output for (output,) in t.rows(engine, query)}
     graded = [
         Graded(Row(()), "", {name: Grade(level) for name, level in verdict.levels.items()})
         for output, verdict in verdicts.verdicts(engine, rubric, batch.id).items()
@@ -150,10 +150,9 @@ def _stored(engine: Engine) -> dict[str, dict[str, dict[str, str]]]:
     w, i = t.answers.c, t.items.c
     query = sa.select(i.task, w.version, w.item, w.output, i.meta).join(t.items, i.id == w.item)
     found: dict[str, dict[str, dict[str, str]]] = {}
-    with t.reading(engine) as c:
-        for task, version, item, output, meta in c.execute(query):
-            if not meta.get("from"):
-                found.setdefault(task, {}).setdefault(version, {})[item] = output
+    for task, version, item, output, meta in t.rows(engine, query):
+        if not meta.get("from"):
+            found.setdefault(task, {}).setdefault(version, {})[item] = output
     return found
 
 
