@@ -35,7 +35,7 @@ def log(engine: Engine, task: str, version: str, against: str, split: str, rubri
     """Keep a gate run. `split` is the hash of its rows."""
     values = {"task": task, "version": version, "against": against, "split": split, "rubric": rubric, "forced": ""}
     result = verdict.model_dump(mode="json")
-    _insert(engine, **values, plan=verdict.plan_hash, decision=verdict.decision, result=result)
+    t.add(engine, t.gate_runs, **values, plan=verdict.plan_hash, decision=verdict.decision, result=result)
 
 
 def used_before(engine: Engine, task: str, rows: Sequence[Row], version: str) -> int:
@@ -169,9 +169,5 @@ def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | 
     task = version.partition("@")[0]
     never = {"split": "", "rubric": "", "plan": "", "decision": "INCONCLUSIVE", "result": {"why": "never graded"}}
     kept = {key: (run or never)[key] for key in never}
-    _insert(engine, **kept, task=task, version=version, against=against, forced=reason)
+    t.add(engine, t.gate_runs, **kept, task=task, version=version, against=against, forced=reason)
 
-
-def _insert(engine: Engine, **values: Any) -> None:
-    with t.writing(engine) as c:
-        c.execute(sa.insert(t.gate_runs).values(**values, created=time.time()))

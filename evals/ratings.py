@@ -54,12 +54,8 @@ def add_rater(engine: Engine, rater: str) -> None:
 def qualify(engine: Engine, rater: str, rubric: Rubric, passed: bool, result: Mapping[str, Any]) -> None:
     """Record a qualification. It holds for this very rubric: a changed rubric asks for a new one."""
     add_rater(engine, rater)
-    with t.writing(engine) as c:
-        c.execute(
-            sa.insert(t.qualifications).values(
-                rater=rater, rubric=rubric.hash(), passed=int(passed), result=dict(result), created=time.time()
-            )
-        )
+    said = {"rater": rater, "rubric": rubric.hash(), "passed": int(passed), "result": dict(result)}
+    t.add(engine, t.qualifications, **said)
 
 
 def qualified(engine: Engine, rater: str, rubric_hash: str) -> bool:
@@ -195,12 +191,8 @@ def adjudicate(engine: Engine, output: str, rubric: Rubric, lead: str, grades: G
     """The lead's last word on a disputed output; the raters' own grades stay."""
     complete(rubric, grades, partly=True)
     add_rater(engine, lead)
-    with t.writing(engine) as c:
-        c.execute(
-            sa.insert(t.adjudications).values(
-                output=output, rubric=rubric.hash(), lead=lead, grades=grades, reason=reason, created=time.time()
-            )
-        )
+    said = {"output": output, "rubric": rubric.hash(), "lead": lead, "grades": grades, "reason": reason}
+    t.add(engine, t.adjudications, **said)
 
 
 def of_rater(engine: Engine, assignment: str, rater: str) -> sa.Row[Any] | None:

@@ -208,6 +208,12 @@ def rows(engine: Engine, query: Any) -> Sequence[sa.Row[Any]]:
         return connection.execute(query).all()
 
 
+def add(engine: Engine, table: Table, **values: Any) -> None:
+    """One line more, of now."""
+    with writing(engine) as connection:
+        connection.execute(sa.insert(table).values(**values, created=time.time()))
+
+
 @contextmanager
 def quick(engine: Engine) -> Iterator[Connection]:
     """A connection for many small commits: safe when this process dies, the last ones lost if the power goes."""
