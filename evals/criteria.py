@@ -116,7 +116,8 @@ def asked(plan: Gate, sets: Sequence[Sample], compared: bool) -> list[tuple[Crit
     upper = 1 - (1 - plan.confidence) / (2 + 2 * len(against) + len(strata))
 
     def add(name: str, s: Sample, band: Band, versus: bool, must_be: Side, limit: float, harm: bool = False) -> None:
-        e = (measure if plan.evidence == "people" else _of_rows)(plan, s, band, versus, must_be, upper)
+        given = (plan, s, band, versus, must_be, upper)
+        e = measure(*given) if plan.evidence == "people" else _of_rows(*given)
         row = _judged(name, e, must_be, limit, 1.0 if versus or not compared else s.scale)
         if row.verdict == "fails" or not harm:
             found.append((row, lambda: _needed(plan, s, e, band, versus, limit)))
