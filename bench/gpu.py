@@ -74,7 +74,8 @@ def measure(
     """
     peak = peak_flops(model.device)
     rows = random_rows(model.config.vocab_size, STEPS * BATCH, LENGTH // 2, LENGTH)
-    needed = flops(model.config, rows, _lora_weights(model)) / size(rows)
+    lora = int(Adapter(model, adapter_recipe(Path()).lora, 0).weights.numel())
+    needed = flops(model.config, rows, lora) / size(rows)
     points, alone, trl = [], _ours(model, rows, 1), _trl(model, rows)
     for n in adapters:
         it = alone if n == 1 else _ours(model, rows, n)
@@ -198,10 +199,6 @@ def adapter_recipe(folder: Path, rank: int = RANK, length: int = LENGTH) -> Reci
     train |= {"gradient_checkpointing": False}
     lora = {"r": rank, "alpha": 2 * rank}
     return Recipe.model_validate({"task": "bench", "kind": "general", "folder": folder, "lora": lora, "train": train})
-
-
-def _lora_weights(model: Any) -> int:
-    return int(Adapter(model, adapter_recipe(Path()).lora, 0).weights.numel())
 
 
 def random_rows(vocabulary: int, count: int, shortest: int, longest: int) -> list[Example]:

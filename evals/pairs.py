@@ -72,12 +72,8 @@ def prefer(engine: Engine, assignment: str, rater: str, winner: Winner, reason: 
 def undo(engine: Engine, batch: str, rater: str) -> bool:
     """Take back the rater's latest comparison of the batch; False if there is none."""
     with t.writing(engine) as c:
-        changes = {"winner": "undo", "reason": ""}
-        return bool(ratings.take_back(c, batch, rater, t.comparisons, changes, _draft))
-
-
-def _draft(line: ratings.Line) -> dict[str, Any]:
-    return {"pair": {"winner": line["winner"], "reason": line["reason"]}}
+        changes, draft = {"winner": "undo", "reason": ""}, lambda line: {"pair": {k: line[k] for k in ("winner", "reason")}}
+        return bool(ratings.take_back(c, batch, rater, t.comparisons, changes, draft))
 
 
 def compared(engine: Engine, rubric_hash: str) -> list[Compared]:

@@ -104,7 +104,7 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
         for d in rubric.dimensions
         if d.name in measured
     }
-    whole = shares(b for b in bands if b)
+    whole, nested = shares(b for b in bands if b), any("fields" in d.checks for d in rubric.dimensions)
     return Scorecard(
         **whole.model_dump(),
         rubric=rubric.name,
@@ -115,7 +115,7 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
         strata=_strata(graded, bands),
         labels=_labels(graded),
         figures=_figures(graded),
-        fields=_fields(rubric, graded),
+        fields=fields.table((g.row.answer, g.output) for g in graded) if nested else None,
         worst=_worst_items(rubric, graded, bands),
     )
 
@@ -202,13 +202,6 @@ def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
         "macro_f1": round(float(f1_score(gold, said, labels=known, average="macro", zero_division=0)), 4),
         "confusion": {name: {s: n for (g, s), n in confusion if g == name} for name in known},
     }
-
-
-def _fields(rubric: Rubric, graded: Sequence[Graded]) -> dict[str, Any] | None:
-    """Nested labels, path by path, where the rubric has them checked."""
-    if not any("fields" in d.checks for d in rubric.dimensions):
-        return None
-    return fields.table((g.row.answer, g.output) for g in graded)
 
 
 def _worst_items(rubric: Rubric, graded: Sequence[Graded], bands: Sequence[Band | None]) -> list[Worst]:

@@ -145,7 +145,11 @@ def agreed(rubric: Rubric, ratings: Sequence[Rating]) -> dict[str, Sequence[Sequ
             table[name][said.rater, said.output] = dimension.names().index(grade["level"])
             bands[name] = dimension.band(grade["level"])
         table["composite"][said.rater, said.output] = ("poor", "average", "good").index(rubric.compose(bands))
-    return {name: _matrix(values) for name, values in table.items()}
+    found: dict[str, Sequence[Sequence[int | None]]] = {}
+    for name, values in table.items():
+        raters, outputs = (sorted({key[i] for key in values}) for i in (0, 1))
+        found[name] = [[values.get((rater, output)) for output in outputs] for rater in raters]
+    return found
 
 
 def again(mine: Sequence[Rating]) -> list[bool]:
@@ -177,8 +181,3 @@ def against_people(
 def _grade(said: Mapping[str, Any]) -> Grade:
     return Grade(said["level"], said.get("reason", ""), [*said.get("evidence", [])])
 
-
-def _matrix(values: Mapping[tuple[str, str], int]) -> Sequence[Sequence[int | None]]:
-    """Raters x outputs with None where a rater did not grade."""
-    raters, outputs = (sorted({key[i] for key in values}) for i in (0, 1))
-    return [[values.get((rater, output)) for output in outputs] for rater in raters]
