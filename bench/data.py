@@ -95,4 +95,3 @@ def write(folder: Path, rows: int) -> None:
                 question = [*evals[i % EVALS][:50], *question[50:]]
             out.write(line(question, answer))
             last = question, answer
-

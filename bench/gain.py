@@ -3,7 +3,7 @@
 From one supervised start each way goes on by itself and is held against the start, on the same eval rows, with a 95 %
 interval of the difference. The ways, `part=`, `seeds=` and `task=` are told in `docs/stages.md`. Without a task one is
 made that so small a base can learn from rewards: of four words, say the one that is an animal (a fruit, a tool, …);
-SEEN rows start it. What was trained stays in the home's `gain/`, and two parts or seeds may be measured there side by side.
+SEEN rows start it. What was trained stays in the home's `gain/`; parts or seeds may be measured there side by side.
 """
 
 import contextlib

@@ -132,4 +132,3 @@ def _alpha(coincidences: np.ndarray, values: np.ndarray, metric: Metric) -> np.n
     expected = (totals[:, :, None] * totals[:, None, :] * distance).sum(axis=(1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(expected > 0, 1 - (n - 1) * observed / expected, np.nan)
-

@@ -39,4 +39,3 @@ class Endpoint(Chat):
             if error.status in (401, 403, 404):
                 raise FactoryError(f"judge {self.name} at {self.judge.url} refuses: {told}") from None
             raise Unanswered(told) from None
-

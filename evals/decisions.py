@@ -170,4 +170,3 @@ def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | 
     never = {"split": "", "rubric": "", "plan": "", "decision": "INCONCLUSIVE", "result": {"why": "never graded"}}
     kept = {key: (run or never)[key] for key in never}
     t.add(engine, t.gate_runs, **kept, task=task, version=version, against=against, forced=reason)
-

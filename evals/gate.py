@@ -119,9 +119,7 @@ def decide(
     return verdict("INCONCLUSIVE", why, most, criteria)
 
 
-def _left_open(
-    rows: Sequence[tuple[Criterion, Needed]], people: Sample | None, kind: str
-) -> tuple[str, int | None]:
+def _left_open(rows: Sequence[tuple[Criterion, Needed]], people: Sample | None, kind: str) -> tuple[str, int | None]:
     """Why criteria are open, and how many labels more would settle them; None where none would."""
     needed = {c.name: needed() for c, needed in rows if c.verdict == "open"}
     why = "; ".join(c.says() for c, _ in rows if c.verdict == "open")

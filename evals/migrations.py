@@ -3,7 +3,6 @@
 A migration is never edited after a release; a change is a new one at the end, and in the tables.
 """
 
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 

@@ -7,7 +7,7 @@ in the other order. `next_one` hands pairs out like any assignment. Comparisons 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -72,8 +72,11 @@ def prefer(engine: Engine, assignment: str, rater: str, winner: Winner, reason: 
 def undo(engine: Engine, batch: str, rater: str) -> bool:
     """Take back the rater's latest comparison of the batch; False if there is none."""
     with t.writing(engine) as c:
-        changes, draft = {"winner": "undo", "reason": ""}, lambda line: {"pair": {k: line[k] for k in ("winner", "reason")}}
-        return bool(ratings.take_back(c, batch, rater, t.comparisons, changes, draft))
+        changes = {"winner": "undo", "reason": ""}
+        opened = ratings.take_back(
+            c, batch, rater, t.comparisons, changes, lambda line: {"pair": {key: line[key] for key in changes}}
+        )
+        return bool(opened)
 
 
 def compared(engine: Engine, rubric_hash: str) -> list[Compared]:

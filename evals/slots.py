@@ -96,7 +96,8 @@ def had(batch: Any, rater: Any) -> Any:
 
 
 # Of slots of the batch `in_batch`: free or with a lease that ran out, of an output the rater `by` has not had.
-_a, _batch = t.assignments.c, sa.bindparam("in_batch")
+_a = t.assignments.c
+_batch: Any = sa.bindparam("in_batch")
 _available = sa.or_(_a.rater.is_(None), _a.leased_until < sa.bindparam("now"))
 _new = _a.output.not_in(had(_batch, sa.bindparam("by")))
 _free: Any = (_a.batch == _batch, _a.kind == "plain", _a.done.is_(None), _available, _new)

@@ -202,7 +202,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def rows(engine: Engine, query: Any) -> Sequence[sa.Row[Any]]:
+def rows(engine: Engine, query: Any) -> Sequence[Any]:
     """What one query finds."""
     with reading(engine) as connection:
         return connection.execute(query).all()

@@ -180,4 +180,3 @@ def against_people(
 
 def _grade(said: Mapping[str, Any]) -> Grade:
     return Grade(said["level"], said.get("reason", ""), [*said.get("evidence", [])])
-

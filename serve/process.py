@@ -287,4 +287,3 @@ def cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
-

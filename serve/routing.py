@@ -1,7 +1,7 @@
 """Which version a `model=` means, decided on one immutable snapshot: a request never sees half a change.
 
-What each form of a name means stands in the table of `serve/README.md`. Names come from clients, so they are only looked
-up in what the snapshot holds: nothing here touches a file.
+What each form of a name means stands in the table of `serve/README.md`. Names come from clients, so they are only
+looked up in what the snapshot holds: nothing here touches a file.
 """
 
 import hashlib
