@@ -99,7 +99,10 @@ def allow(
     if force:
         if len(force.split()) < 2:
             raise InputError('say why the gate is overridden, in words: force="hotfix for the wrong amounts, see #12"')
-        _override(engine, version, against, run, force)
+        never = {"split": "", "rubric": "", "plan": "", "decision": "INCONCLUSIVE", "result": {"why": "never graded"}}
+        kept = {key: (run or never)[key] for key in never}
+        task = version.partition("@")[0]
+        t.add(engine, t.gate_runs, **kept, task=task, version=version, against=against, forced=force)
         return run
     forced = overridden(engine, version, against)
     if forced and forced["created"] > time.time() - FORCE_SECONDS:
@@ -163,10 +166,3 @@ def same_rows(version: Version) -> None:
 def _last(engine: Engine, *where: Any) -> dict[str, Any] | None:
     query = sa.select(t.gate_runs).where(*where).order_by(t.gate_runs.c.id.desc()).limit(1)
     return next((dict(row._mapping) for row in t.rows(engine, query)), None)
-
-
-def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:
-    task = version.partition("@")[0]
-    never = {"split": "", "rubric": "", "plan": "", "decision": "INCONCLUSIVE", "result": {"why": "never graded"}}
-    kept = {key: (run or never)[key] for key in never}
-    t.add(engine, t.gate_runs, **kept, task=task, version=version, against=against, forced=reason)

@@ -123,6 +123,7 @@ class _Run:
         self.identity = (rubric.hash(), member.judge.identity(member.version))
         self.tally = Tally(cost=0.0 if member.judge.price else None)
         self.grades: dict[tuple[str, ...], Grade] = {}
+        self.known: dict[str, str] = {}
         self.stopped, self.began = False, time.monotonic()
 
     def stop(self) -> None:
@@ -133,8 +134,11 @@ class _Run:
         self.tally.total = len(questions)
         keys = {id(q): self._keys(q) for q in questions}
         with t.quick(self.engine) as connection:
-            self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
-            self.connection = connection
+            self.connection, every = connection, [key for attempts in keys.values() for key in attempts]
+            for start in range(0, len(every), 500):  # what was paid for before
+                query = sa.select(t.calls.c.id, t.calls.c.reply).where(t.calls.c.id.in_(every[start : start + 500]))
+                with connection.begin():
+                    self.known |= {key: reply for key, reply in connection.execute(query)}
             if self.member.generate:
                 for start in range(0, len(questions), TOGETHER):
                     some = [] if self.stopped else questions[start : start + TOGETHER]
@@ -218,13 +222,3 @@ class _Run:
         }
         with self.connection.begin():
             t.insert_new(self.connection, t.calls, [row])
-
-
-def _stored(connection: sa.Connection, keys: list[str]) -> dict[str, str]:
-    """The replies that were paid for before."""
-    found: dict[str, str] = {}
-    with connection.begin():
-        for start in range(0, len(keys), 500):
-            query = sa.select(t.calls.c.id, t.calls.c.reply).where(t.calls.c.id.in_(keys[start : start + 500]))
-            found |= {key: reply for key, reply in connection.execute(query)}
-    return found

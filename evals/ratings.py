@@ -66,9 +66,10 @@ def qualified(engine: Engine, rater: str, rubric_hash: str) -> bool:
 
 def open_batch(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[str], plan: Plan) -> str:
     """Plan who grades `outputs` (ids): one slot an item, two for the overlap. The same call gives the same batch."""
-    outputs = list(dict.fromkeys(outputs))
-    with t.reading(engine) as c:
-        item = _items(c, outputs)
+    outputs, o, item = list(dict.fromkeys(outputs)), t.outputs.c, dict[str, str]()
+    for start in range(0, len(outputs), 500):
+        query = sa.select(o.id, o.item).where(o.id.in_(outputs[start : start + 500]))
+        item |= {output: of for output, of in t.rows(engine, query)}
     items = sorted({*item.values()}, key=lambda i: seeded(plan.seed, "overlap", i))
     twice = set(items[: round(plan.overlap * len(items))])
     batch = digest([task, rubric.hash(), sorted(outputs), plan.model_dump(mode="json")])
@@ -76,13 +77,13 @@ def open_batch(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[str]
         {
             "id": new_id(),
             "batch": batch,
-            "output": o,
+            "output": output,
             "kind": "plain",
             "slot": slot,
-            "shuffle": int(place(plan.seed, item[o], plan.weights.get(item[o], 1.0)) * FINE),
+            "shuffle": int(place(plan.seed, item[output], plan.weights.get(item[output], 1.0)) * FINE),
         }
-        for o in outputs
-        for slot in range(2 if item[o] in twice else 1)
+        for output in outputs
+        for slot in range(2 if item[output] in twice else 1)
     ]
     return keep(engine, batch, task, rubric, plan, rows)
 
@@ -94,16 +95,6 @@ def keep(engine: Engine, batch: str, task: str, rubric: Rubric, plan: Plan, rows
         t.insert_new(c, t.batches, [{**values, "created": time.time()}])
         t.insert_new(c, t.assignments, rows)
     return batch
-
-
-def _items(c: Connection, outputs: Sequence[str]) -> dict[str, str]:
-    """Output id to the item it answers."""
-    o, found = t.outputs.c, dict[str, str]()
-    for start in range(0, len(outputs), 500):
-        found |= {
-            id_: item for id_, item in c.execute(sa.select(o.id, o.item).where(o.id.in_(outputs[start : start + 500])))
-        }
-    return found
 
 
 def next_one(engine: Engine, batch: str, rater: str, now: float | None = None) -> Assignment | NoWork:

@@ -92,7 +92,10 @@ class _Page:
         self.asked: gr.State = gr.State(None)  # the question and the answers on show
         self.judged: gr.State = gr.State(None)  # the answer that feedback is being written for
         self.seen: gr.State = gr.State(None)  # what the choices were made from
-        gr.HTML(_head(language), padding=False)
+        other = "zh" if language == "en" else "en"
+        switch = tag("a", say(other, "language"), href=f"/{other}/", class_="switch", lang=other)
+        head = tag("header", tag("h1", self.say("demo_title")), tag("p", self.say("demo_lead")), switch)
+        gr.HTML(head, padding=False)
         self.status = gr.HTML(elem_id="status", padding=False)
         with gr.Tab(self.say("tab_try"), id="try"):
             with gr.Row(elem_id="desk"):
@@ -283,12 +286,6 @@ def _wanted(
         bare = say(language, "bare_base", base=version.base_model)
         return [Answer(version.base_model, bare, version.task, version.version.facts.prompt), one]
     return [one, Answer(b, b, version.task)] if mode == "two" and b else [one]
-
-
-def _head(language: str) -> Markup:
-    other = "zh" if language == "en" else "en"
-    switch = tag("a", say(other, "language"), href=f"/{other}/", class_="switch", lang=other)
-    return tag("header", tag("h1", say(language, "demo_title")), tag("p", say(language, "demo_lead")), switch)
 
 
 def _status(language: str, up: bool, tasks: dict[str, list[Known]], now: str | None, options: Options) -> Markup:

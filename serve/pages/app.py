@@ -40,8 +40,8 @@ HEADERS = {
 
 
 class Doors:
-    """ASGI middleware: no body is longer than MAX_BODY, however it is sent, and no file is taken in. Adds HEADERS; files
-    that never change (Gradio's assets) may be cached."""
+    """ASGI middleware: no body is longer than MAX_BODY, however it is sent, and no file is taken in. It adds HEADERS;
+    files that never change (Gradio's assets) may be cached."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
