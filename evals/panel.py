@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
-from evals import estimate, verdicts
+from evals import estimate
 from evals import judge as judging
-from evals.agreement import Agreement, fleiss
+from evals.agreement import Agreement, cohen, confusion, fleiss
 from evals.calibration import Calibration, calibrate
 from evals.estimate import Estimate
 from evals.grades import Grade, Grades
@@ -83,13 +83,14 @@ def known_errors(how: Judging) -> dict[str, list[list[int]]]:
 
 def compare_with_people(how: Judging, rubric: Rubric, people: Grades, judged: Grades, pairs: Texts) -> None:
     """Judge against people on the outputs that both graded, and whether the judge likes them long."""
-    levels = [{o: {d: g.level for d, g in found.items()} for o, found in who.items()} for who in (people, judged)]
-    both = verdicts.against_people(rubric, *levels)
-    how.against_people = {name: kappa for name, (kappa, _) in both.items()}
-    how.confusion = {name: table for name, (_, table) in both.items()}
+    for d in rubric.dimensions:
+        if both := [o for o in people if d.name in people[o] and d.name in judged.get(o, {})]:
+            truth, said = ([d.names().index(who[o][d.name].level) for o in both] for who in (people, judged))
+            how.against_people[d.name] = cohen(truth, said, len(d.levels), "linear")
+            how.confusion[d.name] = confusion(truth, said, len(d.levels))
     common = [(o, d) for o in people for d in judged.get(o, {}) if d in people[o]]
-    said, trusted = ([SCORE[rubric.dimension(d).band(who[o][d].level)] for o, d in common] for who in (judged, people))
-    how.length_effect = estimate.length_effect(said, trusted, [len(pairs[o][1].split()) for o, _ in common])
+    liked, trusted = ([SCORE[rubric.dimension(d).band(who[o][d].level)] for o, d in common] for who in (judged, people))
+    how.length_effect = estimate.length_effect(liked, trusted, [len(pairs[o][1].split()) for o, _ in common])
 
 
 def prefer(how: Judging, member: Member, rubric: Rubric, triples: Triples, engine: Engine, watch: Watch) -> None:

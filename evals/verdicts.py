@@ -14,13 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.agreement import Agreement, alpha_interval, cohen, confusion
+from evals.agreement import Agreement, alpha_interval
 from evals.grades import Grade
 from evals.rubric import Dimension, Rubric
 from evals.voids import TAKEN_BACK
 from factory.home import digest
-
-Levels = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Consensus:
     harm: int = 0
 
     @property
-    def levels(self) -> Levels:
+    def levels(self) -> dict[str, str]:
         return {name: grade.level for name, grade in self.grades.items()}
 
 
@@ -162,20 +160,6 @@ def again(mine: Sequence[Rating]) -> list[bool]:
         for name, grade in s.grades.items()
         if name in first.get(s.output, {})
     ]
-
-
-def against_people(
-    rubric: Rubric, people: Mapping[str, Levels], judge: Mapping[str, Levels]
-) -> dict[str, tuple[Agreement, list[list[int]]]]:
-    """Per dimension: kappa of judge and people (linear weights) over the outputs both graded, and the confusion."""
-    found = {}
-    for d in rubric.dimensions:
-        both = [o for o in people if d.name in people[o] and d.name in judge.get(o, {})]
-        truth, said = ([d.names().index(who[o][d.name]) for o in both] for who in (people, judge))
-        if both:
-            levels = len(d.levels)
-            found[d.name] = cohen(truth, said, levels, "linear"), confusion(truth, said, levels)
-    return found
 
 
 def _grade(said: Mapping[str, Any]) -> Grade:
