@@ -16,15 +16,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.asking import Endpoint
 from evals.grades import Grade, Grades
-from evals.judges import Generate, Member
+from evals.judges import Generate, Judge, Member
 from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Rubric
-from factory.chat import Messages, Reply, Unanswered, each, run_alone
+from factory.chat import Chat, Messages, Refused, Reply, Unanswered, each, run_alone
+from factory.errors import FactoryError
 from factory.home import digest
 
 ATTEMPTS = 3
+GIVE_UP_AFTER = 30  # calls in a row without any reply: the endpoint is down
 TOGETHER = 64  # questions that a judge in this process answers at once
 Ask = Callable[[Messages, dict[str, Any] | None, int], Awaitable[Reply]]
 Texts = Mapping[str, tuple[str, str]]  # output id to source and output
@@ -115,6 +116,35 @@ def ask_all(
     """
     run = _Run(member, rubric, engine, progress)
     return run_alone(run.all(questions), run.stop), run.tally
+
+
+class Endpoint(Chat):
+    """An OpenAI-compatible chat endpoint. Calls beyond the first attempt at a question are asked less greedily. What no
+    retry mends for any question (a wrong key, an unknown model) ends the run with one line."""
+
+    def __init__(self, judge: Judge, name: str) -> None:
+        super().__init__(judge.url, judge.key(), judge.timeout)
+        self.judge, self.name = judge, name
+
+    async def ask(self, messages: Messages, schema: dict[str, Any] | None, attempt: int) -> Reply:
+        if self.misses >= GIVE_UP_AFTER:
+            raise Unanswered("the endpoint has not replied for a long time")
+        body: dict[str, Any] = {
+            "model": self.judge.asked,
+            "messages": messages,
+            "max_tokens": self.judge.max_tokens,
+            "temperature": 0.5 if attempt else 0,
+            "seed": attempt,
+        }
+        if schema:
+            body["response_format"] = schema
+        try:
+            return await self(body)
+        except Refused as error:
+            told = f"HTTP {error.status} {error}"
+            if error.status in (401, 403, 404):
+                raise FactoryError(f"judge {self.name} at {self.judge.url} refuses: {told}") from None
+            raise Unanswered(told) from None
 
 
 class _Run:
