@@ -123,7 +123,7 @@ class Endpoint(Chat):
     retry mends for any question (a wrong key, an unknown model) ends the run with one line."""
 
     def __init__(self, judge: Judge, name: str) -> None:
-        super().__init__(judge.url, judge.key(), judge.timeout)
+        super().__init__(judge.base_url, judge.key(), judge.timeout)
         self.judge, self.name = judge, name
 
     async def ask(self, messages: Messages, schema: dict[str, Any] | None, attempt: int) -> Reply:
@@ -143,7 +143,7 @@ class Endpoint(Chat):
         except Refused as error:
             told = f"HTTP {error.status} {error}"
             if error.status in (401, 403, 404):
-                raise FactoryError(f"judge {self.name} at {self.judge.url} refuses: {told}") from None
+                raise FactoryError(f"judge {self.name} at {self.url} refuses: {told}") from None
             raise Unanswered(told) from None
 
 
