@@ -99,16 +99,8 @@ def run(
 
 def plain(base: Base, task: rows.Task, out: Path, settings: dict[str, Any], *, packing: bool) -> Process:
     keys = {**settings, "packing": packing, "seed": task.seed}
-    return measured_process(
-        [
-            sys.executable,
-            str(PLAIN),
-            str(base.folder),
-            str(task.folder / "train.jsonl"),
-            str(out / task.name),
-            json.dumps(keys),
-        ]
-    )
+    files = [PLAIN, base.folder, task.folder / "train.jsonl", out / task.name]
+    return measured_process([sys.executable, *map(str, files), json.dumps(keys)])
 
 
 def ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, Any]) -> Process:
