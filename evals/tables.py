@@ -26,7 +26,7 @@ from factory.home import home, on_network
 
 meta = MetaData()
 HASH, NAME, WORD = String(64), String(200), String(10)
-TIME = sa.DOUBLE_PRECISION()  # seconds, since 1970 if they are a moment
+TIME: Any = sa.DOUBLE_PRECISION()  # seconds, since 1970 if they are a moment
 
 
 def _table(name: str, **columns: Column[Any]) -> Table:
