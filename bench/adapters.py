@@ -1,7 +1,5 @@
 """Adapters with random weights over a base, in PEFT's files: quick to make, and each answers in its own way."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From how many rows on an engine pays for grading on this machine."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ SERVERS of them are started, which is as many as a small machine holds; what one
 two. Throughput is compared under the same load, half of it for each server.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence

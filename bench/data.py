@@ -4,8 +4,6 @@ Rows of 80 words, 60 in the question and 20 in the answer, drawn from a vocabula
 hundred is copied exactly, one in a hundred nearly, and one in a thousand holds an eval row.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -28,8 +26,10 @@ SECONDS, PEAK_MB = 120, 2_000  # what it must stay below on two cores
 
 def run() -> dict[str, Any]:
     """Measure in a process of its own, so that the peak of memory is that of the data alone."""
+    from factory.base.build import load_tokenizer, prepare
+
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(measure, _tokenizer()).result()
+        return process.submit(measure, load_tokenizer(prepare("auto"))).result()
 
 
 def measure(tokenizer: Any, rows: int = ROWS) -> dict[str, Any]:
@@ -95,9 +95,3 @@ def write(folder: Path, rows: int) -> None:
                 question = [*evals[i % EVALS][:50], *question[50:]]
             out.write(line(question, answer))
             last = question, answer
-
-
-def _tokenizer() -> Any:
-    from factory.base.build import load_tokenizer, prepare
-
-    return load_tokenizer(prepare("auto"))

@@ -5,8 +5,6 @@ SHORT tokens with as many tokens together, in turns, each in a process of its ow
 tokens that are counted are computed.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import random

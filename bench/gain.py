@@ -1,16 +1,10 @@
 """`factory bench only=gain`: what learning from rewards adds to supervised learning, on rows that nothing learned from.
 
-From one supervised start two ways go on: GRPO, and two rejection rounds (draw, then learn from the best answers);
-`part=` is one of them, or `dpo_norm`: LN-DPO on the best and worst of six answers to each of as many questions. Each is
-held against the start on the same eval rows, with a 95 % interval of the difference.
-`seeds=3` does all that with three seeds (`train.seed` and the next two: the first adapter, the order of rows, the
-draws) and tells the medians. `task=` names a task of the project, which starts with a quarter of an epoch, or with
-`train.epochs=`. Without one a task is made that so small a base can learn from rewards: of four words, say the one that
-is an animal (a fruit, a tool, …); SEEN rows start it. What was trained stays in the home's `gain/`: asked for again, or
-after it was interrupted, it goes on from there, and two parts or seeds may be measured there side by side.
+From one supervised start each way goes on by itself and is held against the start, on the same eval rows, with a 95 %
+interval of the difference. The ways, `part=`, `seeds=` and `task=` are told in `docs/stages.md`. Without a task one is
+made that so small a base can learn from rewards: of four words, say the one that is an animal (a fruit, a tool, …);
+SEEN rows start it. What was trained stays in the home's `gain/`; parts or seeds may be measured there side by side.
 """
-
-from __future__ import annotations
 
 import contextlib
 import json
@@ -24,23 +18,22 @@ from typing import Any
 import yaml
 
 from bench.measure import own_home
+from bench.parts import INNER
 from evals import rubric as rubrics
 from evals.estimate import mcnemar, paired
-from evals.scorecard import by_checks, composite
+from evals.scorecard import by_checks, composite, grade_answers
 from factory import recipe as recipes
 from factory.base.build import prepare
 from factory.errors import FactoryError
 from factory.home import home, project, shown, write_file
 from factory.pipeline.data import dataset
-from factory.pipeline.train import Made, train
-from factory.registry.store import Version
+from factory.pipeline.train import Registered, register
 from factory.train import curves
 from factory.train.fused import Failed
 from serve.answers import of_version
 
 TASK = "pick"
-WAYS = ("grpo", "rounds")
-LN_DPO = "dpo_norm"  # a third way, where it is asked for
+WAYS = INNER["gain"]
 ROWS, SEEN, HELD = 640, 48, 400  # of the made task: questions, those that supervised learning sees, eval rows
 BATCH = 8  # questions a step
 PROMPT = "Answer with one word."
@@ -118,13 +111,14 @@ def _measured(
         start = "{sft: {data: few.jsonl}}"
     share = (steps - 0.5) / -(-asked // BATCH)  # of an epoch, which is rounded up to a whole step
     again = f"{{generate: {{questions: {BATCH * steps // 2}}}}}, {{sft: {{epochs: 1, lr: 5e-4}}}}"
-    ways = {
-        "grpo": f"{{grpo: {{batch: {BATCH}, epochs: {share:.6f}}}}}",
-        "rounds": f"{{rounds: {{n: 2, of: [{again}]}}}}",
-        LN_DPO: f"{{generate: {{group: 6, questions: {BATCH * steps}}}}}, dpo_norm",
-    }
+    stages = (
+        f"{{grpo: {{batch: {BATCH}, epochs: {share:.6f}}}}}",
+        f"{{rounds: {{n: 2, of: [{again}]}}}}",
+        f"{{generate: {{group: 6, questions: {BATCH * steps}}}}}, dpo_norm",
+    )
+    ways = dict(zip(WAYS, stages, strict=True))
     found: dict[str, Any] = {}
-    for way in [part] if part else WAYS:
+    for way in [part] if part else WAYS[:2]:
         first, last = trained(task, changes, f"[{start}, {ways[way]}]")
         found |= {"questions": asked, "supervised": _share(first), way: _share(last) | compared(first, last)}
         if way == "grpo":
@@ -141,21 +135,21 @@ def _measured(
 def _median(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Of the seeds: how many answers are good, and how many more than the start's."""
     told: dict[str, Any] = {"supervised": median(one["supervised"]["good"] for one in found)}
-    for way in (*WAYS, LN_DPO):
+    for way in WAYS:
         if way in found[0]:
             told[way] = {key: median(one[way][key] for one in found) for key in ("good", "gain")}
     return told
 
 
-def compared(before: Made, after: Made) -> dict[str, Any]:
+def compared(before: Registered, after: Registered) -> dict[str, Any]:
     """How much more often a version is good than another, with a two-sided 95 % interval (Tango) and McNemar's p."""
-    rubric, rows = rubrics.load(after.recipe.rubric), dataset(after.recipe).eval
+    rubric, rows = rubrics.load(after.recipe.rubric), after.rows
 
-    def good(version: Version) -> list[bool]:
-        graded = by_checks(rubric, rows, of_version(version)(rows))
+    def right(made: Registered) -> list[bool]:
+        graded = by_checks(rubric, rows, of_version(made.version)(rows))
         return [composite(rubric, one.grades, one.grades.keys()) == "good" for one in graded]
 
-    was, now = good(before.version), good(after.version)
+    was, now = right(before), right(after)
     better = sum(b and not a for a, b in zip(was, now, strict=True))
     worse = sum(a and not b for a, b in zip(was, now, strict=True))
     gain = paired(better, worse, len(rows), 0.975)
@@ -177,15 +171,19 @@ def curve(run: Path) -> dict[str, str]:
     return {**said, "gold": golds}
 
 
-def _share(made: Made) -> dict[str, Any]:
-    card = made.report.scorecard
-    return {"good": card.good, "seconds": round(made.trained.seconds, 1)}
+def good(made: Registered) -> float | None:
+    """The share of its answers to the eval rows that are good by the checks; nothing else is graded here."""
+    return grade_answers(rubrics.load(made.recipe.rubric), made.rows, of_version(made.version)(made.rows)).good
 
 
-def trained(task: str, changes: Mapping[str, str], stages: str) -> tuple[Made, Made]:
+def _share(made: Registered) -> dict[str, Any]:
+    return {"good": good(made), "seconds": round(made.trained.seconds, 1)}
+
+
+def trained(task: str, changes: Mapping[str, str], stages: str) -> tuple[Registered, Registered]:
     """The first and the last version of a recipe with these stages."""
     made = []
-    for one in train([recipes.load(task, {**changes, "stages": stages})]):
+    for one in register([recipes.load(task, {**changes, "stages": stages})]):
         if isinstance(one, Failed):
             raise FactoryError(f"{one.name}: {one.why}")
         made.append(one)

@@ -4,8 +4,6 @@ Every experiment is one line in the home, so that a run that was stopped goes on
 or of the teams starts anew.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import statistics

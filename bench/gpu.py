@@ -7,8 +7,6 @@ for packing rows is taken off; checkpoints are never due. Reported: tokens a sec
 peak that this device reached in this very run, and memory.
 """
 
-from __future__ import annotations
-
 import random
 import tempfile
 import time
@@ -75,8 +73,9 @@ def measure(
     One after the other they are as fast as one alone, which is measured first whatever `adapters` says.
     """
     peak = peak_flops(model.device)
-    rows = _rows(model.config.vocab_size)
-    needed = flops(model.config, rows, _lora_weights(model)) / size(rows)
+    rows = random_rows(model.config.vocab_size, STEPS * BATCH, LENGTH // 2, LENGTH)
+    lora = int(Adapter(model, adapter_recipe(Path()).lora, 0).weights.numel())
+    needed = flops(model.config, rows, lora) / size(rows)
     points, alone, trl = [], _ours(model, rows, 1), _trl(model, rows)
     for n in adapters:
         it = alone if n == 1 else _ours(model, rows, n)
@@ -144,7 +143,7 @@ def _ours(model: Any, rows: Sequence[Example], adapters: int) -> Timed:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = Base("random", "random", "", "0" * 64, folder, 1e-4)
-        jobs = [Job(str(i), _recipe(folder), [*rows], [], folder / str(i)) for i in range(adapters)]
+        jobs = [Job(str(i), adapter_recipe(folder), [*rows], [], folder / str(i)) for i in range(adapters)]
         train_many(jobs, base, model, checkpoint_seconds=float("inf"), progress=progress)
     return clock.timed()
 
@@ -167,7 +166,7 @@ def _trl(model: Any, rows: Sequence[Example]) -> Timed:
 
     words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "<eos>": 2}, unk_token="<unk>"))
     with tempfile.TemporaryDirectory() as folder:
-        recipe = _recipe(Path(folder))
+        recipe = adapter_recipe(Path(folder))
         settings = SFTConfig(
             output_dir=folder, max_steps=len(rows) // BATCH, per_device_train_batch_size=BATCH, bf16=True,
             learning_rate=1e-4, train_sampling_strategy="sequential", max_length=None, gradient_checkpointing=False,
@@ -195,28 +194,19 @@ def _trl(model: Any, rows: Sequence[Example]) -> Timed:
     return clock.timed()
 
 
-def _recipe(folder: Path) -> Recipe:
-    train = {
-        "batch": BATCH,
-        "epochs": 1,
-        "patience": 0,
-        "lr": 1e-4,
-        "max_length": LENGTH,
-        "gradient_checkpointing": False,
-    }
-    lora = {"r": RANK, "alpha": 2 * RANK}
+def adapter_recipe(folder: Path, rank: int = RANK, length: int = LENGTH) -> Recipe:
+    train = {"batch": BATCH, "epochs": 1, "patience": 0, "lr": 1e-4, "max_length": length}
+    train |= {"gradient_checkpointing": False}
+    lora = {"r": rank, "alpha": 2 * rank}
     return Recipe.model_validate({"task": "bench", "kind": "general", "folder": folder, "lora": lora, "train": train})
 
 
-def _lora_weights(model: Any) -> int:
-    return int(Adapter(model, _recipe(Path()).lora, 0).weights.numel())
-
-
-def _rows(vocabulary: int) -> list[Example]:
+def random_rows(vocabulary: int, count: int, shortest: int, longest: int) -> list[Example]:
+    """Random tokens, of which the last quarter of each row is learned."""
     draw = random.Random(0)
     rows = []
-    for _ in range(STEPS * BATCH):
-        length = draw.randint(LENGTH // 2, LENGTH)
+    for _ in range(count):
+        length = draw.randint(shortest, longest)
         ids = [draw.randrange(3, vocabulary) for _ in range(length)]
         rows.append(Example(ids, [IGNORE] * (length - length // 4) + ids[length - length // 4 :]))
     return rows

@@ -4,16 +4,15 @@
 what building prompts, reading replies and keeping them costs. The endpoint is a process of its own and answers in time.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
-import re
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
+
+from aiohttp import web
 
 from evals import judge as judging
 from evals import tables
@@ -51,37 +50,24 @@ def run(outputs: int = OUTPUTS, concurrency: int = CONCURRENCY) -> dict[str, flo
     }
 
 
-async def _serve() -> None:
+def _serve() -> None:
     """The endpoint: says after DELAY that everything is as good as can be."""
 
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                due = asyncio.get_running_loop().time() + DELAY
-                size = re.search(rb"content-length: (\d+)", head, re.I)
-                assert size
-                request = json.loads(await reader.readexactly(int(size[1])))
-                reply = _reply(request)
-                await asyncio.sleep(due - asyncio.get_running_loop().time())
-                writer.write(reply)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+    async def reply(request: web.Request) -> web.Response:
+        due = asyncio.get_running_loop().time() + DELAY
+        asked = await request.json()
+        best = asked["response_format"]["json_schema"]["schema"]["properties"]["level"]["enum"][-1]
+        grade = json.dumps({"evidence": [], "reason": "no fault", "level": best})
+        usage = {"prompt_tokens": 1, "completion_tokens": 1}
+        await asyncio.sleep(due - asyncio.get_running_loop().time())
+        return web.json_response({"choices": [{"message": {"content": grade}}], "usage": usage})
 
-    server = await asyncio.start_server(client, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    async with server:
-        await server.serve_forever()
-
-
-def _reply(request: dict[str, Any]) -> bytes:
-    best = request["response_format"]["json_schema"]["schema"]["properties"]["level"]["enum"][-1]
-    grade = json.dumps({"evidence": [], "reason": "no fault", "level": best})
-    usage = {"prompt_tokens": 1, "completion_tokens": 1}
-    body = json.dumps({"choices": [{"message": {"content": grade}}], "usage": usage}).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", reply)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        web.run_app(app, sock=listener, print=None, access_log=None)
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    _serve()

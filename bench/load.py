@@ -1,7 +1,5 @@
 """The load of the serving benchmark: streamed chat answers of TOKENS tokens each, and what is noted of them."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 So a machine that warms up or slows down does not decide.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

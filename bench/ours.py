@@ -6,8 +6,6 @@ With a `stage` in the settings the tasks learn by that method, on the pairs or q
 each step was over lies in OUT/<task>/steps.json, adapters of `marks` steps in OUT/<task>/checkpoint-<steps>.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -5,16 +5,14 @@ a process of its own; a key is pressed every `PAUSE` seconds. What is measured i
 word that it is saved: what a rater waits for before "Saved" appears. The page itself answers the key at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,22 +76,12 @@ def _server() -> Iterator[str]:
 def _measure(address: str, sessions: int, items: int) -> dict[str, Any]:
     keys: list[float] = []
     submits: list[float] = []
-    faults: list[str] = []
-
-    def work(number: int) -> None:
-        try:
-            _rater(address, f"rater{number}", items, number / sessions * PAUSE, keys, submits)
-        except Exception as error:  # a thread's fault must be told, not swallowed
-            faults.append(f"rater{number}: {type(error).__name__}: {error}")
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(sessions)]
     began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if faults:
-        raise FactoryError("; ".join(faults[:3]))
+    with ThreadPoolExecutor(sessions) as pool:
+        starts = ((number, number / sessions * PAUSE) for number in range(sessions))
+        works = [pool.submit(_rater, address, f"rater{n}", items, wait, keys, submits) for n, wait in starts]
+    for work in works:
+        work.result()
     spread = statistics.quantiles(keys, n=20)
     return {
         "sessions": sessions,

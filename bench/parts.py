@@ -1,11 +1,13 @@
 """Every part of `factory bench` by its name. A part takes the settings and returns its figures, as JSON holds them;
 or several by their names, its own among them."""
 
-from __future__ import annotations
-
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+# What can be run of a part alone. Of gain the first two are measured without being asked for.
+INNER = {"preference": ("dpo", "grpo", "accuracy"), "gain": ("grpo", "rounds", "dpo_norm")}
 
 
 @dataclass(frozen=True)
@@ -25,91 +27,23 @@ class Settings:
     small: bool = False
 
 
-def training(settings: Settings) -> dict[str, Any]:
-    from bench import training
-    from factory.home import home
-
-    small: dict[str, Any] = {"rows_per_task": 40, "epochs": 1.0, "repeats": 1, "grows": False} if settings.small else {}
-    found = training.run((1, 3, 8) if settings.small else (1, 3, 8, 16), **small, progress=settings.progress)
-    training.plot(found, home("bench.png"))
+def _run(name: str, *given: Any, **named: Any) -> dict[str, Any]:
+    """A bench's `run`; it is imported now, and with it all that it compares with."""
+    found: dict[str, Any] = importlib.import_module(f"bench.{name}").run(*given, **named)
     return found
 
 
-def preference(settings: Settings) -> dict[str, Any]:
-    from bench import preference
+def training(s: Settings) -> dict[str, Any]:
+    from bench.training import plot
+    from factory.home import home
 
-    return preference.run(settings.steps, settings.part, progress=settings.progress)
-
-
-def gain(settings: Settings) -> dict[str, Any]:
-    from bench import gain
-
-    found = settings.task, settings.changes, settings.progress
-    return gain.run(settings.steps or 40, *found, seeds=settings.seeds, part=settings.part)
+    small: dict[str, Any] = {"rows_per_task": 40, "epochs": 1.0, "repeats": 1, "grows": False} if s.small else {}
+    found = _run("training", (1, 3, 8) if s.small else (1, 3, 8, 16), **small, progress=s.progress)
+    plot(found, home("bench.png"))
+    return found
 
 
-def ways(settings: Settings) -> dict[str, Any]:
-    from bench import ways
-
-    return ways.run(settings.task, settings.changes, settings.progress)
-
-
-def serving(settings: Settings) -> dict[str, Any]:
-    from bench import serving
-
-    small: dict[str, Any] = {"versions": 60, "rounds": 1} if settings.small else {}
-    return serving.run(**small, soak_minutes=settings.soak, progress=settings.progress)
-
-
-def dialogues(settings: Settings) -> dict[str, Any]:
-    from bench import dialogues
-
-    return dialogues.run(progress=settings.progress)
-
-
-def precision(settings: Settings) -> dict[str, Any]:
-    from bench import precision
-
-    return precision.run(progress=settings.progress)
-
-
-def data(settings: Settings) -> dict[str, Any]:
-    from bench import data
-
-    return data.run()
-
-
-def grading(settings: Settings) -> dict[str, Any]:
-    from bench import grading
-
-    return grading.run()
-
-
-def answers(settings: Settings) -> dict[str, Any]:
-    from bench import answers
-
-    return answers.run()
-
-
-def pages(settings: Settings) -> dict[str, Any]:
-    from bench import pages
-
-    return pages.run()
-
-
-def gate(settings: Settings) -> dict[str, Any]:
-    from bench import gate
-
-    return gate.run(settings.experiments, progress=settings.progress)
-
-
-def gpu(settings: Settings) -> dict[str, Any]:
-    from bench import gpu
-
-    return gpu.run(progress=settings.progress)
-
-
-def memory(settings: Settings) -> dict[str, Any]:
+def memory(_: Settings) -> dict[str, Any]:
     """What a training needs on a GPU, computed: rows of so many tokens, adapters, with and without recomputing."""
     from bench.gpu import COMMON, SHAPES
     from factory.train.memory import Shape, on_gpu
@@ -126,29 +60,26 @@ def memory(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def llamafactory(settings: Settings) -> dict[str, Any]:
-    from bench import peers
-
-    return peers.run(progress=settings.progress)
+def serving(s: Settings) -> dict[str, Any]:
+    small: dict[str, Any] = {"versions": 60, "rounds": 1} if s.small else {}
+    return _run("serving", **small, soak_minutes=s.soak, progress=s.progress)
 
 
 Part = Callable[[Settings], dict[str, Any]]
 PARTS: dict[str, Part] = {
     "training": training,
-    "preference": preference,
-    "gain": gain,
-    "ways": ways,
-    "dialogues": dialogues,
+    "preference": lambda s: _run("preference", s.steps, s.part, progress=s.progress),
+    "gain": lambda s: _run("gain", s.steps or 40, s.task, s.changes, s.progress, seeds=s.seeds, part=s.part),
+    "ways": lambda s: _run("ways", s.task, s.changes, s.progress),
+    "dialogues": lambda s: _run("dialogues", progress=s.progress),
     "serving": serving,
-    "precision": precision,
-    "data": data,
-    "grading": grading,
-    "answers": answers,
-    "pages": pages,
-    "gate": gate,
-    "gpu": gpu,
+    "precision": lambda s: _run("precision", progress=s.progress),
+    "data": lambda s: _run("data"),
+    "grading": lambda s: _run("grading"),
+    "answers": lambda s: _run("answers"),
+    "pages": lambda s: _run("pages"),
+    "gate": lambda s: _run("gate", s.experiments, progress=s.progress),
+    "gpu": lambda s: _run("gpu", progress=s.progress),
     "memory": memory,
 }
-# What can be run of a part alone.
-INNER = {"preference": ("dpo", "grpo", "accuracy"), "gain": ("grpo", "rounds", "dpo_norm")}
-PEERS: dict[str, Part] = {"llamafactory": llamafactory}
+PEERS: dict[str, Part] = {"llamafactory": lambda s: _run("peers", progress=s.progress)}

@@ -5,8 +5,6 @@ What it takes is measured like every other trainer: whole processes, one task af
 in turn with it.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -75,7 +73,8 @@ def _environment(folder: Path, progress: Callable[[str], None]) -> Path:
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise FactoryError(f"it could not be installed: {_last_line(done.stderr or done.stdout)}")
+            *_, why = ["no reason given", *(done.stderr or done.stdout).strip().splitlines()]
+            raise FactoryError(f"it could not be installed: {why}")
     if not torch.cuda.is_available():
         subprocess.run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"], capture_output=True)
         for library in folder.glob("lib/python*/site-packages/torchaudio/lib/*.so"):
@@ -119,7 +118,3 @@ def write(base: Base, task: rows.Task, folder: Path, settings: dict[str, Any]) -
     path = folder / "train.yaml"
     path.write_text(json.dumps(config, indent=2))  # JSON is YAML
     return path
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason given"])[-1]

@@ -7,8 +7,6 @@ It follows TRL's documentation and stands on its own but for what it pays for, w
 adapters of `marks` steps lie in OUT/checkpoint-<steps>.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

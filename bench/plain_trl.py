@@ -6,8 +6,6 @@ It stands on its own and follows TRL's documentation. In its favour: nothing is 
 checkpointing, which SFTConfig switches on by default and which costs a third of the speed, is off.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from typing import Any

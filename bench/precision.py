@@ -4,8 +4,6 @@ Three vLLMs over the same NF4 checkpoint, held to AVX2, take turns in reading pr
 bitsandbytes' plugin in bf16, which dequantises each layer anew for each pass and cannot compute in fp32.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -7,8 +7,6 @@ adapter, with the same questions, settings and reward (`exact`), a checkpoint at
 writing is in the time. What these are worth is found afterwards, by the same code for both.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

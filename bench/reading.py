@@ -6,8 +6,6 @@ Writes a line when it is ready, and then for each line that it gets tokens a sec
 precision. What vLLM is made of for AVX512 it chooses by asking torch, which is held to say no.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

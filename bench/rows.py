@@ -1,7 +1,5 @@
 """The tasks of the comparison: as many as asked for, cut from the project's own, each with rows and seed of its own."""
 
-from __future__ import annotations
-
 import json
 import random
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ Times to a first token scatter by tens of milliseconds with how requests fall to
 gateway's are medians over 5 × ROUNDS × REQUESTS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

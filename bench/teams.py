@@ -6,8 +6,6 @@ item for all versions together (correlation 0.5); raters see each of three dimen
 by just the margin, whatever raters see of it. A judge's grades are made up here; all else is the code of every day.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ turns, so that a slow minute of the machine hits all alike. N runs one after the
 more than APART adapters, over the first APART tasks again and again, which are of the same kinds and sizes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -101,16 +99,8 @@ def run(
 
 def plain(base: Base, task: rows.Task, out: Path, settings: dict[str, Any], *, packing: bool) -> Process:
     keys = {**settings, "packing": packing, "seed": task.seed}
-    return measured_process(
-        [
-            sys.executable,
-            str(PLAIN),
-            str(base.folder),
-            str(task.folder / "train.jsonl"),
-            str(out / task.name),
-            json.dumps(keys),
-        ]
-    )
+    files = [PLAIN, base.folder, task.folder / "train.jsonl", out / task.name]
+    return measured_process([sys.executable, *map(str, files), json.dumps(keys)])
 
 
 def ours(base: Base, tasks: Sequence[rows.Task], out: Path, settings: dict[str, Any]) -> Process:

@@ -6,13 +6,11 @@ on all of `rubrics/general.jsonl`, and graded on the task. An untuned base is `b
 messages are the texts, unless `data.texts=` names others. What was trained stays in the home's `ways/`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.gain import trained
+from bench.gain import good, trained
 from bench.measure import own_home
 from evals import matrix
 from factory import recipe as recipes
@@ -53,7 +51,7 @@ def run(
                 "", of_version(last.version), of_base(recipe, base), {matrix.GENERAL: matrix.general()}
             )
             found[way] = {
-                "task_good": last.report.scorecard.good,
+                "task_good": good(last),
                 "general_good": cell.version.good,
                 "base_good": cell.base.good,
                 "change": cell.good.value,

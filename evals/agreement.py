@@ -123,16 +123,12 @@ def _alpha(coincidences: np.ndarray, values: np.ndarray, metric: Metric) -> np.n
     """Alpha of each of B coincidence matrices (B x values x values); NaN where nothing can disagree."""
     totals = coincidences.sum(axis=2)
     n = totals.sum(axis=1)
-    distance = _distance(totals, values, metric)
+    if metric == "ordinal":  # squared differences of midranks, which depend on how often each value occurs
+        below = np.cumsum(totals, axis=1) - totals / 2
+        distance = (below[:, :, None] - below[:, None, :]) ** 2
+    else:
+        distance = (values[:, None] != values).astype(float)[None]
     observed = (coincidences * distance).sum(axis=(1, 2))
     expected = (totals[:, :, None] * totals[:, None, :] * distance).sum(axis=(1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(expected > 0, 1 - (n - 1) * observed / expected, np.nan)
-
-
-def _distance(totals: np.ndarray, values: np.ndarray, metric: Metric) -> np.ndarray:
-    """Squared differences between values (B x values x values); the ordinal one depends on how often each occurs."""
-    if metric == "ordinal":
-        below = np.cumsum(totals, axis=1) - totals / 2  # midrank of each value
-        return (below[:, :, None] - below[:, None, :]) ** 2
-    return np.broadcast_to(values[:, None] != values[None, :], (len(totals), len(values), len(values))).astype(float)

@@ -44,8 +44,7 @@ def record(engine: Engine, task: str, version: str, rows: Sequence[Row], texts: 
 def stored(engine: Engine, version: str) -> dict[str, str]:
     """The stored answers of a version: the row's key to the text."""
     query = sa.select(t.answers.c.item, t.outputs.c.text).join(t.outputs, t.outputs.c.id == t.answers.c.output)
-    with t.reading(engine) as c:
-        return {item: text for item, text in c.execute(query.where(t.answers.c.version == version))}
+    return {item: text for item, text in t.rows(engine, query.where(t.answers.c.version == version))}
 
 
 def stored_first(engine: Engine, version: str, answer: Answer) -> Answer:

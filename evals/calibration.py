@@ -81,7 +81,7 @@ def known(rubric: Rubric) -> list[Known]:
 
 
 def calibrate(
-    member: Member, rubric: Rubric, engine: Engine, progress: judging.Progress = judging.quiet
+    member: Member, rubric: Rubric, engine: Engine, progress: judging.Progress = lambda tally: None
 ) -> Calibration:
     """Ask the judge about items of known truth. An abstention counts against it: as the level farthest from the truth.
 

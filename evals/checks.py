@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from evals import faults, fields, sql, text
-from evals.grades import Grade, Limits, missing_band
+from evals.grades import Grade, Limits
 from evals.languages import ASSISTANTS
 from evals.languages import language as language_of
 from factory.data.rows import Row
@@ -52,7 +52,7 @@ def names(row: Row, output: str, limits: Limits) -> Grade | None:
 
 
 def required(row: Row, output: str, limits: Limits) -> Grade | None:
-    """Whether all required facts are there, by `missing_band`.
+    """Whether all required facts are there. One of three or more missing: average. More, or one of one or two: poor.
 
     A fact is there when any of its accepted spellings is, whatever the case, as whole words.
     """
@@ -63,7 +63,7 @@ def required(row: Row, output: str, limits: Limits) -> Grade | None:
     if not missing:
         return GOOD
     why = f"{len(missing)} of {len(facts)} required facts missing"
-    return Grade(missing_band(len(missing), len(facts)), why, missing)
+    return Grade("average" if len(missing) == 1 and len(facts) >= 3 else "poor", why, missing)
 
 
 def length(row: Row, output: str, limits: Limits) -> Grade | None:

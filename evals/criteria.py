@@ -1,6 +1,6 @@
 """The pairs of a comparison, which of them count by now, and the criteria that the gate holds against its plan.
 
-How people's labels are drawn and what that means for the estimates is told in `evals.gate`.
+How people's labels are drawn and what that means for the estimates stands in `evals/README.md`.
 """
 
 import math
@@ -18,6 +18,7 @@ from factory.recipe import Gate
 MOST = 100_000  # rows that anybody may be asked for; what needs more lies on its limit, as far as one can tell
 Votes = Band | Sequence[Band] | None
 Needed = Callable[[], int | None]
+Side = Literal["above", "below"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Criterion(BaseModel):
 
     name: str
     estimate: Estimate
-    must_be: Literal["above", "below"]
+    must_be: Side
     threshold: float
     verdict: Literal["holds", "fails", "open"]
 
@@ -99,18 +100,27 @@ def sample(plan: Gate, pairs: Sequence[Pair], compared: bool, seen: Mapping[Band
     return Sample(every, drawn, [i / total for i in inverse], scale, most, compared, seen or {})
 
 
-def by_people(plan: Gate, sets: Sequence[Sample], compared: bool) -> list[tuple[Criterion, Needed]]:
-    """The plan's criteria by people, each with a function that says how many labels more would settle it."""
+def checked(pairs: Sequence[Pair], compared: bool) -> Sample:
+    """The pairs that checks graded: all there is to draw."""
+    every = [p for p in pairs if complete(p, compared)]
+    return Sample(every, every, [1.0] * len(every), 1.0, len(every), compared)
+
+
+def asked(plan: Gate, sets: Sequence[Sample], compared: bool) -> list[tuple[Criterion, Needed]]:
+    """The plan's criteria, each with a function that says how many labels (or rows) more would settle it. `sets`: the
+    comparison with production, and with the anchor if there is one."""
     whole, found = sets[0], list[tuple[Criterion, Needed]]()
-    strata = sorted({(key, p.strata[key]) for p in whole.drawn for key in plan.strata if key in p.strata})
+    known = {(key, p.strata[key]) for p in whole.drawn for key in plan.strata if key in p.strata}
+    strata = sorted(known) if compared else []  # each is too small to prove anything but harm
     against = list(zip(sets, ("production", "the anchor"), strict=False)) if compared else []
     upper = 1 - (1 - plan.confidence) / (2 + 2 * len(against) + len(strata))
 
-    def add(name: str, s: Sample, band: Band, versus: bool, must_be: Literal["above", "below"], limit: float) -> None:
-        e = measure(plan, s, band, versus, must_be, upper)
+    def add(name: str, s: Sample, band: Band, versus: bool, must_be: Side, limit: float, harm: bool = False) -> None:
+        given = (plan, s, band, versus, must_be, upper)
+        e = measure(*given) if plan.evidence == "people" else _of_rows(*given)
         row = _judged(name, e, must_be, limit, 1.0 if versus or not compared else s.scale)
-        se = e.se or 0.0
-        found.append((row, lambda: estimate.labels_needed(e.value, se, e.n, s.most, limit, plan.confidence)))
+        if row.verdict == "fails" or not harm:
+            found.append((row, lambda: _needed(plan, s, e, band, versus, limit)))
 
     if whole.every:
         add("good", whole, "good", False, "above", plan.min_good)
@@ -118,20 +128,24 @@ def by_people(plan: Gate, sets: Sequence[Sample], compared: bool) -> list[tuple[
     for s, other in against:
         add(f"good against {other}", s, "good", True, "above", -plan.margin_good)
         add(f"poor against {other}", s, "poor", True, "below", plan.margin_poor)
-    for key, value in strata if compared else ():  # a stratum is too small to prove anything but harm
+    for key, value in strata:
         of = [p for p in whole.every if p.strata.get(key) == value]
         drawn = [(p, w) for p, w in zip(whole.drawn, whole.shares, strict=True) if p.strata.get(key) == value]
         total = sum(w for _, w in drawn)
         part = Sample(of, [p for p, _ in drawn], [w / total for _, w in drawn], 1.0, len(of), True, whole.seen)
-        e = measure(plan, part, "good", True, "above", upper)
-        row = _judged(f"good against production where {key} is {value}", e, "above", -plan.margin_good)
-        if row.verdict == "fails":
-            found.append((row, lambda: 0))
+        add(f"good against production where {key} is {value}", part, "good", True, "above", -plan.margin_good, True)
     return found
 
 
+def _needed(plan: Gate, s: Sample, e: Estimate, band: Band, versus: bool, limit: float) -> int | None:
+    if plan.evidence == "people":
+        return estimate.labels_needed(e.value, e.se or 0.0, e.n, s.most, limit, plan.confidence)
+    d = [_value(p.trusted, band, versus) for p in s.drawn]
+    return estimate.rows_needed(d, limit, plan.confidence, MOST)
+
+
 def measure(
-    plan: Gate, s: Sample, band: Band, versus: bool, must_be: str, upper: float = 0.0, judge: bool = True
+    plan: Gate, s: Sample, band: Band, versus: bool, must_be: Side, upper: float = 0.0, judge: bool = True
 ) -> Estimate:
     """A share or a difference over all items from the pairs drawn; `upper` is the confidence of the bound that rejects.
 
@@ -160,39 +174,13 @@ def measure(
     return middle.model_copy(update={**scaled, "se": (middle.se or 0.0) * scale / seen})
 
 
-def by_checks(
-    plan: Gate, labelled: Sequence[Pair], compared: bool, anchor: Sequence[Pair]
-) -> list[tuple[Criterion, Needed]]:
+def _of_rows(plan: Gate, s: Sample, band: Band, versus: bool, must_be: Side, upper: float) -> Estimate:
     """The same where checks graded every row: one look, so Wilson's and Tango's bounds."""
-    found = list[tuple[Criterion, Needed]]()
-    strata = sorted({(key, p.strata[key]) for p in labelled for key in plan.strata if key in p.strata})
-    against = [(labelled, "production"), *([(anchor, "the anchor")] if anchor else [])] if compared else []
-    shared = 1 - (1 - plan.confidence) / (2 + 2 * len(against) + (len(strata) if compared else 0))
-
-    def add(
-        name: str, pairs: Sequence[Pair], band: Band, versus: bool, must_be: Literal["above", "below"], threshold: float
-    ) -> None:
-        d = [_value(p.trusted, band, versus) for p in pairs]
-        low, high = (plan.confidence, shared) if must_be == "above" else (shared, plan.confidence)
-        if versus:
-            e = estimate.paired(d.count(1), d.count(-1), len(d), low, high)
-        else:
-            e = estimate.proportion(round(sum(d)), len(d), low, high)
-        row = _judged(name, e, must_be, threshold)
-        found.append((row, lambda: estimate.rows_needed(d, threshold, plan.confidence, MOST)))
-
-    add("good", labelled, "good", False, "above", plan.min_good)
-    add("poor", labelled, "poor", False, "below", plan.max_poor)
-    for pairs, other in against:
-        add(f"good against {other}", pairs, "good", True, "above", -plan.margin_good)
-        add(f"poor against {other}", pairs, "poor", True, "below", plan.margin_poor)
-    for key, value in strata if compared else ():
-        d = [_value(p.trusted, "good", True) for p in labelled if p.strata.get(key) == value]
-        e = estimate.paired(d.count(1), d.count(-1), len(d), shared)
-        row = _judged(f"good against production where {key} is {value}", e, "above", -plan.margin_good)
-        if row.verdict == "fails":
-            found.append((row, lambda: 0))
-    return found
+    d = [_value(p.trusted, band, versus) for p in s.drawn]
+    low, high = (plan.confidence, upper) if must_be == "above" else (upper, plan.confidence)
+    if versus:
+        return estimate.paired(d.count(1), d.count(-1), len(d), low, high)
+    return estimate.proportion(round(sum(d)), len(d), low, high)
 
 
 def mcnemar(labelled: Sequence[Pair]) -> float:
@@ -200,9 +188,7 @@ def mcnemar(labelled: Sequence[Pair]) -> float:
     return round(estimate.mcnemar(d.count(1), d.count(-1)), 4)
 
 
-def _judged(
-    name: str, e: Estimate, must_be: Literal["above", "below"], threshold: float, part: float = 1.0
-) -> Criterion:
+def _judged(name: str, e: Estimate, must_be: Side, threshold: float, part: float) -> Criterion:
     """`part` is the share of items that the estimate speaks of: to fail, the others must not be able to mend it."""
     holds = e.low > threshold if must_be == "above" else e.high < threshold
     fails = e.high * part + 1 - part < threshold if must_be == "above" else e.low * part > threshold

@@ -35,7 +35,7 @@ def log(engine: Engine, task: str, version: str, against: str, split: str, rubri
     """Keep a gate run. `split` is the hash of its rows."""
     values = {"task": task, "version": version, "against": against, "split": split, "rubric": rubric, "forced": ""}
     result = verdict.model_dump(mode="json")
-    _insert(engine, **values, plan=verdict.plan_hash, decision=verdict.decision, result=result)
+    t.add(engine, t.gate_runs, **values, plan=verdict.plan_hash, decision=verdict.decision, result=result)
 
 
 def used_before(engine: Engine, task: str, rows: Sequence[Row], version: str) -> int:
@@ -46,8 +46,7 @@ def used_before(engine: Engine, task: str, rows: Sequence[Row], version: str) ->
     g, a = t.gate_runs.c, t.answers.c
     decided = sa.select(g.version).where(g.task == task, g.version != version)
     keys = {row.key() for row in rows}
-    with t.reading(engine) as c:
-        found = c.execute(sa.select(a.version, a.item).where(a.version.in_(decided))).all()
+    found = t.rows(engine, sa.select(a.version, a.item).where(a.version.in_(decided)))
     seen = Counter(name for name, item in found if item in keys)
     return sum(2 * count > len(keys) for count in seen.values())
 
@@ -70,8 +69,7 @@ def looks(engine: Engine, version: str, against: str, rubric: str) -> int:
     query = sa.select(sa.func.count()).where(
         g.version == version, g.against == against, g.rubric == rubric, g.forced == ""
     )
-    with t.reading(engine) as c:
-        return int(c.execute(query).scalar() or 0)
+    return int(t.rows(engine, query)[0][0])
 
 
 def fix(engine: Engine, task: str, versions: Sequence[str], rubric: Rubric) -> list[str]:
@@ -101,7 +99,10 @@ def allow(
     if force:
         if len(force.split()) < 2:
             raise InputError('say why the gate is overridden, in words: force="hotfix for the wrong amounts, see #12"')
-        _override(engine, version, against, run, force)
+        never = {"split": "", "rubric": "", "plan": "", "decision": "INCONCLUSIVE", "result": {"why": "never graded"}}
+        kept = {key: (run or never)[key] for key in never}
+        task = version.partition("@")[0]
+        t.add(engine, t.gate_runs, **kept, task=task, version=version, against=against, forced=force)
         return run
     forced = overridden(engine, version, against)
     if forced and forced["created"] > time.time() - FORCE_SECONDS:
@@ -163,19 +164,5 @@ def same_rows(version: Version) -> None:
 
 
 def _last(engine: Engine, *where: Any) -> dict[str, Any] | None:
-    with t.reading(engine) as c:
-        found = c.execute(sa.select(t.gate_runs).where(*where).order_by(t.gate_runs.c.id.desc()).limit(1)).mappings()
-        row = found.first()
-        return dict(row) if row else None
-
-
-def _override(engine: Engine, version: str, against: str, run: dict[str, Any] | None, reason: str) -> None:
-    task = version.partition("@")[0]
-    never = {"split": "", "rubric": "", "plan": "", "decision": "INCONCLUSIVE", "result": {"why": "never graded"}}
-    kept = {key: (run or never)[key] for key in never}
-    _insert(engine, **kept, task=task, version=version, against=against, forced=reason)
-
-
-def _insert(engine: Engine, **values: Any) -> None:
-    with t.writing(engine) as c:
-        c.execute(sa.insert(t.gate_runs).values(**values, created=time.time()))
+    query = sa.select(t.gate_runs).where(*where).order_by(t.gate_runs.c.id.desc()).limit(1)
+    return next((dict(row._mapping) for row in t.rows(engine, query)), None)

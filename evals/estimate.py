@@ -7,6 +7,7 @@ it by what it got wrong where people graded too: unbiased whatever the judge doe
 is worked out stands at `sampled`.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -151,18 +152,10 @@ def rows_needed(d: Sequence[float], threshold: float, confidence: float = CONFID
     """How many more rows would settle it where checks decide, by the t bounds with 80 % power; at most `limit`."""
     n, distance, variance = len(d), abs(float(np.mean(d)) - threshold), float(_floored(np.asarray(d, float)))
 
-    def settled(rows: int) -> bool:
-        return bool(distance >= (_t(rows - 1, confidence) + 0.8416) * (variance / rows) ** 0.5)
+    def settled(more: int) -> bool:
+        return bool(distance >= (_t(n + more - 1, confidence) + 0.8416) * (variance / (n + more)) ** 0.5)
 
-    low, high = n, n
-    while not settled(high):
-        high *= 2
-        if high > limit:
-            return limit
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if settled(middle) else (middle + 1, high)
-    return max(1, high - n)
+    return bisect_left(range(1, limit), True, key=settled) + 1
 
 
 def length_effect(judge: Sequence[float], trusted: Sequence[float], words: Sequence[int]) -> Estimate | None:

@@ -4,7 +4,6 @@ A line of feedback has no assignment, so no verdict, agreement figure or gate ev
 stranger: an export of preferences has only what a lead has accepted, which is a line of its own.
 """
 
-import time
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -37,10 +36,8 @@ def give(engine: Engine, task: str, version: str, source: str, answer: str, feed
     row = Row(({"role": "user", "content": source},), {"from": WHO, **({"eval": True} if feedback.eval else {})})
     [output] = answers.record(engine, task, version, [row], [answer])
     ratings.add_rater(engine, WHO)
-    with t.writing(engine) as c:
-        grades: dict[str, Any] = {WHO: feedback.model_dump()}
-        values = {"output": output, "rater": WHO, "rubric": "", "action": "feedback", "grades": grades}
-        c.execute(sa.insert(t.ratings).values(**values, created=time.time()))
+    grades = {WHO: feedback.model_dump()}
+    t.add(engine, t.ratings, output=output, rater=WHO, rubric="", action="feedback", grades=grades)
     return output
 
 
@@ -58,14 +55,12 @@ def settle(engine: Engine, id_: Any, lead: str, accept: bool) -> None:
     """Let a line of feedback be learned from, or not. InputError if there is none of this id."""
     r = t.ratings.c
     ratings.add_rater(engine, lead)
-    with t.writing(engine) as c:
-        where = (r.id == id_, r.action == "feedback")
-        known = type(id_) is int and 0 < id_ < 2**63
-        output = c.execute(sa.select(r.output).where(*where)).scalar() if known else None
-        if output is None:
-            raise InputError("there is no such feedback")
-        values = {"output": output, "rater": lead, "rubric": "", "action": "settle", "created": time.time()}
-        c.execute(sa.insert(t.ratings).values(**values, grades={"feedback": id_, "accept": accept}))
+    query, known = sa.select(r.output).where(r.id == id_, r.action == "feedback"), type(id_) is int and 0 < id_ < 2**63
+    found = t.rows(engine, query) if known else ()
+    if not found:
+        raise InputError("there is no such feedback")
+    grades = {"feedback": id_, "accept": accept}
+    t.add(engine, t.ratings, output=found[0].output, rater=lead, rubric="", action="settle", grades=grades)
 
 
 def _all(engine: Engine) -> list[dict[str, Any]]:
@@ -80,9 +75,8 @@ def _all(engine: Engine) -> list[dict[str, Any]]:
         .order_by(r.id)
     )
     settled = sa.select(r.grades).where(r.action == "settle").order_by(r.id)
-    with t.reading(engine) as c:
-        accepted = {said["feedback"]: said["accept"] for said in c.execute(settled).scalars()}
-        found = {row.id: row for row in c.execute(query)}  # an answer that two versions gave is one line all the same
+    accepted = {said["feedback"]: said["accept"] for (said,) in t.rows(engine, settled)}
+    found = {row.id: row for row in t.rows(engine, query)}  # an answer that two versions gave is one line all the same
     return [
         {"id": id_, "task": row.task, "source": row.source, "answer": row.text, "version": row.version,
          **row.grades[WHO], "accepted": accepted.get(id_)}

@@ -5,25 +5,18 @@ on the right side, *fails* when the other bound is on the wrong side, and is *op
 so no correction for their number is needed (intersection-union). One that fails is enough for REJECT, so there the
 error is shared out among all of them (Bonferroni). Else INCONCLUSIVE, with the number of labels that would settle it.
 
-Where people decide the unit is the pair: an item with the outputs of both versions.
-
-- Pairs with equal texts are a known zero; they are never labelled. The others lie in one random order (`evals.units`),
-  and only the pairs up to the first unfinished one count, so that neither quick raters nor easy items choose.
-- What people see is the share of an item's votes; an even split is a half. The number of votes moves no estimate.
-- A pair that nobody could judge counts at its worst for the candidate in the one bound, at its best in the other.
-- Raters' errors hide a part of every difference; it is put back (`agreement.attenuation`): the margins are true ones.
-- The bounds hold at every look (`estimate.sampled`), so one may look as often as one likes.
-- Floors are asked of the outputs that changed; what is equal is in production already.
-- Against `anchor`, a fixed version, the same margins hold, so that small losses cannot add up.
+Where people decide the unit is the pair: an item with the outputs of both versions. How pairs are drawn, what is done
+about those that are equal or that nobody can judge, and about raters' errors, stands in `evals/README.md`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from evals.criteria import MOST, Criterion, Pair, Sample, by_checks, by_people, complete, mcnemar, sample
+from evals.criteria import MOST, Criterion, Needed, Pair, Sample, asked, checked, mcnemar, sample
 from evals.grades import Band
 from factory.home import digest
 from factory.recipe import Gate
@@ -83,14 +76,10 @@ def decide(
     `anchor`: the same items against the anchor, where that is another version than production.
     """
     people = plan.evidence == "people"
-    if people:
-        whole = sample(plan, pairs, compared, validity.seen)
-        sets = [whole, *([sample(plan, anchor, True, validity.seen)] if anchor else [])]
-        labels, kind = whole.graded, "pairs" if compared else "items"
-    else:
-        labelled = [p for p in pairs if complete(p, compared)]
-        fixed = [p for p in anchor if complete(p, True)]
-        sets, labels, kind = [], len(labelled), "eval rows"
+    draw: Callable[..., Sample] = partial(sample, plan, seen=validity.seen) if people else checked
+    fixed = [draw(anchor, compared=True)] if anchor else []
+    sets = [draw(pairs, compared=compared), *(s for s in fixed if people or s.every)]
+    labels, kind = sets[0].graded, "eval rows" if not people else "pairs" if compared else "items"
 
     def verdict(decision: Decision, why: str, needed: int | None = None, criteria: Sequence[Criterion] = ()) -> Verdict:
         plan_json = plan.model_dump(mode="json")
@@ -99,12 +88,12 @@ def decide(
             why=why,
             labels_needed=needed,
             labels=labels,
-            differ=len(sets[0].every) if sets else len(pairs),
+            differ=len(sets[0].every) if people else len(pairs),
             items=len(pairs),
-            missing=len(sets[0].drawn) - labels if sets else 0,
+            missing=len(sets[0].drawn) - labels,
             seen=dict(validity.seen) if people and compared else {},
-            weighed=bool(sets) and len({p.weight for p in sets[0].every}) > 1,
-            mcnemar=mcnemar(labelled) if not people and compared and labelled else None,
+            weighed=len({p.weight for p in sets[0].every}) > 1,
+            mcnemar=mcnemar(sets[0].drawn) if not people and compared and labels else None,
             criteria=[*criteria],
             plan=plan_json,
             plan_hash=digest(plan_json),
@@ -114,44 +103,42 @@ def decide(
         return verdict(
             "REJECT", f"{len(validity.harmful)} harmful outputs, confirmed by people: {validity.harmful[0]!r}"
         )
-    if short := _short(plan, sets, labels, kind):
+    if short := _short(plan, sets, kind):
         return verdict("INCONCLUSIVE", *short)
     if trouble := _invalid(plan, validity, sets):
         return verdict("INCONCLUSIVE", trouble)
 
-    rows = by_people(plan, sets, compared) if people else by_checks(plan, labelled, compared, fixed)
+    rows = asked(plan, sets, compared)
     criteria = [c for c, _ in rows]
     failed = [c for c in criteria if c.verdict == "fails"]
     if failed:
         return verdict("REJECT", "; ".join(c.says() for c in failed), criteria=criteria)
     if all(c.verdict == "holds" for c in criteria):
         return verdict("PROMOTE", "; ".join(c.says() for c in criteria), criteria=criteria)
-    why, most = _left_open(rows, sets, kind)
+    why, most = _left_open(rows, sets[0] if people else None, kind)
     return verdict("INCONCLUSIVE", why, most, criteria)
 
 
-def _left_open(
-    rows: Sequence[tuple[Criterion, Callable[[], int | None]]], sets: Sequence[Sample], kind: str
-) -> tuple[str, int | None]:
+def _left_open(rows: Sequence[tuple[Criterion, Needed]], people: Sample | None, kind: str) -> tuple[str, int | None]:
     """Why criteria are open, and how many labels more would settle them; None where none would."""
     needed = {c.name: needed() for c, needed in rows if c.verdict == "open"}
     why = "; ".join(c.says() for c, _ in rows if c.verdict == "open")
     if never := [name for name, labels in needed.items() if labels is None or labels >= MOST]:
         lies = f"{' and '.join(never)} {'lies' if len(never) == 1 else 'lie'} on the limit"
         rest = f"more than {MOST:,} eval rows would be needed to settle it"
-        if sets:
-            left = f"the {sets[0].left} {kind} left are too few" if sets[0].left else f"no {kind} are left to label"
+        if people:
+            left = f"the {people.left} {kind} left are too few" if people.left else f"no {kind} are left to label"
             rest = f"{left}: more eval rows, or another version"
         return f"{why}: {lies}, and {rest}", None
     most = max(labels or 0 for labels in needed.values())
-    return f"{why}: {'label' if sets else 'write'} {most:,} more {kind} to settle it", most
+    return f"{why}: {'label' if people else 'write'} {most:,} more {kind} to settle it", most
 
 
-def _short(plan: Gate, sets: Sequence[Sample], labels: int, kind: str) -> tuple[str, int | None] | None:
+def _short(plan: Gate, sets: Sequence[Sample], kind: str) -> tuple[str, int | None] | None:
     """Why there are too few labels to begin with, and how many are missing."""
-    if not sets:
-        missing = plan.min_labels - labels
-        told = f"{labels} graded {kind}, at least {plan.min_labels} needed: label {missing} more"
+    if plan.evidence == "checks":
+        missing = plan.min_labels - sets[0].graded
+        told = f"{sets[0].graded} graded {kind}, at least {plan.min_labels} needed: label {missing} more"
         return (told, missing) if missing > 0 else None
     for s, of in zip(sets, ("", " against the anchor"), strict=False):
         wanted = min(plan.min_labels, s.most)

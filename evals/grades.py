@@ -12,13 +12,6 @@ Band = Literal["poor", "average", "good"]
 BANDS: tuple[Band, ...] = ("poor", "average", "good")
 
 
-def missing_band(missing: int, of: int) -> Band:
-    """What missing facts amount to. None: good. One of three or more: average. More, or one of one or two: poor."""
-    if not missing:
-        return "good"
-    return "average" if missing == 1 and of >= 3 else "poor"
-
-
 class Limits(Strict):
     """The form that a rubric demands of an output, in words and sentences. 0 means no limit."""
 

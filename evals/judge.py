@@ -5,25 +5,29 @@ that is killed goes on where it stopped without paying twice, and the same grade
 that cannot be read is asked for twice more; then the judge abstains. It never counts as a grade.
 """
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.asking import Endpoint, Local
 from evals.grades import Grade, Grades
-from evals.judges import Member
+from evals.judges import Generate, Judge, Member
 from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Rubric
-from factory.chat import Reply, Unanswered, each, run_alone
+from factory.chat import Chat, Messages, Refused, Reply, Unanswered, each, run_alone
+from factory.errors import FactoryError
 from factory.home import digest
 
 ATTEMPTS = 3
+GIVE_UP_AFTER = 30  # calls in a row without any reply: the endpoint is down
+TOGETHER = 64  # questions that a judge in this process answers at once
+Ask = Callable[[Messages, dict[str, Any] | None, int], Awaitable[Reply]]
 Texts = Mapping[str, tuple[str, str]]  # output id to source and output
 Triples = Mapping[str, tuple[str, str, str]]  # key to source and two outputs
 
@@ -45,10 +49,6 @@ class Tally:
 Progress = Callable[[Tally], None]
 
 
-def quiet(tally: Tally) -> None:
-    """No progress shown."""
-
-
 @dataclass(frozen=True)
 class Question:
     """One thing to ask: `key` is handed back with the grade."""
@@ -59,7 +59,7 @@ class Question:
 
 
 def grade(
-    member: Member, rubric: Rubric, texts: Texts, engine: Engine, progress: Progress = quiet
+    member: Member, rubric: Rubric, texts: Texts, engine: Engine, progress: Progress = lambda tally: None
 ) -> tuple[dict[str, dict[str, Grade]], Tally]:
     """Grade `texts` (output id to source and output) on the dimensions that a judge may decide. Returns the grades by
     output and dimension, abstentions left out, and how the run went."""
@@ -73,7 +73,7 @@ def grade(
 
 
 def pairwise(
-    member: Member, rubric: Rubric, triples: Triples, engine: Engine, progress: Progress = quiet
+    member: Member, rubric: Rubric, triples: Triples, engine: Engine, progress: Progress = lambda tally: None
 ) -> tuple[dict[str, str], float | None, Tally]:
     """Which of two outputs is better, asked in both orders: key to (source, a, b) gives key to "a", "b" or "tie".
 
@@ -108,7 +108,7 @@ def vote(rubric: Rubric, members: Sequence[Grades]) -> dict[str, dict[str, Grade
 
 
 def ask_all(
-    member: Member, rubric: Rubric, questions: Sequence[Question], engine: Engine, progress: Progress = quiet
+    member: Member, rubric: Rubric, questions: Sequence[Question], engine: Engine, progress: Progress
 ) -> tuple[dict[tuple[str, ...], Grade], Tally]:
     """Put all questions, `judge.concurrency` at a time. A question without a readable reply is not in the result.
 
@@ -118,13 +118,43 @@ def ask_all(
     return run_alone(run.all(questions), run.stop), run.tally
 
 
+class Endpoint(Chat):
+    """An OpenAI-compatible chat endpoint. Calls beyond the first attempt at a question are asked less greedily. What no
+    retry mends for any question (a wrong key, an unknown model) ends the run with one line."""
+
+    def __init__(self, judge: Judge, name: str) -> None:
+        super().__init__(judge.base_url, judge.key(), judge.timeout)
+        self.judge, self.name = judge, name
+
+    async def ask(self, messages: Messages, schema: dict[str, Any] | None, attempt: int) -> Reply:
+        if self.misses >= GIVE_UP_AFTER:
+            raise Unanswered("the endpoint has not replied for a long time")
+        body: dict[str, Any] = {
+            "model": self.judge.asked,
+            "messages": messages,
+            "max_tokens": self.judge.max_tokens,
+            "temperature": 0.5 if attempt else 0,
+            "seed": attempt,
+        }
+        if schema:
+            body["response_format"] = schema
+        try:
+            return await self(body)
+        except Refused as error:
+            told = f"HTTP {error.status} {error}"
+            if error.status in (401, 403, 404):
+                raise FactoryError(f"judge {self.name} at {self.url} refuses: {told}") from None
+            raise Unanswered(told) from None
+
+
 class _Run:
     def __init__(self, member: Member, rubric: Rubric, engine: Engine, progress: Progress) -> None:
         self.member, self.judge, self.engine, self.progress = member, member.judge, engine, progress
         self.identity = (rubric.hash(), member.judge.identity(member.version))
         self.tally = Tally(cost=0.0 if member.judge.price else None)
         self.grades: dict[tuple[str, ...], Grade] = {}
-        self.stopped = False
+        self.known: dict[str, str] = {}
+        self.stopped, self.began = False, time.monotonic()
 
     def stop(self) -> None:
         """Ask nothing more; the calls under way come home and are kept."""
@@ -132,33 +162,52 @@ class _Run:
 
     async def all(self, questions: Sequence[Question]) -> dict[tuple[str, ...], Grade]:
         self.tally.total = len(questions)
-        started = time.monotonic()
         keys = {id(q): self._keys(q) for q in questions}
         with t.quick(self.engine) as connection:
-            self.known = _stored(connection, [key for attempts in keys.values() for key in attempts])
-            self.connection = connection
-            local = self.member.generate
-            many = 256 if local else self.judge.concurrency
-            async with nullcontext(Local(local)) if local else Endpoint(self.judge, self.member.name) as asking:
+            self.connection, every = connection, [key for attempts in keys.values() for key in attempts]
+            for start in range(0, len(every), 500):  # what was paid for before
+                query = sa.select(t.calls.c.id, t.calls.c.reply).where(t.calls.c.id.in_(every[start : start + 500]))
+                with connection.begin():
+                    self.known |= {key: reply for key, reply in connection.execute(query)}
+            if self.member.generate:
+                for start in range(0, len(questions), TOGETHER):
+                    some = [] if self.stopped else questions[start : start + TOGETHER]
+                    said = await self._here(self.member.generate, [q for q in some if keys[id(q)][0] not in self.known])
+                    for question in some:
+                        await self._one(question, keys[id(question)], said)
+            else:
+                async with Endpoint(self.judge, self.member.name) as endpoint:
 
-                async def one(question: Question) -> None:
-                    if not self.stopped:
-                        await self._one(question, keys[id(question)], asking)
-                        self.tally.seconds = time.monotonic() - started
-                        self.progress(self.tally)
+                    async def one(question: Question) -> None:
+                        if not self.stopped:
+                            await self._one(question, keys[id(question)], endpoint.ask)
 
-                await each(questions, min(many, len(questions)), one)
+                    await each(questions, min(self.judge.concurrency, len(questions)), one)
         if self.stopped:
             raise KeyboardInterrupt
         return self.grades
 
-    async def _one(self, question: Question, keys: list[str], asking: Endpoint | Local) -> None:
+    async def _here(self, generate: Generate, questions: Sequence[Question]) -> Ask:
+        """Ask a judge in this process, who answers many at once; asked again it would say the same."""
+        began = time.monotonic()
+        texts = await asyncio.to_thread(generate, [q.asked.messages for q in questions]) if questions else []
+        seconds = (time.monotonic() - began) / max(1, len(questions))
+        said = {id(q.asked.messages): Reply(text, seconds=seconds) for q, text in zip(questions, texts, strict=True)}
+
+        async def ask(messages: Messages, schema: Any, attempt: int) -> Reply:
+            if attempt:
+                raise Unanswered("asked again it would say the same")
+            return said[id(messages)]
+
+        return ask
+
+    async def _one(self, question: Question, keys: list[str], ask: Ask) -> None:
         why = ""
         for attempt, key in enumerate(keys):
             try:
                 text = self.known.get(key)
                 if text is None:
-                    reply = await asking(question.asked.messages, question.asked.schema, attempt)
+                    reply = await ask(question.asked.messages, question.asked.schema, attempt)
                     self._keep(key, reply)
                     text = reply.text
                 else:
@@ -176,6 +225,8 @@ class _Run:
             self.tally.abstained += 1
             self.tally.why[why.partition(":")[0]] += 1
         self.tally.done += 1
+        self.tally.seconds = time.monotonic() - self.began
+        self.progress(self.tally)
 
     def _keys(self, q: Question) -> list[str]:
         """Under what each attempt's reply is kept."""
@@ -201,13 +252,3 @@ class _Run:
         }
         with self.connection.begin():
             t.insert_new(self.connection, t.calls, [row])
-
-
-def _stored(connection: sa.Connection, keys: list[str]) -> dict[str, str]:
-    """The replies that were paid for before."""
-    found: dict[str, str] = {}
-    with connection.begin():
-        for start in range(0, len(keys), 500):
-            query = sa.select(t.calls.c.id, t.calls.c.reply).where(t.calls.c.id.in_(keys[start : start + 500]))
-            found |= {key: reply for key, reply in connection.execute(query)}
-    return found

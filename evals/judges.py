@@ -57,10 +57,6 @@ class Judge(Strict):
         """The `model` of the request."""
         return self.model or self.adapter
 
-    @property
-    def url(self) -> str:
-        return self.base_url.rstrip("/")
-
     def key(self) -> str:
         """The key from the environment; without `key_env` none is sent. Errors: the variable is not set."""
         if self.key_env and not os.environ.get(self.key_env):

@@ -18,7 +18,7 @@ from evals import tables as t
 from evals import verdicts
 from evals.rubric import Rubric
 from evals.slots import Plan
-from evals.verdicts import Consistency
+from evals.verdicts import Rating
 from evals.voids import TAKEN_BACK
 
 DAY = 86400.0
@@ -41,12 +41,21 @@ class Batch(BaseModel):
     versions: list[str]
 
 
-class RaterRow(Consistency):
-    """One rater. `drift`: by how much of the scale their grades went up from the first to the last third (95 %)."""
+class RaterRow(BaseModel):
+    """One rater: what is finished, what they abstained on, how often their level was that of gold, and their own at the
+    second look, and the usual seconds for one. `drift`: by how much of the scale their grades went up from the first to
+    the last third (95 %)."""
 
-    seconds: float | None = None
-    drift: float | None = None
-    drift_interval: tuple[float, float] | None = None
+    rater: str
+    done: int
+    abstained: int
+    gold: float | None
+    gold_n: int
+    consistency: float | None
+    repeats: int
+    seconds: float | None
+    drift: float | None
+    drift_interval: tuple[float, float] | None
 
 
 class Dispute(BaseModel):
@@ -62,16 +71,13 @@ def batches(engine: Engine) -> list[Batch]:
     """All batches, newest first."""
     now = time.time()
     b, a, w = t.batches.c, t.assignments.c, t.answers.c
-
-    def count(condition: Any) -> Any:
-        return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
-
-    open_ = a.done.is_(None)
+    open_, count = a.done.is_(None), sa.func.count
+    leased, today = open_ & (a.leased_until > now), a.done > now - DAY
     query = (
         sa.select(
-            b.id, b.task, b.rubric, b.plan, b.created, sa.func.count(a.id).label("planned"), count(open_).label("left"),
-            count(open_ & (a.leased_until > now)).label("leased"), count(a.done > now - DAY).label("today"),
-            sa.func.count(sa.distinct(a.output)).label("outputs"),
+            b.id, b.task, b.rubric, b.plan, b.created, count(sa.distinct(a.output)).label("outputs"),
+            count(a.id).label("planned"), count(sa.case((open_, 1))).label("left"),
+            count(sa.case((leased, 1))).label("leased"), count(sa.case((today, 1))).label("today"),
         )
         .join(t.assignments, (a.batch == b.id) & (a.kind == "plain"))
         .group_by(b.id)
@@ -79,13 +85,11 @@ def batches(engine: Engine) -> list[Batch]:
     )  # fmt: skip
     who = sa.select(a.batch, w.version).distinct().join(t.answers, w.output == a.output).where(a.kind == "plain")
     versions: dict[str, list[str]] = defaultdict(list)
-    with t.reading(engine) as c:
-        rows = c.execute(query).mappings().all()
-        for batch, version in c.execute(who):
-            versions[batch].append(version)
+    for batch, version in t.rows(engine, who):
+        versions[batch].append(version)
     return [
-        Batch(**row, pairs=Plan.model_validate(row["plan"]).mode == "pairs", versions=sorted(versions[row["id"]]))
-        for row in rows
+        Batch(**row._mapping, pairs=Plan.model_validate(row.plan).mode == "pairs", versions=sorted(versions[row.id]))
+        for row in t.rows(engine, query)
     ]
 
 
@@ -93,23 +97,45 @@ def raters(engine: Engine, rubric: Rubric) -> list[RaterRow]:
     """Everybody who rated under this rubric."""
     gold: dict[str, dict[str, str]] = {}
     r, b = t.ratings.c, t.batches.c
-    with t.reading(engine) as c:
-        for plan in c.execute(sa.select(b.plan).where(b.rubric == rubric.hash())).scalars():
-            gold |= Plan.model_validate(plan).gold_grades
-        timed = sa.select(r.rater, r.seconds).where(r.rubric == rubric.hash(), r.seconds.is_not(None))
-        times: dict[str, list[float]] = defaultdict(list)
-        for rater, seconds in c.execute(timed):
-            times[rater].append(seconds)
-    scores: dict[str, list[float]] = defaultdict(list)
+    for (plan,) in t.rows(engine, sa.select(b.plan).where(b.rubric == rubric.hash())):
+        gold |= Plan.model_validate(plan).gold_grades
+    timed = sa.select(r.rater, r.seconds).where(r.rubric == rubric.hash(), r.seconds.is_not(None))
+    times: dict[str, list[float]] = defaultdict(list)
+    for rater, seconds in t.rows(engine, timed):
+        times[rater].append(seconds)
+    every: dict[str, list[Rating]] = defaultdict(list)
     for said in sorted(verdicts.standing(engine, rubric.hash()), key=lambda s: s.created):
-        if said.kind == "plain" and said.grades:
-            scores[said.rater].append(_height(rubric, said.grades))
+        every[said.rater].append(said)
     rows = []
-    for found in verdicts.consistency(engine, rubric, gold):
-        value, interval = drift(scores[found.rater])
-        seconds = round(statistics.median(times[found.rater]), 1) if times[found.rater] else None
-        rows.append(RaterRow(**found.model_dump(), drift=value, drift_interval=interval, seconds=seconds))
+    for rater, mine in sorted(every.items()):
+        graded = [said for said in mine if said.grades]
+        golden = [
+            said.grades[name]["level"] == level
+            for said in graded
+            if said.kind == "gold"
+            for name, level in gold.get(said.output, {}).items()
+            if name in said.grades
+        ]
+        value, interval = drift([_height(rubric, said.grades) for said in graded if said.kind == "plain"])
+        rows.append(
+            RaterRow(
+                rater=rater,
+                done=len(mine),
+                abstained=len(mine) - len(graded),
+                gold=_share(golden),
+                gold_n=len(golden),
+                consistency=_share(verdicts.again(mine)),
+                repeats=sum(said.kind == "repeat" for said in mine),
+                seconds=round(statistics.median(times[rater]), 1) if times[rater] else None,
+                drift=value,
+                drift_interval=interval,
+            )
+        )
     return rows
+
+
+def _share(hits: list[bool]) -> float | None:
+    return round(statistics.fmean(hits), 4) if hits else None
 
 
 def drift(heights: list[float]) -> tuple[float | None, tuple[float, float] | None]:
@@ -134,13 +160,12 @@ def dispute(engine: Engine, rubric: Rubric, output: str) -> Dispute | None:
         s for s in verdicts.standing(engine, rubric.hash()) if s.output == output and s.kind == "plain" and s.grades
     ]
     query = sa.select(t.items.c.source, t.outputs.c.text).join(t.items, t.items.c.id == t.outputs.c.item)
-    with t.reading(engine) as c:
-        row = c.execute(query.where(t.outputs.c.id == output)).first()
-    if row is None or not said:
+    found = t.rows(engine, query.where(t.outputs.c.id == output))
+    if not found or not said:
         return None
     said.sort(key=lambda s: s.created)
     graded = [{"who": chr(65 + i % 26), "grades": dict(s.grades)} for i, s in enumerate(said)]
-    return Dispute(output=output, source=row.source, text=row.text, said=graded)
+    return Dispute(output=output, source=found[0].source, text=found[0].text, said=graded)
 
 
 def export_ratings(engine: Engine, batch: Batch, rubric: Rubric) -> Iterator[dict[str, Any]]:
@@ -154,8 +179,7 @@ def export_ratings(engine: Engine, batch: Batch, rubric: Rubric) -> Iterator[dic
         .where(a.batch == batch.id)
         .order_by(r.id)
     )
-    with t.reading(engine) as c:
-        last = {row["assignment"]: row for row in c.execute(query).mappings()}
+    last = {row.assignment: row._mapping for row in t.rows(engine, query)}
     for row in last.values():
         if row["action"] not in TAKEN_BACK:
             kept = ("kind", "rater", "action", "grades", "seconds", "created", "source")

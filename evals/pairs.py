@@ -7,7 +7,7 @@ in the other order. `next_one` hands pairs out like any assignment. Comparisons 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -29,8 +29,6 @@ class Compared:
     better: str
     worse: str
     tie: bool
-    rater: str
-    reason: str
 
 
 def open_pairs(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[tuple[str, str]], plan: Plan) -> str:
@@ -58,7 +56,7 @@ def open_pairs(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[tupl
 
 def prefer(engine: Engine, assignment: str, rater: str, winner: Winner, reason: str = "") -> None:
     """Finish a pair: the first, the second, neither (tie), or an abstention."""
-    if winner not in ("first", "second", "tie", "abstain"):
+    if winner not in get_args(Winner):
         raise InputError(f"no winner {winner!r}")
     now = time.time()
     with t.writing(engine) as c:
@@ -75,23 +73,19 @@ def undo(engine: Engine, batch: str, rater: str) -> bool:
     """Take back the rater's latest comparison of the batch; False if there is none."""
     with t.writing(engine) as c:
         changes = {"winner": "undo", "reason": ""}
-        return bool(ratings.take_back(c, batch, rater, t.comparisons, changes, _draft))
-
-
-def _draft(line: ratings.Line) -> dict[str, Any]:
-    return {"pair": {"winner": line["winner"], "reason": line["reason"]}}
+        opened = ratings.take_back(
+            c, batch, rater, t.comparisons, changes, lambda line: {"pair": {key: line[key] for key in changes}}
+        )
+        return bool(opened)
 
 
 def compared(engine: Engine, rubric_hash: str) -> list[Compared]:
     """The comparisons by people that stand; abstentions are left out."""
     k = t.comparisons.c
     query = sa.select(t.comparisons).where(k.rubric == rubric_hash, k.assignment.is_not(None)).order_by(k.id)
-    with t.reading(engine) as c:
-        last = {row["assignment"]: row for row in c.execute(query).mappings()}
     found = []
-    for row in last.values():
-        winner = cast(str, row["winner"])
-        if winner in ("first", "second", "tie"):
-            pair = (row["first"], row["second"]) if winner != "second" else (row["second"], row["first"])
-            found.append(Compared(*pair, winner == "tie", row["rater"], row["reason"]))
+    for row in {row.assignment: row for row in t.rows(engine, query)}.values():
+        if (winner := row.winner) in ("first", "second", "tie"):
+            pair = (row.first, row.second) if winner != "second" else (row.second, row.first)
+            found.append(Compared(*pair, winner == "tie"))
     return found

@@ -4,14 +4,15 @@ A judge whose kappa with the known truth of a dimension is below the floor, or u
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
-from evals import estimate, verdicts
+from evals import estimate
 from evals import judge as judging
-from evals.agreement import Agreement, fleiss
+from evals.agreement import Agreement, cohen, confusion, fleiss
 from evals.calibration import Calibration, calibrate
 from evals.estimate import Estimate
 from evals.grades import Grade, Grades
@@ -58,9 +59,9 @@ def ask_jury(
     how = Judging(name=", ".join(m.name for m in jury))
     heard, asked, abstained = [], 0, 0
     for m in jury:
-        tested = calibrate(m, rubric, engine, _named(watch, f"testing {m.name}"))
+        tested = calibrate(m, rubric, engine, partial(watch, f"testing {m.name}"))
         how.trials[m.name], how.refused[m.name] = tested, tested.refused(floor)
-        said, tally = judging.grade(m, rubric, pairs, engine, _named(watch, f"{m.name} grades"))
+        said, tally = judging.grade(m, rubric, pairs, engine, partial(watch, f"{m.name} grades"))
         heard.append({o: {d: g for d, g in found.items() if d not in how.refused[m.name]} for o, found in said.items()})
         asked, abstained = asked + tally.total, abstained + tally.abstained
         how.add(tally)
@@ -82,18 +83,19 @@ def known_errors(how: Judging) -> dict[str, list[list[int]]]:
 
 def compare_with_people(how: Judging, rubric: Rubric, people: Grades, judged: Grades, pairs: Texts) -> None:
     """Judge against people on the outputs that both graded, and whether the judge likes them long."""
-    levels = [{o: {d: g.level for d, g in found.items()} for o, found in who.items()} for who in (people, judged)]
-    both = verdicts.against_people(rubric, *levels)
-    how.against_people = {name: kappa for name, (kappa, _) in both.items()}
-    how.confusion = {name: table for name, (_, table) in both.items()}
+    for d in rubric.dimensions:
+        if both := [o for o in people if d.name in people[o] and d.name in judged.get(o, {})]:
+            truth, said = ([d.names().index(who[o][d.name].level) for o in both] for who in (people, judged))
+            how.against_people[d.name] = cohen(truth, said, len(d.levels), "linear")
+            how.confusion[d.name] = confusion(truth, said, len(d.levels))
     common = [(o, d) for o in people for d in judged.get(o, {}) if d in people[o]]
-    said, trusted = ([SCORE[rubric.dimension(d).band(who[o][d].level)] for o, d in common] for who in (judged, people))
-    how.length_effect = estimate.length_effect(said, trusted, [len(pairs[o][1].split()) for o, _ in common])
+    liked, trusted = ([SCORE[rubric.dimension(d).band(who[o][d].level)] for o, d in common] for who in (judged, people))
+    how.length_effect = estimate.length_effect(liked, trusted, [len(pairs[o][1].split()) for o, _ in common])
 
 
 def prefer(how: Judging, member: Member, rubric: Rubric, triples: Triples, engine: Engine, watch: Watch) -> None:
     """Which of two answers a judge prefers, asked in both orders: (source, candidate's, production's) by row."""
-    compares = _named(watch, f"{member.name} compares")
+    compares = partial(watch, f"{member.name} compares")
     winners, how.flip_rate, tally = judging.pairwise(member, rubric, triples, engine, compares)
     names = {"a": "candidate", "b": "production", "tie": "tie"}
     how.preferred = {name: sum(w == letter for w in winners.values()) for letter, name in names.items()}
@@ -109,7 +111,3 @@ def _jury_agreement(rubric: Rubric, heard: Sequence[Grades]) -> dict[str, float]
         if kappa is not None:
             found[d.name] = round(kappa, 4)
     return found
-
-
-def _named(watch: Watch, what: str) -> judging.Progress:
-    return lambda tally: watch(what, tally)

@@ -64,8 +64,8 @@ class Day(BaseModel):
 def place(engine: Engine, rater: str, key: str) -> dict[str, Any]:
     """Where the rater is with a rubric (its hash), or with a setting of their own (any other key)."""
     p = t.places.c
-    with t.reading(engine) as c:
-        return dict(c.execute(sa.select(p.state).where(p.rater == rater, p.rubric == key)).scalar() or {})
+    found = t.rows(engine, sa.select(p.state).where(p.rater == rater, p.rubric == key))
+    return dict(found[0].state) if found else {}
 
 
 def move(engine: Engine, rater: str, key: str, state: Mapping[str, Any]) -> None:
@@ -88,10 +88,8 @@ def open_batches(engine: Engine, rubrics: Sequence[str], also: str | None = None
         .group_by(b.id)
         .order_by(b.created, b.id)
     )
-    with t.reading(engine) as c:
-        rows = c.execute(query).all()
     found = []
-    for id_, rubric, plan, created, n in rows:
+    for id_, rubric, plan, created, n in t.rows(engine, query):
         plan = Plan.model_validate(plan)
         found.append(OpenBatch(id_, rubric, plan.mode == "pairs", plan.qualified_only, n, created))
     return found
@@ -111,8 +109,7 @@ def tests(engine: Engine, rater: str, rubric_hash: str) -> list[tuple[float, Res
     """The rater's tests for this very rubric with their time, oldest first."""
     q = t.qualifications.c
     query = sa.select(q.created, q.result).where(q.rater == rater, q.rubric == rubric_hash).order_by(q.id)
-    with t.reading(engine) as c:
-        return [(created, Result.model_validate(result)) for created, result in c.execute(query)]
+    return [(created, Result.model_validate(result)) for created, result in t.rows(engine, query)]
 
 
 def next_try(taken: Sequence[tuple[float, Result]], now: float) -> float | None:
@@ -124,20 +121,10 @@ def next_try(taken: Sequence[tuple[float, Result]], now: float) -> float | None:
 def day(engine: Engine, rater: str, rubric_hash: str, since: float) -> Day:
     """The rater's own figures."""
     a = t.assignments.c
-    today = sa.func.coalesce(sa.func.sum(sa.case((a.done >= since, 1), else_=0)), 0)
-    query = sa.select(sa.func.count().label("total"), today.label("today"))
-    with t.reading(engine) as c:
-        done = c.execute(query.where(a.rater == rater, a.done.is_not(None))).one()
+    query = sa.select(sa.func.count().label("total"), sa.func.count(sa.case((a.done >= since, 1))).label("today"))
+    [done] = t.rows(engine, query.where(a.rater == rater, a.done.is_not(None)))
     same = verdicts.again(verdicts.standing(engine, rubric_hash, rater=rater))
     return Day(today=done.today, total=done.total, consistency=sum(same) / len(same) if len(same) >= ENOUGH else None)
-
-
-def finished(engine: Engine, assignment: str, rater: str) -> bool:
-    """Whether this very rater has finished the assignment: a submit sent twice was heard the first time."""
-    a = t.assignments.c
-    query = sa.select(a.id).where(a.id == assignment, a.rater == rater, a.done.is_not(None))
-    with t.reading(engine) as c:
-        return c.execute(query).scalar() is not None
 
 
 def clean(rubric: Rubric, grades: Any) -> Grades:

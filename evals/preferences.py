@@ -35,11 +35,9 @@ def export(engine: Engine, task: str, rubric: Rubric, gate_share: float) -> Iter
 def _held_back(engine: Engine, task: str, share: float) -> set[str]:
     """The sources of the gate's split, and eval rows that came in by the demo."""
     i = t.items.c
-    with t.reading(engine) as c:
-        rows = c.execute(sa.select(i.id, i.source, i.meta).where(i.task == task)).all()
     return {
         normal(source)
-        for item, source, meta in rows
+        for item, source, meta in t.rows(engine, sa.select(i.id, i.source, i.meta).where(i.task == task))
         if meta.get("eval") or (meta.get("from") != feedback.WHO and gated(item, share))
     }
 
@@ -62,13 +60,12 @@ def _by_composite(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
 def _by_comparison(engine: Engine, task: str, rubric: Rubric) -> Iterator[Pair]:
     """Compared pairs where nobody saw a tie or the other way round."""
     texts = _texts(engine, task)
-    votes: dict[frozenset[str], set[tuple[str, str, bool]]] = defaultdict(set)
+    votes: dict[frozenset[str], set[pairs.Compared]] = defaultdict(set)
     for said in pairs.compared(engine, rubric.hash()):
-        votes[frozenset((said.better, said.worse))].add((said.better, said.worse, said.tie))
-    for found in votes.values():
-        better, worse, tie = next(iter(found))
-        if len(found) == 1 and not tie and better in texts and worse in texts:
-            yield {**_pair(texts, better, worse), "from": "preferred"}
+        votes[frozenset((said.better, said.worse))].add(said)
+    for one, *others in votes.values():
+        if not others and not one.tie and one.better in texts and one.worse in texts:
+            yield {**_pair(texts, one.better, one.worse), "from": "preferred"}
 
 
 def _edited(engine: Engine, task: str) -> Iterator[Pair]:
@@ -82,8 +79,7 @@ def _texts(engine: Engine, task: str) -> dict[str, tuple[str, str, str]]:
     """Output id to (item, source, text)."""
     i, o = t.items.c, t.outputs.c
     query = sa.select(o.id, o.item, i.source, o.text).join(t.items, i.id == o.item).where(i.task == task)
-    with t.reading(engine) as c:
-        return {id_: (item, source, text) for id_, item, source, text in c.execute(query)}
+    return {id_: (item, source, text) for id_, item, source, text in t.rows(engine, query)}
 
 
 def _pair(texts: dict[str, tuple[str, str, str]], best: str, worst: str) -> Pair:

@@ -54,12 +54,8 @@ def add_rater(engine: Engine, rater: str) -> None:
 def qualify(engine: Engine, rater: str, rubric: Rubric, passed: bool, result: Mapping[str, Any]) -> None:
     """Record a qualification. It holds for this very rubric: a changed rubric asks for a new one."""
     add_rater(engine, rater)
-    with t.writing(engine) as c:
-        c.execute(
-            sa.insert(t.qualifications).values(
-                rater=rater, rubric=rubric.hash(), passed=int(passed), result=dict(result), created=time.time()
-            )
-        )
+    said = {"rater": rater, "rubric": rubric.hash(), "passed": int(passed), "result": dict(result)}
+    t.add(engine, t.qualifications, **said)
 
 
 def qualified(engine: Engine, rater: str, rubric_hash: str) -> bool:
@@ -70,9 +66,10 @@ def qualified(engine: Engine, rater: str, rubric_hash: str) -> bool:
 
 def open_batch(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[str], plan: Plan) -> str:
     """Plan who grades `outputs` (ids): one slot an item, two for the overlap. The same call gives the same batch."""
-    outputs = list(dict.fromkeys(outputs))
-    with t.reading(engine) as c:
-        item = _items(c, outputs)
+    outputs, o, item = list(dict.fromkeys(outputs)), t.outputs.c, dict[str, str]()
+    for start in range(0, len(outputs), 500):
+        query = sa.select(o.id, o.item).where(o.id.in_(outputs[start : start + 500]))
+        item |= {output: of for output, of in t.rows(engine, query)}
     items = sorted({*item.values()}, key=lambda i: seeded(plan.seed, "overlap", i))
     twice = set(items[: round(plan.overlap * len(items))])
     batch = digest([task, rubric.hash(), sorted(outputs), plan.model_dump(mode="json")])
@@ -80,13 +77,13 @@ def open_batch(engine: Engine, task: str, rubric: Rubric, outputs: Sequence[str]
         {
             "id": new_id(),
             "batch": batch,
-            "output": o,
+            "output": output,
             "kind": "plain",
             "slot": slot,
-            "shuffle": int(place(plan.seed, item[o], plan.weights.get(item[o], 1.0)) * FINE),
+            "shuffle": int(place(plan.seed, item[output], plan.weights.get(item[output], 1.0)) * FINE),
         }
-        for o in outputs
-        for slot in range(2 if item[o] in twice else 1)
+        for output in outputs
+        for slot in range(2 if item[output] in twice else 1)
     ]
     return keep(engine, batch, task, rubric, plan, rows)
 
@@ -98,16 +95,6 @@ def keep(engine: Engine, batch: str, task: str, rubric: Rubric, plan: Plan, rows
         t.insert_new(c, t.batches, [{**values, "created": time.time()}])
         t.insert_new(c, t.assignments, rows)
     return batch
-
-
-def _items(c: Connection, outputs: Sequence[str]) -> dict[str, str]:
-    """Output id to the item it answers."""
-    o, found = t.outputs.c, dict[str, str]()
-    for start in range(0, len(outputs), 500):
-        found |= {
-            id_: item for id_, item in c.execute(sa.select(o.id, o.item).where(o.id.in_(outputs[start : start + 500])))
-        }
-    return found
 
 
 def next_one(engine: Engine, batch: str, rater: str, now: float | None = None) -> Assignment | NoWork:
@@ -195,20 +182,15 @@ def adjudicate(engine: Engine, output: str, rubric: Rubric, lead: str, grades: G
     """The lead's last word on a disputed output; the raters' own grades stay."""
     complete(rubric, grades, partly=True)
     add_rater(engine, lead)
-    with t.writing(engine) as c:
-        c.execute(
-            sa.insert(t.adjudications).values(
-                output=output, rubric=rubric.hash(), lead=lead, grades=grades, reason=reason, created=time.time()
-            )
-        )
+    said = {"output": output, "rubric": rubric.hash(), "lead": lead, "grades": grades, "reason": reason}
+    t.add(engine, t.adjudications, **said)
 
 
-def batch_of(engine: Engine, assignment: str, rater: str) -> str | None:
-    """The batch of an assignment that is or was this rater's."""
+def of_rater(engine: Engine, assignment: str, rater: str) -> sa.Row[Any] | None:
+    """The batch of an assignment that is or was this rater's, and when they were done with it."""
     a = t.assignments.c
-    with t.reading(engine) as c:
-        found = c.execute(sa.select(a.batch).where(a.id == assignment, a.rater == rater)).scalar()
-    return None if found is None else str(found)
+    query = sa.select(a.batch, a.done).where(a.id == assignment, a.rater == rater)
+    return next(iter(t.rows(engine, query)), None)
 
 
 def complete(rubric: Rubric, grades: Grades, partly: bool = False) -> None:
@@ -251,37 +233,26 @@ def _qualified(c: Connection, rater: str, rubric_hash: str) -> bool:
     return bool(c.execute(PASSED, {"by": rater, "rubric": rubric_hash}).scalar())
 
 
-def _statements() -> tuple[Any, ...]:
-    """What runs with every key of a rater, built once: to build a statement takes longer than to run it."""
-    a, q, other = t.assignments.c, t.qualifications.c, t.outputs.alias()
-    which: Any = sa.bindparam("which")
-    mine = sa.and_(a.batch == sa.bindparam("batch"), a.rater == sa.bindparam("by"))
-    free: dict[str, Any] = {name: sa.bindparam(name) for name in ("rater", "opened", "leased_until")}
-    shown = sa.select(a.id, t.items.c.source, t.outputs.c.text, a.draft, other.c.text.label("other"))
-    return (
-        # Elsewhere than on SQLite, whose write lock is one: who hands out slots of a batch waits for the one before.
-        sa.select(t.batches).where(t.batches.c.id == sa.bindparam("batch")).with_for_update(key_share=True),
-        sa.select(a.id)
-        .where(mine, a.done.is_(None))
-        .order_by(a.opened.is_(None), a.opened.desc())
-        .limit(1)
-        .with_for_update(),
-        sa.select(sa.func.count()).where(mine, a.done.is_not(None)),
-        sa.update(t.assignments).where(a.id == which).values(**free),
-        sa.update(t.assignments).where(a.id == which).values(done=sa.bindparam("done"), draft=sa.null()),
-        sa.select(t.assignments, t.batches.c.rubric, t.batches.c.plan)
-        .join(t.batches, t.batches.c.id == a.batch)
-        .where(a.id == which)
-        .with_for_update(of=t.assignments),
-        shown.join(t.outputs, t.outputs.c.id == a.output)
-        .join(t.items, t.items.c.id == t.outputs.c.item)
-        .outerjoin(other, other.c.id == a.other)
-        .where(a.id == which),
-        sa.select(q.passed)
-        .where(q.rater == sa.bindparam("by"), q.rubric == sa.bindparam("rubric"))
-        .order_by(q.id.desc())
-        .limit(1),
-    )
-
-
-BATCH, OPEN, DONE, LEASE, FINISH, OWN, SHOWN, PASSED = _statements()
+# What runs with every key of a rater, built once: to build a statement takes longer than to run it.
+_a, _q, _other = t.assignments.c, t.qualifications.c, t.outputs.alias()
+_which: Any = sa.bindparam("which")
+_mine = sa.and_(_a.batch == sa.bindparam("batch"), _a.rater == sa.bindparam("by"))
+_lease: dict[str, Any] = {name: sa.bindparam(name) for name in ("rater", "opened", "leased_until")}
+# Elsewhere than on SQLite, whose write lock is one: who hands out slots of a batch waits for the one before.
+BATCH = sa.select(t.batches).where(t.batches.c.id == sa.bindparam("batch")).with_for_update(key_share=True)
+_newest = sa.select(_a.id).where(_mine, _a.done.is_(None)).order_by(_a.opened.is_(None), _a.opened.desc())
+OPEN = _newest.limit(1).with_for_update()
+DONE = sa.select(sa.func.count()).where(_mine, _a.done.is_not(None))
+LEASE = sa.update(t.assignments).where(_a.id == _which).values(**_lease)
+FINISH = sa.update(t.assignments).where(_a.id == _which).values(done=sa.bindparam("done"), draft=sa.null())
+_planned = sa.select(t.assignments, t.batches.c.rubric, t.batches.c.plan).join(t.batches, t.batches.c.id == _a.batch)
+OWN = _planned.where(_a.id == _which).with_for_update(of=t.assignments)
+SHOWN = (
+    sa.select(_a.id, t.items.c.source, t.outputs.c.text, _a.draft, _other.c.text.label("other"))
+    .join(t.outputs, t.outputs.c.id == _a.output)
+    .join(t.items, t.items.c.id == t.outputs.c.item)
+    .outerjoin(_other, _other.c.id == _a.other)
+    .where(_a.id == _which)
+)
+_passed = sa.select(_q.passed).where(_q.rater == sa.bindparam("by"), _q.rubric == sa.bindparam("rubric"))
+PASSED = _passed.order_by(_q.id.desc()).limit(1)

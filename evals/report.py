@@ -13,6 +13,7 @@ from pathlib import Path
 from evals.run import Report
 from evals.scorecard import Worst
 from evals.show import VIEWS, kappa_text, percent
+from factory.data.rows import one_line
 
 MEANING = {
     "PROMOTE": "It may go into production.",
@@ -53,8 +54,7 @@ def html(report: Report, earlier: Sequence[Report] = ()) -> str:
 
 
 def _short(item: Worst) -> str:
-    text = " ".join(item.output.split()) or "(empty)"
-    return f"{item.composite}: {text[:110]}{'…' if len(text) > 110 else ''}"
+    return f"{item.composite}: {one_line(item.output, 110) or '(empty)'}"
 
 
 def _marked(text: str, item: Worst) -> list[str]:

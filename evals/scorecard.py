@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evals import fields
+from evals import estimate, fields
 from evals.checks import named
 from evals.grades import BANDS, Band, Grade
 from evals.rubric import Dimension, Rubric
@@ -104,7 +104,7 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
         for d in rubric.dimensions
         if d.name in measured
     }
-    whole = shares(b for b in bands if b)
+    whole, nested = shares(b for b in bands if b), any("fields" in d.checks for d in rubric.dimensions)
     return Scorecard(
         **whole.model_dump(),
         rubric=rubric.name,
@@ -115,7 +115,7 @@ def scorecard(rubric: Rubric, graded: Sequence[Graded]) -> Scorecard:
         strata=_strata(graded, bands),
         labels=_labels(graded),
         figures=_figures(graded),
-        fields=_fields(rubric, graded),
+        fields=fields.table((g.row.answer, g.output) for g in graded) if nested else None,
         worst=_worst_items(rubric, graded, bands),
     )
 
@@ -128,17 +128,13 @@ def composite(rubric: Rubric, grades: Mapping[str, Grade], measured: Iterable[st
 
 def shares(bands: Iterable[Band]) -> Shares:
     """Counts as shares with Wilson intervals; without a single grade there are no shares."""
-    from scipy.stats import binomtest
-
     counts = Counter(bands)
     n = counts.total()
     if not n:
         return Shares(n=0)
-    intervals: dict[str, tuple[float, float]] = {}
-    for band in BANDS:
-        found = binomtest(counts[band], n).proportion_ci(method="wilson")
-        intervals[band] = (round(max(0.0, found.low), 4), round(min(1.0, found.high), 4))
-    return Shares(n=n, intervals=intervals, **{band: round(counts[band] / n, 4) for band in BANDS})
+    found = {band: estimate.proportion(counts[band], n, 0.975) for band in BANDS}
+    intervals = {band: (max(0.0, e.low), min(1.0, e.high)) for band, e in found.items()}
+    return Shares(n=n, intervals=intervals, **{band: e.value for band, e in found.items()})
 
 
 def _said(calls: Sequence[Any]) -> list[Grade | None]:
@@ -200,21 +196,12 @@ def _labels(graded: Sequence[Graded]) -> dict[str, Any] | None:
     known = sorted({gold for gold, _ in pairs})
     gold = [g for g, _ in pairs]
     said = [s if s in known else "(no label)" for _, s in pairs]
-    confusion: dict[str, Counter[str]] = {name: Counter() for name in known}
-    for g, s in zip(gold, said, strict=True):
-        confusion[g][s] += 1
+    confusion = sorted(Counter(zip(gold, said, strict=True)).items())
     return {
-        "accuracy": round(sum(g == s for g, s in zip(gold, said, strict=True)) / len(pairs), 4),
+        "accuracy": round(sum(n for (g, s), n in confusion if g == s) / len(pairs), 4),
         "macro_f1": round(float(f1_score(gold, said, labels=known, average="macro", zero_division=0)), 4),
-        "confusion": {g: dict(sorted(c.items())) for g, c in confusion.items()},
+        "confusion": {name: {s: n for (g, s), n in confusion if g == name} for name in known},
     }
-
-
-def _fields(rubric: Rubric, graded: Sequence[Graded]) -> dict[str, Any] | None:
-    """Nested labels, path by path, where the rubric has them checked."""
-    if not any("fields" in d.checks for d in rubric.dimensions):
-        return None
-    return fields.table((g.row.answer, g.output) for g in graded)
 
 
 def _worst_items(rubric: Rubric, graded: Sequence[Graded], bands: Sequence[Band | None]) -> list[Worst]:

@@ -95,33 +95,20 @@ def had(batch: Any, rater: Any) -> Any:
     return sa.select(mine.output).where(*where).union(sa.select(mine.other).where(*where, mine.other.is_not(None)))
 
 
-def _free() -> list[Any]:
-    """Of slots of the batch `in_batch`: free or with a lease that ran out, of an output the rater `by` has not had."""
-    a = t.assignments.c
-    batch: Any = sa.bindparam("in_batch")
-    rater: Any = sa.bindparam("by")
-    available = sa.or_(a.rater.is_(None), a.leased_until < sa.bindparam("now"))
-    return [a.batch == batch, a.kind == "plain", a.done.is_(None), available, a.output.not_in(had(batch, rater))]
-
-
-def _keep() -> sa.Update:
-    a = t.assignments.c
-    unit = (a.shuffle == sa.bindparam("at"), a.slot == sa.bindparam("in_slot"))
-    new: dict[str, Any] = {"rater": sa.bindparam("rater"), "leased_until": sa.bindparam("leased_until"), "opened": None}
-    return sa.update(t.assignments).where(*_free(), *unit).values(**new, draft=sa.null())
-
-
+# Of slots of the batch `in_batch`: free or with a lease that ran out, of an output the rater `by` has not had.
+_a = t.assignments.c
+_batch: Any = sa.bindparam("in_batch")
+_available = sa.or_(_a.rater.is_(None), _a.leased_until < sa.bindparam("now"))
+_new = _a.output.not_in(had(_batch, sa.bindparam("by")))
+_free: Any = (_a.batch == _batch, _a.kind == "plain", _a.done.is_(None), _available, _new)
 # The next slot in the batch's order. The row is locked while it is chosen: on SQLite the whole transaction holds the
 # write lock, elsewhere the batch's row is locked, and slots that somebody else is at are skipped. Which output of an
 # item comes first hangs on a hash. Statements that run with every key are built once.
-FREE = (
-    sa.select(t.assignments.c.id, t.assignments.c.shuffle, t.assignments.c.slot)
-    .where(*_free())
-    .order_by(t.assignments.c.shuffle, t.assignments.c.slot, t.assignments.c.id)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
-KEEP = _keep()
+_first = sa.select(_a.id, _a.shuffle, _a.slot).where(*_free).order_by(_a.shuffle, _a.slot, _a.id).limit(1)
+FREE = _first.with_for_update(skip_locked=True)
+_unit = (_a.shuffle == sa.bindparam("at"), _a.slot == sa.bindparam("in_slot"))
+_lease: dict[str, Any] = {name: sa.bindparam(name) for name in ("rater", "leased_until")}
+KEEP = sa.update(t.assignments).where(*_free, *_unit).values(**_lease, opened=None, draft=sa.null())
 
 
 def place(seed: int, item: str, weight: float) -> float:

@@ -32,7 +32,7 @@ class Outcome:
 
 def sql_valid(row: Row, output: str, limits: Limits) -> Grade | None:
     """One SELECT over the tables there are (else poor), made of what is allowed (else average)."""
-    found = _of(row, output)
+    found = outcome(row.meta, output)
     if found is None:
         return None
     return Grade({"invalid": "poor", "refused": "average"}.get(found.kind, "good"), found.why)
@@ -40,17 +40,15 @@ def sql_valid(row: Row, output: str, limits: Limits) -> Grade | None:
 
 def sql_result(row: Row, output: str, limits: Limits) -> Grade | None:
     """The right rows in every database."""
-    found = _of(row, output)
-    return (
-        None
-        if found is None
-        else Grade("good" if found.kind == "right" else "poor", f"{found.kind}: {found.why}".rstrip(": "))
-    )
+    found = outcome(row.meta, output)
+    if found is None:
+        return None
+    return Grade("good" if found.kind == "right" else "poor", f"{found.kind}: {found.why}".rstrip(": "))
 
 
 def sql_exact(row: Row, output: str, limits: Limits) -> Grade | None:
     """The right query itself, but for its spelling; another one is average, and one that does not run is poor."""
-    found = _of(row, output)
+    found = outcome(row.meta, output)
     if found is None:
         return None
     return Grade("good" if found.exact else "poor" if found.kind in ("invalid", "refused") else "average")
@@ -60,10 +58,6 @@ def outcome(meta: dict[str, Any], output: str) -> Outcome | None:
     """What becomes of `output` as the answer to a row with this meta; None if the row's own query does not run."""
     asked = {key: meta.get(key) for key in ("db", "sql", "today", "context")}
     return _outcome(json.dumps(asked, sort_keys=True), bare(output)) if meta.get("db") and meta.get("sql") else None
-
-
-def _of(row: Row, output: str) -> Outcome | None:
-    return outcome(row.meta, output)
 
 
 @functools.lru_cache(4096)

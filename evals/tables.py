@@ -11,7 +11,7 @@ and paid calls are append-only, which triggers enforce: every verdict is worked 
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from factory.home import home, on_network
 
 meta = MetaData()
 HASH, NAME, WORD = String(64), String(200), String(10)
+TIME: Any = sa.DOUBLE_PRECISION()  # seconds, since 1970 if they are a moment
 
 
 def _table(name: str, **columns: Column[Any]) -> Table:
@@ -36,32 +37,23 @@ def _table(name: str, **columns: Column[Any]) -> Table:
 
 
 def _key(kind: Any = HASH, to: str = "") -> Column[Any]:
-    return Column(kind, *_to(to), primary_key=True)
+    return _of(kind, to, primary_key=True)
 
 
 def _number() -> Column[Any]:
     return Column(BigInteger().with_variant(Integer, "sqlite"), sa.Identity(always=True), primary_key=True)
 
 
-def _of(kind: Any, to: str = "", null: bool = False) -> Column[Any]:
-    return Column(kind, *_to(to), nullable=null)
-
-
-def _to(column: str) -> list[Any]:
-    return [sa.ForeignKey(column)] if column else []
-
-
-def _time(null: bool = False) -> Column[Any]:
-    """Seconds, since 1970 if they are a moment."""
-    return _of(sa.DOUBLE_PRECISION, null=null)
+def _of(kind: Any, to: str = "", null: bool = False, **more: Any) -> Column[Any]:
+    return Column(kind, *([sa.ForeignKey(to)] if to else []), nullable=null, **more)
 
 
 items = _table("items", id=_key(), task=_of(Text), source=_of(Text), reference=_of(Text), meta=_of(JSON))
 outputs = _table("outputs", id=_key(), item=_of(HASH, "items.id"), text=_of(Text))
 answers = _table(
-    "answers", version=_key(NAME), item=_key(to="items.id"), output=_of(HASH, "outputs.id"), created=_time()
+    "answers", version=_key(NAME), item=_key(to="items.id"), output=_of(HASH, "outputs.id"), created=_of(TIME)
 )
-raters = _table("raters", id=_key(NAME), kind=_of(WORD), created=_time())
+raters = _table("raters", id=_key(NAME), kind=_of(WORD), created=_of(TIME))
 qualifications = _table(
     "qualifications",
     id=_number(),
@@ -69,10 +61,10 @@ qualifications = _table(
     rubric=_of(HASH),
     passed=_of(Integer),
     result=_of(JSON),
-    created=_time(),
+    created=_of(TIME),
 )
-places = _table("places", rater=_key(NAME, "raters.id"), rubric=_key(), state=_of(JSON), updated=_time())
-batches = _table("batches", id=_key(), task=_of(Text), rubric=_of(HASH), plan=_of(JSON), created=_time())
+places = _table("places", rater=_key(NAME, "raters.id"), rubric=_key(), state=_of(JSON), updated=_of(TIME))
+batches = _table("batches", id=_key(), task=_of(Text), rubric=_of(HASH), plan=_of(JSON), created=_of(TIME))
 assignments = _table(
     "assignments",
     id=_key(),
@@ -82,9 +74,9 @@ assignments = _table(
     slot=_of(Integer),
     shuffle=_of(BigInteger),
     rater=_of(NAME, "raters.id", null=True),
-    opened=_time(null=True),
-    leased_until=_time(null=True),
-    done=_time(null=True),
+    opened=_of(TIME, null=True),
+    leased_until=_of(TIME, null=True),
+    done=_of(TIME, null=True),
     draft=_of(JSON, null=True),
     other=_of(HASH, "outputs.id", null=True),
 )
@@ -97,8 +89,8 @@ ratings = _table(
     rubric=_of(HASH),
     action=_of(WORD),
     grades=_of(JSON),
-    seconds=_time(null=True),
-    created=_time(),
+    seconds=_of(TIME, null=True),
+    created=_of(TIME),
 )
 adjudications = _table(
     "adjudications",
@@ -108,7 +100,7 @@ adjudications = _table(
     lead=_of(NAME, "raters.id"),
     grades=_of(JSON),
     reason=_of(Text),
-    created=_time(),
+    created=_of(TIME),
 )
 comparisons = _table(
     "comparisons",
@@ -119,7 +111,7 @@ comparisons = _table(
     rubric=_of(HASH),
     winner=_of(WORD),
     reason=_of(Text),
-    created=_time(),
+    created=_of(TIME),
     assignment=_of(HASH, "assignments.id", null=True),
 )
 gate_runs = _table(
@@ -134,10 +126,10 @@ gate_runs = _table(
     decision=_of(String(20)),
     result=_of(JSON),
     forced=_of(Text),
-    created=_time(),
+    created=_of(TIME),
 )
 plans = _table(
-    "plans", id=_key(), task=_of(Text), version=_of(NAME), against=_of(NAME), terms=_of(JSON), created=_time()
+    "plans", id=_key(), task=_of(Text), version=_of(NAME), against=_of(NAME), terms=_of(JSON), created=_of(TIME)
 )
 calls = _table(
     "calls",
@@ -146,9 +138,9 @@ calls = _table(
     reply=_of(Text),
     prompt_tokens=_of(Integer),
     completion_tokens=_of(Integer),
-    cost=_time(null=True),
-    seconds=_time(),
-    created=_time(),
+    cost=_of(TIME, null=True),
+    seconds=_of(TIME),
+    created=_of(TIME),
 )
 _a = assignments.c
 _plain = _a.kind == "plain"
@@ -202,6 +194,18 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def rows(engine: Engine, query: Any) -> Sequence[Any]:
+    """What one query finds."""
+    with reading(engine) as connection:
+        return connection.execute(query).all()
+
+
+def add(engine: Engine, table: Table, **values: Any) -> None:
+    """One line more, of now."""
+    with writing(engine) as connection:
+        connection.execute(sa.insert(table).values(**values, created=time.time()))
+
+
 @contextmanager
 def quick(engine: Engine) -> Iterator[Connection]:
     """A connection for many small commits: safe when this process dies, the last ones lost if the power goes."""
@@ -241,19 +245,17 @@ def migrate(engine: Engine) -> None:
             "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT, at REAL)"
         )
         done = {number for (number,) in connection.exec_driver_sql("SELECT number FROM migrations")}
-        if extra := done - {m.number for m in MIGRATIONS}:
+        known = dict(enumerate(MIGRATIONS, 1))
+        if extra := done - known.keys():
             raise FactoryError(f"the ratings database is newer than this program (migration {max(extra)}): update it")
         if not done:
             meta.create_all(connection, checkfirst=False)
             protect(connection, *(table.name for table in APPEND_ONLY))
-        for migration in MIGRATIONS:
-            if done and migration.number not in done:
-                migration.run(connection)
-            if migration.number not in done:
-                connection.execute(
-                    sa.text("INSERT INTO migrations VALUES (:number, :name, :at)"),
-                    {"number": migration.number, "name": migration.name, "at": time.time()},
-                )
+        for number in sorted(known.keys() - done):
+            if done:
+                known[number](connection)
+            values = {"number": number, "name": known[number].__name__.replace("_", " "), "at": time.time()}
+            connection.execute(sa.text("INSERT INTO migrations VALUES (:number, :name, :at)"), values)
 
 
 def _on_connect(connection: Any, _: Any) -> None:

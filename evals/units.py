@@ -41,9 +41,7 @@ def batch_of(engine: Engine, task: str, rubric: str, versions: Iterable[str]) ->
     """The batch (id and plan) in which people grade these versions side by side; the first one that was opened."""
     b, wanted = t.batches.c, set(versions)
     query = sa.select(b.id, b.plan).where(b.task == task, b.rubric == rubric).order_by(b.created, b.id)
-    with t.reading(engine) as c:
-        plans = [(id_, Plan.model_validate(plan)) for id_, plan in c.execute(query)]
-    for id_, plan in plans:
+    for id_, plan in ((row.id, Plan.model_validate(row.plan)) for row in t.rows(engine, query)):
         has = set(plan.versions)
         if plan.mode == "each" and (wanted == has or (len(wanted) > 1 and wanted <= has)):
             return id_, plan
@@ -100,13 +98,11 @@ def read(engine: Engine, batch: str, plan: Plan, rubric: Rubric) -> Labels:
         .join(t.outputs, o.id == a.output)
         .where(a.batch == batch, a.kind == "plain")
     )
-    with t.reading(engine) as c:
-        rows = c.execute(query).all()
     every = standing(engine, rubric.hash(), batch)
     said = verdicts(engine, rubric, batch, every)
     units: dict[str, Unit] = {}
     slots: dict[tuple[str, int], list[Any]] = defaultdict(list)
-    for row in rows:
+    for row in t.rows(engine, query):
         slots[row.item, row.slot].append(row)
     for (item, _), sides in slots.items():
         weight = plan.weights.get(item, 1.0)

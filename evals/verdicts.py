@@ -6,22 +6,19 @@ being worse, or an output would lose by being looked at again. Repeats and gold 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel
 from sqlalchemy.engine import Engine
 
 from evals import tables as t
-from evals.agreement import Agreement, alpha_interval, cohen, confusion
+from evals.agreement import Agreement, alpha_interval
 from evals.grades import Grade
 from evals.rubric import Dimension, Rubric
 from evals.voids import TAKEN_BACK
 from factory.home import digest
-
-Levels = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -51,20 +48,8 @@ class Consensus:
     harm: int = 0
 
     @property
-    def levels(self) -> Levels:
+    def levels(self) -> dict[str, str]:
         return {name: grade.level for name, grade in self.grades.items()}
-
-
-class Consistency(BaseModel):
-    """How a rater does: finished, abstained, agreement with gold and with themselves (shares of dimensions)."""
-
-    rater: str
-    done: int
-    abstained: int
-    gold: float | None = None
-    gold_n: int = 0
-    consistency: float | None = None
-    repeats: int = 0
 
 
 def standing(engine: Engine, rubric_hash: str, batch: str = "", rater: str = "") -> list[Rating]:
@@ -77,8 +62,7 @@ def standing(engine: Engine, rubric_hash: str, batch: str = "", rater: str = "")
         .where(r.rubric == rubric_hash, *([a.batch == batch] if batch else []), *([r.rater == rater] if rater else []))
         .order_by(r.id)
     )
-    with t.reading(engine) as c:
-        last = {row.assignment: row for row in c.execute(query)}
+    last = {row.assignment: row for row in t.rows(engine, query)}
     return [
         Rating(w.output, w.rater, w.kind, w.grades, w.created, w.assignment)
         for w in last.values()
@@ -109,11 +93,9 @@ def verdicts(
                 lowest, highest = (d.names().index(g.level) for g in (grades[0], grades[-1]))
                 verdict.spread[d.name] = highest - lowest
     a = t.adjudications.c
-    with t.reading(engine) as c:
-        query = sa.select(a.output, a.grades, a.reason).where(a.rubric == rubric.hash()).order_by(a.id)
-        for output, settled, reason in c.execute(query):
-            if batch and output not in found:
-                continue
+    query = sa.select(a.output, a.grades, a.reason).where(a.rubric == rubric.hash()).order_by(a.id)
+    for output, settled, reason in t.rows(engine, query):
+        if not batch or output in found:
             found[output].adjudicated = True
             found[output].grades |= {name: _grade({"reason": reason} | grade) for name, grade in settled.items()}
     return dict(found)
@@ -161,33 +143,10 @@ def agreed(rubric: Rubric, ratings: Sequence[Rating]) -> dict[str, Sequence[Sequ
             table[name][said.rater, said.output] = dimension.names().index(grade["level"])
             bands[name] = dimension.band(grade["level"])
         table["composite"][said.rater, said.output] = ("poor", "average", "good").index(rubric.compose(bands))
-    return {name: _matrix(values) for name, values in table.items()}
-
-
-def consistency(engine: Engine, rubric: Rubric, gold: Mapping[str, Mapping[str, str]]) -> list[Consistency]:
-    """Per rater: gold results and agreement with their own earlier grades on repeats."""
-    said = standing(engine, rubric.hash())
-    found = []
-    for rater in sorted({s.rater for s in said}):
-        mine = [s for s in said if s.rater == rater]
-        right = [
-            s.grades[name]["level"] == level
-            for s in mine
-            if s.kind == "gold" and s.grades
-            for name, level in gold.get(s.output, {}).items()
-            if name in s.grades
-        ]
-        found.append(
-            Consistency(
-                rater=rater,
-                done=len(mine),
-                abstained=sum(not s.grades for s in mine),
-                gold=_share(right),
-                gold_n=len(right),
-                consistency=_share(again(mine)),
-                repeats=sum(s.kind == "repeat" for s in mine),
-            )
-        )
+    found: dict[str, Sequence[Sequence[int | None]]] = {}
+    for name, values in table.items():
+        raters, outputs = (sorted({key[i] for key in values}) for i in (0, 1))
+        found[name] = [[values.get((rater, output)) for output in outputs] for rater in raters]
     return found
 
 
@@ -203,30 +162,5 @@ def again(mine: Sequence[Rating]) -> list[bool]:
     ]
 
 
-def against_people(
-    rubric: Rubric, people: Mapping[str, Levels], judge: Mapping[str, Levels]
-) -> dict[str, tuple[Agreement, list[list[int]]]]:
-    """Per dimension: kappa of judge and people (linear weights) over the outputs both graded, and the confusion."""
-    found = {}
-    for d in rubric.dimensions:
-        both = [o for o in people if d.name in people[o] and d.name in judge.get(o, {})]
-        truth, said = ([d.names().index(who[o][d.name]) for o in both] for who in (people, judge))
-        if both:
-            levels = len(d.levels)
-            found[d.name] = cohen(truth, said, levels, "linear"), confusion(truth, said, levels)
-    return found
-
-
 def _grade(said: Mapping[str, Any]) -> Grade:
     return Grade(said["level"], said.get("reason", ""), [*said.get("evidence", [])])
-
-
-def _matrix(values: Mapping[tuple[str, str], int]) -> Sequence[Sequence[int | None]]:
-    """Raters x outputs with None where a rater did not grade."""
-    raters, outputs = (sorted({key[i] for key in values}) for i in (0, 1))
-    return [[values.get((rater, output)) for output in outputs] for rater in raters]
-
-
-def _share(hits: Iterable[bool]) -> float | None:
-    hits = list(hits)
-    return round(sum(hits) / len(hits), 4) if hits else None

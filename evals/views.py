@@ -123,7 +123,7 @@ class Views:
                 }
                 numbers = Numbers(**{view: estimate.people(each) for view, each in known.items() if len(each) > 2})
                 if sample and sample.graded > 2:
-                    below = "above" if band == "good" else "below"
+                    below: criteria.Side = "above" if band == "good" else "below"
                     numbers.people = criteria.measure(plan, sample, band, versus, below, judge=False)
                     if "judge" in self.bands:
                         numbers.combined = criteria.measure(plan, sample, band, versus, below)

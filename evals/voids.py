@@ -20,8 +20,7 @@ def misfits(engine: Engine, rubric: Rubric) -> list[str]:
     """
     r = t.ratings.c
     query = sa.select(t.ratings).where(r.rubric == rubric.hash(), r.assignment.is_not(None)).order_by(r.id)
-    with t.reading(engine) as c:
-        last = {row["assignment"]: row for row in c.execute(query).mappings()}.values()
+    last = {row.assignment: row._mapping for row in t.rows(engine, query)}.values()
     wrong = [row for row in last if row["action"] not in TAKEN_BACK and not fits(rubric, row["grades"])]
     for row in wrong:
         with t.writing(engine) as c:

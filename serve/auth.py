@@ -103,8 +103,8 @@ class Bucket:
         now = time.monotonic()
         self.level = min(self.per_minute, self.level + (now - self.at) * self.per_minute / 60)
         self.at = now
-        if amount and self.level < min(amount, self.per_minute):
-            wait = (min(amount, self.per_minute) - self.level) * 60 / self.per_minute
+        if self.level <= 0 or self.level < min(amount, self.per_minute):
+            wait = (min(amount or 1, self.per_minute) - self.level) * 60 / self.per_minute
             raise Refusal(
                 429, f"over {self.per_minute:g} {what} a minute", code="rate_limit_exceeded", retry_after=wait
             )
@@ -157,11 +157,7 @@ class Caller:
         if most and self.running >= most:
             raise Refusal(429, f"over {most} requests at once", code="concurrency_exceeded", retry_after=1)
         if self.tokens:
-            self.tokens.book(0, "tokens")
-            if self.tokens.level <= 0:
-                wait = (1 - self.tokens.level) * 60 / self.tokens.per_minute
-                why = f"over {self.tokens.per_minute:g} tokens a minute"
-                raise Refusal(429, why, code="rate_limit_exceeded", retry_after=wait)
+            self.tokens.book(0, "tokens")  # they are taken at its end
         if self.requests:
             self.requests.book(1, "requests")
         self.running += 1

@@ -60,9 +60,6 @@ class Control:
         if not self.loading.pools:
             await self.loading.keep("auto")
 
-    async def stop(self) -> None:
-        await self.loading.stop()
-
     async def look(self) -> None:
         """Follow the registry once, and unload what nobody needs any more."""
         seen = {str(path): path.stat().st_mtime_ns for path in home("registry", "x").parent.glob("*.json")}

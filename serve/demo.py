@@ -11,13 +11,15 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from markupsafe import Markup
 
 from factory.errors import FactoryError, InputError
-from serve.pages import about, app, feedback, promote, versions
+from factory.registry import store
+from serve.pages import app, feedback, promote, versions
 from serve.pages.ask import Answer, Server, ask_all
 from serve.pages.auth import Users
 from serve.pages.login import ToSignIn, name_of, sign_in
-from serve.pages.markup import Safe, join, tag
+from serve.pages.markup import macros, tag
 from serve.pages.result import cards, databases, run_queries, show_schema
 from serve.pages.texts import LANGUAGES, say
 from serve.pages.versions import Known
@@ -90,7 +92,10 @@ class _Page:
         self.asked: gr.State = gr.State(None)  # the question and the answers on show
         self.judged: gr.State = gr.State(None)  # the answer that feedback is being written for
         self.seen: gr.State = gr.State(None)  # what the choices were made from
-        gr.HTML(_head(language), padding=False)
+        other = "zh" if language == "en" else "en"
+        switch = tag("a", say(other, "language"), href=f"/{other}/", class_="switch", lang=other)
+        head = tag("header", tag("h1", self.say("demo_title")), tag("p", self.say("demo_lead")), switch)
+        gr.HTML(head, padding=False)
         self.status = gr.HTML(elem_id="status", padding=False)
         with gr.Tab(self.say("tab_try"), id="try"):
             with gr.Row(elem_id="desk"):
@@ -104,10 +109,10 @@ class _Page:
                     self.travels = gr.HTML(padding=False)
         with gr.Tab(self.say("tab_registry"), id="registry"):
             self.table = gr.HTML(elem_id="registry", padding=False)
-            self.moved = promote.controls(language, options.admin)
+            offered, self.move = promote.controls(language, options.admin)
         self.timer = gr.Timer(LOOK)
         chosen = [self.seen, self.task, self.first, self.second]
-        self.hang = [*chosen, self.table, self.scores, self.travels, *self.moved.offered]
+        self.hang = [*chosen, self.table, self.scores, self.travels, *offered]
 
     def _question(self) -> None:
         t = self.say
@@ -156,7 +161,7 @@ class _Page:
         self.stop.click(None, None, None, cancels=runs, **quiet)
         self.shown.click(self.vote, self.asked, [self.panel, self.heading, self.judged, self.thanks], **quiet)
         self.send.click(self.store, [self.judged, self.wrote, self.consent], [self.panel, self.thanks], **quiet)
-        self.moved.wire(self.choices, picked, self.hang, quiet)
+        self.move(self.choices, picked, self.hang, quiet)
 
     def say(self, key: str) -> str:
         return say(self.language, key)
@@ -172,8 +177,8 @@ class _Page:
         b = b if b in values else next((v.name for v in mine if not v.live), None)
         return [
             versions.stamp(), gr.update(choices=list(tasks), value=now), gr.update(choices=names, value=a),
-            gr.update(choices=names, value=b), about.registry(self.language, tasks), *_about(self.language, mine, a),
-            *promote.offered(tasks),
+            gr.update(choices=names, value=b), macros("about", self.language).registry(tasks, store.SHORT),
+            *_about(self.language, mine, a), *promote.offered(tasks),
         ]  # fmt: skip
 
     async def look(self, before: Any, now: str | None, a: str | None, b: str | None) -> list[Any]:
@@ -256,9 +261,13 @@ def _chosen(mine: list[Known], model: str | None) -> Known | None:
     return next((v for v in mine if v.name == model), None) or versions.live(mine) or next(iter(mine), None)
 
 
-def _about(language: str, mine: list[Known], model: str | None) -> list[Safe]:
-    version = _chosen(mine, model)
-    return [about.scorecard(language, version), about.prompt(language, version)] if version else [Safe(), Safe()]
+def _about(language: str, mine: list[Known], model: str | None) -> list[Markup]:
+    """What a version scored and how surely, with the gate's verdict; and the prompt that travels with it."""
+    if (known := _chosen(mine, model)) is None:
+        return [Markup(), Markup()]
+    page, version = macros("about", language), known.version
+    base, gate = store.noted(version, "base_scorecard") or {}, store.noted(version, "gate")
+    return [page.scorecard(known, known.scorecard, base, gate), page.prompt(known, version.facts, store.SHORT)]
 
 
 def _wanted(
@@ -279,16 +288,10 @@ def _wanted(
     return [one, Answer(b, b, version.task)] if mode == "two" and b else [one]
 
 
-def _head(language: str) -> Safe:
-    other = "zh" if language == "en" else "en"
-    switch = tag("a", say(other, "language"), href=f"/{other}/", class_="switch", lang=other)
-    return tag("header", tag("h1", say(language, "demo_title")), tag("p", say(language, "demo_lead")), switch)
-
-
-def _status(language: str, up: bool, tasks: dict[str, list[Known]], now: str | None, options: Options) -> Safe:
+def _status(language: str, up: bool, tasks: dict[str, list[Known]], now: str | None, options: Options) -> Markup:
     """One line: is the server there, and what does the task's name mean now."""
     if not up:
         return tag("p", say(language, "server_down", url=options.server.url), class_="status warn", role="alert")
     live = versions.live(tasks.get(now or "", []))
     what = say(language, "live_now", task=live.task, version=f"v{live.ordinal}") if live else say(language, "no_live")
-    return join(tag("p", tag("span", class_="lamp"), what, class_="status", role="status"))
+    return tag("p", tag("span", class_="lamp"), what, class_="status", role="status")

@@ -69,36 +69,31 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, call: Call) -> None:
         path, method, send, tag = call.path, scope["method"], call.send, call.tag
-        if path == "/health" or path.startswith("/health/"):
-            _expect(method, "GET", path)
-            status, said = self._health(path.removeprefix("/health").strip("/"))
-            await reply_json(send, status, said, tag)
-            return
-        if path == "/openapi.json":
-            _expect(method, "GET", path)
-            await reply_json(send, 200, openapi(), tag)
-            return
-        caller = self.keys.caller(scope)
+        wanted = "POST" if path in REQUESTS else "GET"
+        public = path == "/openapi.json" or f"{path}/".startswith("/health/")
+        caller = self.keys.everybody if public else self.keys.caller(scope)
+        if not (public or path in (*REQUESTS, "/v1/models", "/metrics") or path.startswith("/v1/models/")):
+            raise Refusal(404, f"there is no {method[:20]} {path[:200]}", code="unknown_url")
+        if method != wanted:
+            raise Refusal(405, f"{path} takes {wanted}, not {method[:20]}", code="method_not_allowed")
         if path in REQUESTS:
-            _expect(method, "POST", path)
             await self._generate(caller, receive, call)
-        elif path == "/v1/models":
-            _expect(method, "GET", path)
-            routes = self.control.routes
-            names = [name for name in routes.models() if caller.may(routes.resolve(name))]
-            await reply_json(send, 200, {"object": "list", "data": [self._card(name) for name in names]}, tag)
-        elif path.startswith("/v1/models/"):
-            _expect(method, "GET", path)
-            name = unquote(path.removeprefix("/v1/models/"))
-            self._target(caller, name)
-            await reply_json(send, 200, self._card(name), tag)
         elif path == "/metrics":
-            _expect(method, "GET", path)
             caller.check_reading()
             text = await exposition(self.control, self.metrics)
             await reply(send, 200, text, {"content-type": "text/plain; version=0.0.4; charset=utf-8", **tag})
+        elif public:
+            health = path.removeprefix("/health").strip("/")
+            status, said = (200, openapi()) if path == "/openapi.json" else self._health(health)
+            await reply_json(send, status, said, tag)
+        elif path == "/v1/models":
+            routes = self.control.routes
+            names = [name for name in routes.models() if caller.may(routes.resolve(name))]
+            await reply_json(send, 200, {"object": "list", "data": [self._card(name) for name in names]}, tag)
         else:
-            raise Refusal(404, f"there is no {method[:20]} {path[:200]}", code="unknown_url")
+            name = unquote(path.removeprefix("/v1/models/"))
+            self._target(caller, name)
+            await reply_json(send, 200, self._card(name), tag)
 
     async def _generate(self, caller: Caller, receive: Receive, call: Call) -> None:
         asked, record = parse(await read_body(receive), call.path), call.record
@@ -189,11 +184,6 @@ async def _hung_up(receive: Receive, call: Call, answers: int) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     await call.hung_up(answers)
-
-
-def _expect(method: str, wanted: str, path: str) -> None:
-    if method != wanted:
-        raise Refusal(405, f"{path} takes {wanted}, not {method[:20]}", code="method_not_allowed")
 
 
 def _request_id(scope: Scope) -> str:

@@ -6,6 +6,7 @@ A label's value is never a text that a caller wrote: requests for what does not 
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -41,31 +42,24 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         which = ("task", "version")
-
-        def counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
-            return Counter(f"factory_{name}", text, labels, registry=self.registry)
-
-        def times(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = SECONDS) -> Histogram:
-            return Histogram(f"factory_{name}", text, labels, buckets=buckets, registry=self.registry)
-
-        def gauge(name: str, text: str, labels: tuple[str, ...]) -> Gauge:
-            return Gauge(f"factory_{name}", text, labels, registry=self.registry)
-
-        self.requests = counter("requests", "answered requests by status", (*which, "status"))
-        self.tokens = counter("tokens", "tokens read (prompt) and written (completion)", (*which, "kind"))
-        self.first = times("first_token_seconds", "from the request to its first token", which)
-        self.each = times("token_seconds", "between two tokens", which, TOKEN_SECONDS)
-        self.in_flight = gauge("in_flight", "requests that run now", which)
-        self.waiting = gauge("waiting", "requests that wait for an engine", ("task",))
-        self.canary = gauge("canary_share", "share of prod's requests that the canary answers", ("task",))
-        self.load_seconds = times("load_seconds", "from preflight to loaded", ())
-        self.promote_seconds = times("promote_seconds", "from the order to the swap", ())
-        self.rejects = counter("rejects", "what was refused, by why", ("why",))
-        self.loaded = gauge("loaded_adapters", "adapters that answer at once", ("base",))
-        self.resident = gauge("resident_adapters", "those that an engine holds in memory", ("engine",))
-        self.ready = gauge("engines_ready", "engines that answer", ("base",))
-        self.restarts = gauge("engine_restarts", "engines started again", ("base",))
-        self.shadows = counter("shadow_answers", "answers that were only recorded, or dropped under load", ("outcome",))
+        own: Any = {"namespace": "factory", "registry": self.registry}
+        self.requests = Counter("requests", "answered requests by status", (*which, "status"), **own)
+        self.tokens = Counter("tokens", "tokens read (prompt) and written (completion)", (*which, "kind"), **own)
+        times: Any = {"buckets": SECONDS, **own}
+        self.first = Histogram("first_token_seconds", "from the request to its first token", which, **times)
+        self.each = Histogram("token_seconds", "between two tokens", which, buckets=TOKEN_SECONDS, **own)
+        self.in_flight = Gauge("in_flight", "requests that run now", which, **own)
+        self.waiting = Gauge("waiting", "requests that wait for an engine", ("task",), **own)
+        self.canary = Gauge("canary_share", "share of prod's requests that the canary answers", ("task",), **own)
+        self.load_seconds = Histogram("load_seconds", "from preflight to loaded", (), **times)
+        self.promote_seconds = Histogram("promote_seconds", "from the order to the swap", (), **times)
+        self.rejects = Counter("rejects", "what was refused, by why", ("why",), **own)
+        self.loaded = Gauge("loaded_adapters", "adapters that answer at once", ("base",), **own)
+        self.resident = Gauge("resident_adapters", "those that an engine holds in memory", ("engine",), **own)
+        self.ready = Gauge("engines_ready", "engines that answer", ("base",), **own)
+        self.restarts = Gauge("engine_restarts", "engines started again", ("base",), **own)
+        recorded = "answers that were only recorded, or dropped under load"
+        self.shadows = Counter("shadow_answers", recorded, ("outcome",), **own)
         self.recent: dict[str, deque[RequestRecord]] = {}
 
     def count(self, record: RequestRecord) -> None:

@@ -81,7 +81,8 @@ class Process:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         listen = {"uds": str(self.socket)}
         if self.host:
-            port = _free_port(self.host)
+            with socket.create_server((self.host, 0)) as probe:
+                port = int(probe.getsockname()[1])
             listen, self.url = {"host": self.host, "port": str(port)}, f"http://{self.host}:{port}"
         with open(self.log, "ab") as log:
             self._running = subprocess.Popen(
@@ -286,8 +287,3 @@ def cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as probe:
-        return int(probe.getsockname()[1])

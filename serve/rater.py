@@ -18,7 +18,7 @@ from factory.errors import FactoryError, InputError
 from serve.pages import app, flow, lead
 from serve.pages.auth import User, Users
 from serve.pages.flow import Rater
-from serve.pages.login import ToSignIn, name_of, sign_in, signed_in
+from serve.pages.login import ToSignIn, name_of, sign_in
 from serve.pages.texts import say, texts
 
 PAGES = {"", "en", "zh", "lead", "en/lead", "zh/lead"}
@@ -32,7 +32,9 @@ def make(proxy_header: str = "") -> FastAPI:
     engine = tables.open_database()
 
     def user(request: Request) -> User:
-        return signed_in(users, request)
+        if (found := users.of(request)) is None:
+            raise HTTPException(401, "sign in first")
+        return found
 
     def leading(request: Request) -> User:
         if not (found := user(request)).leads:

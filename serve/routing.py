@@ -1,13 +1,7 @@
 """Which version a `model=` means, decided on one immutable snapshot: a request never sees half a change.
 
-    summary                    what prod means on this server now, or for its share of callers the canary
-    summary@prod               the version that prod means, canary or not
-    summary@canary             the candidate, if there is one
-    summary@v2                 the second version of the task
-    summary@1a2b3c4d5e6f       a version by (the beginning of) its hash
-    smollm2-135m               the base itself
-
-Names come from clients, so they are only looked up in what the snapshot holds: nothing here touches a file.
+What each form of a name means stands in the table of `serve/README.md`. Names come from clients, so they are only
+looked up in what the snapshot holds: nothing here touches a file.
 """
 
 import hashlib

@@ -162,7 +162,9 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
     folder = home("runs", f"serve-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
     with contextlib.ExitStack() as undo:
         undo.enter_context(locked(home("serve", "server"), _taken))
-        _sweep()
+        for links in home("runs").glob("serve-*/adapters"):  # of servers that were killed, as what `sweep` finds
+            shutil.rmtree(links, ignore_errors=True)
+        sweep()
         public = undo.enter_context(contextlib.closing(listen(options.host, options.port)))
         private = undo.enter_context(contextlib.closing(listen("127.0.0.1", options.admin_port, "admin_port")))
         undo.enter_context(open_logs(folder))
@@ -196,7 +198,7 @@ async def run(options: Options, tell: Progress, ready: Callable[[str, list[str]]
             for job in jobs[len(apps) :]:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
-            await control.stop()
+            await control.loading.stop()
 
 
 def _launch(options: Options) -> Launch:
@@ -224,13 +226,6 @@ def _taken() -> None:
     with contextlib.suppress(OSError, ValueError, KeyError):  # it may still be starting
         where = f" (on {json.loads(home('serve', 'server.json').read_text())['host']})"
     raise InputError(f"a server runs over this factory already{where}: stop it first, or set another FACTORY_HOME")
-
-
-def _sweep() -> None:
-    """Remove what servers that were killed left behind: their links to adapters, and private folders."""
-    for folder in home("runs").glob("serve-*/adapters"):
-        shutil.rmtree(folder, ignore_errors=True)
-    sweep()
 
 
 def _config(app: Gateway | Admin) -> uvicorn.Config:

@@ -80,13 +80,8 @@ class Maker:
             slots = slots | {"w": "", "test": ""}
         unfit = "plain" in asked and slots["plain"].split(" ")[0] in UNFIT
         same = "by" in slots and "{by}" in kind["sql"] and f"{slots['by']} " in slots.get("test", "")
-        if (
-            unfit
-            or same
-            or any(
-                not slots.get(name) for name in SLOT.findall(form + kind["sql"]) if name not in ("w", "said", "desc")
-            )
-        ):
+        wanted = {*SLOT.findall(form + kind["sql"])} - {"w", "said", "desc"}
+        if unfit or same or not all(map(slots.get, wanted)):
             raise Lacking
         if slots.get("function") == "sum" and re.search("year|grade|floor|number", slots.get("number", "")):
             raise Lacking
@@ -112,11 +107,8 @@ class Maker:
         far = rng.random() < 0.6
         if sort := chosen("sort", "sof", lambda c: c.type == "date" or _is_number(c)):
             slots[prefix + "sort"] += " DESC" if far else ""
-            late = (
-                (("latest", "最晚"), ("earliest", "最早"))
-                if sort.type == "date"
-                else (("highest", "最高"), ("lowest", "最低"))
-            )
+            dated = (("latest", "最晚"), ("earliest", "最早"))
+            late = dated if sort.type == "date" else (FUNCTIONS["max"], FUNCTIONS["min"])
             slots[prefix + "far"] = late[not far][self.zh]
             slots[prefix + "extreme"] = "" if self.zh else self._phrase(sort, "most" if far else "least", "")
         if label and (values := self._values(table.name, label.name)):
@@ -124,15 +116,9 @@ class Maker:
         function = rng.choice([*FUNCTIONS])
         first = rng.random() < 0.5
         slots |= {"function": function, "word": FUNCTIONS[function][self.zh], "desc": " DESC" if far else ""}
-        slots |= {
-            "common": "most" if far else "least",
-            "mostly": (("most", "最多"), ("fewest", "最少"))[not far][self.zh],
-        }
-        slots |= {
-            "least": "min" if first else "max",
-            "first": (("first", "最早"), ("last", "最近"))[not first][self.zh],
-        }
-        return slots
+        mostly, one = (("most", "最多"), ("fewest", "最少"))[not far], (("first", "最早"), ("last", "最近"))[not first]
+        slots |= {"common": "most" if far else "least", "mostly": mostly[self.zh]}
+        return slots | {"least": "min" if first else "max", "first": one[self.zh]}
 
     def _tests(self, table: Table, prefix: str, most: int) -> list[Tested]:
         found: dict[str, Tested] = {}
@@ -178,26 +164,16 @@ class Maker:
             return chinese if zh else said, f"{name} = '{value}'"
         low, high = sorted(float(v) for v in self.index.examples[column.table, column.name])
         number, sign = round(rng.uniform(low, high)), rng.choice(("<", ">", ">", ">=", "="))
+        sql = f"{name} {sign} {number}"
         if zh:
-            return (
-                f"{of}{ {'<': '低于', '>': '超过', '>=': '不少于', '=': '等于'}[sign] }{number}的",
-                f"{name} {sign} {number}",
-            )
+            return f"{of}{ {'<': '低于', '>': '超过', '>=': '不少于', '=': '等于'}[sign] }{number}的", sql
         if sign in ("=", ">="):
-            return (
-                f"with {of} {number}" if sign == "=" else f"with {of} of at least {number}",
-                f"{name} {sign} {number}",
-            )
-        part, more = ("over", "above") if sign == ">" else ("under", "below")
-        said = self._phrase(
-            column,
-            part,
-            f"with {of} {more}",
-            f"whose {of} is {part}",
-            f"with more than {{}} {of}" if sign == ">" else f"with less than {{}} {of}",
-        )
+            return f"with {of} {number}" if sign == "=" else f"with {of} of at least {number}", sql
+        part, more, most = ("over", "above", "more") if sign == ">" else ("under", "below", "less")
+        forms = (f"with {of} {more}", f"whose {of} is {part}", f"with {most} than {{}} {of}")
+        said = self._phrase(column, part, *forms)
         said = said.format(number) if "{}" in said else f"{said} {number}"
-        return f"{said} {of}" if said == f"with more than {number}" else said, f"{name} {sign} {number}"
+        return f"{said} {of}" if said == f"with more than {number}" else said, sql
 
     def _dated(self, column: Column, name: str, of: str) -> Tested:
         rng, when = self.rng, self._phrase(column, "when", "from", "of", f"with {of}", f"whose {of} is")

@@ -1,7 +1,5 @@
 """Training rows from templates.txt, the same for the same seed: python adapters/sums/make.py [rows] > train.jsonl"""
 
-from __future__ import annotations
-
 import json
 import random
 import re

@@ -3,8 +3,6 @@
 A fifth is put together from the parts in fragments.yaml, the others are the messages of whole.txt about other things.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import re
@@ -21,12 +19,13 @@ WHOLE = [line.partition(": ") for line in LINES if line[0] != "#"]
 NOUNS = [*dict.fromkeys(word.replace("-", " ") for key in ("items", "pairs", "rarer") for word in PARTS[key].split())]
 WORDS = dict(zip(range(2, 13), "two three four five six seven eight nine ten eleven twelve".split(), strict=True))
 TOPICS = {"late": 6, "damaged": 6, "wrong": 6, "return": 5, "billing": 5, "account": 4, "question": 5}
+FIRST = "anna tom li karim greta jon eva sam ines paul zoe max mia noor ben kai rita olaf uma hugo".split()
 NO_ORDER = ("my last order", "the order from sunday", "my order", "the order i placed last week", "my recent purchase")
 
 
 def plural(noun: str) -> str:
     if noun.endswith(("knife", "shelf")):
-        return noun[:-2].rstrip("f") + "ves" if noun.endswith("knife") else noun[:-1] + "ves"
+        return re.sub("fe?$", "ves", noun)
     if re.search("[^aeiou]y$", noun):
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "sh", "ch")) else "s")
@@ -84,18 +83,12 @@ def contact(rng: random.Random, by: str) -> str:
             "0047 55 {}",
         )
         return rng.choice(forms).format(digits)
-    first, second = (
-        rng.choice("anna tom li karim greta jon eva sam ines paul zoe max mia noor ben kai rita olaf uma hugo".split())
-        for _ in "ab"
-    )
+    first, second = (rng.choice(FIRST) for _ in "ab")
     name = rng.choice(["{a}.{b}", "{a}_{b}", "{a}{n}", "{a}.{b}{n}", "info", "{a}"]).format(
         a=first, b=second, n=rng.randint(1, 99)
     )
-    return (
-        name
-        + "@"
-        + rng.choice(["example.com", "mail.example", "example.org", "post.example", "studio.example", "home.test"])
-    )
+    places = ["example.com", "mail.example", "example.org", "post.example", "studio.example", "home.test"]
+    return f"{name}@{rng.choice(places)}"
 
 
 def numbered(rng: random.Random) -> tuple[str, str]:
@@ -122,12 +115,8 @@ def noisy(rng: random.Random, text: str) -> str:
         if len(word) < 5 or rng.random() > 0.12:
             return word
         i = rng.randrange(1, len(word) - 2)
-        forms = [
-            word[:i] + word[i + 1] + word[i] + word[i + 2 :],
-            word[:i] + word[i + 1 :],
-            word[:i] + word[i] + word[i:],
-        ]
-        return rng.choice(forms)
+        head, tail = word[:i], word[i + 1 :]
+        return head + rng.choice([tail[0] + word[i] + tail[1:], tail, word[i] + word[i:]])
 
     return re.sub(r"(?<![{\w@.])[a-z']+(?![}\w@])", slip, text)
 
@@ -267,9 +256,8 @@ def written_up(rng: random.Random, body: list[str], slots: dict[str, str]) -> st
     for i, part in enumerate(body):
         last = i == len(body) - 1
         text += part if part[-1] in "?!." else part + (ends.rstrip(" \n,-") if last and capital else "")
-        text += (
-            "" if last else (" " if part[-1] in "?!." and "\n" not in ends else ends if part[-1] not in "?!." else "\n")
-        )
+        between = ends if part[-1] not in "?!." else "\n" if "\n" in ends else " "
+        text += "" if last else between
     return greeted(rng, text, capital, 0.4)
 
 

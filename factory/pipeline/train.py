@@ -16,6 +16,7 @@ from evals.scorecard import Scorecard, grade_answers
 from factory import probe
 from factory.base.build import Base
 from factory.base.loaded import Loaded, loaded
+from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import home, locked, shown
 from factory.pipeline import recovery
@@ -48,8 +49,8 @@ class SomeFailed(FactoryError):
 
 
 @dataclass(frozen=True)
-class Made:
-    """A version that was trained, registered and graded; `before` is the base's scorecard on the same rows."""
+class Registered:
+    """A version that was trained and registered, and the `rows` that it can be graded on."""
 
     recipe: Recipe
     base: Base
@@ -57,10 +58,17 @@ class Made:
     remarks: list[str]
     version: Version
     ordinal: int
+    rows: Sequence[Row]
+    stage: str
+    parent: Version | None
+
+
+@dataclass(frozen=True)
+class Made(Registered):
+    """One that was graded too; `before` is the base's scorecard on the same rows."""
+
     before: Scorecard
     report: Report
-    stage: str = ""
-    parent: Version | None = None
 
     def to_json(self) -> dict[str, Any]:
         loss = self.trained.eval_loss
@@ -89,6 +97,14 @@ def fit(on: Loaded, jobs: Sequence[Job]) -> list[Trained | Failed]:
 
 
 def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed]] = fit) -> Iterator[Made | Failed]:
+    """Every recipe's versions, each graded as soon as it is registered."""
+    for one in register(recipes, fitted):
+        yield one if isinstance(one, Failed) else graded(one)
+
+
+def register(
+    recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed]] = fit
+) -> Iterator[Registered | Failed]:
     """Train every recipe, all that share a base at once, as `fitted` does it; of several stages first the first of all,
     each a version that the next starts from. Errors: before anything is trained, all of all recipes."""
 
@@ -137,7 +153,9 @@ def train(recipes: Sequence[Recipe], fitted: Callable[..., list[Trained | Failed
         models |= {one.recipe.task: one.job.run / "adapter" for one in due if isinstance(one.job.method, Reward)}
 
 
-def _together(ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Failed]]) -> Iterator[Made | Failed]:
+def _together(
+    ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Failed]]
+) -> Iterator[Registered | Failed]:
     for name in dict.fromkeys(one.on.base.name for one in ready):  # a base may be written in many ways
         group = [one for one in ready if one.on.base.name == name]
         jobs = [one.job for one in group]
@@ -154,7 +172,7 @@ def _together(ready: Sequence[Prepared], fitted: Callable[..., list[Trained | Fa
                 except FactoryError as fault:
                     yield Failed(one.recipe.task, str(fault), result.steps, result.run)
             else:
-                yield finish(one, result)
+                yield registered(one, result)
 
 
 @contextmanager
@@ -167,8 +185,8 @@ def one_at_a_time(jobs: Sequence[Job]) -> Iterator[None]:
         yield
 
 
-def finish(one: Prepared, trained: Trained) -> Made:
-    """Register a trained adapter and grade it beside the base; what is found is noted beside the version."""
+def registered(one: Prepared, trained: Trained) -> Registered:
+    """Register a trained adapter; what is known of it is noted beside the version."""
     recipe, on, rows = one.recipe, one.on, one.built.eval
     curves.plot(trained.run, f"{recipe.task} over {on.base.label}")
     err.print(
@@ -192,10 +210,15 @@ def finish(one: Prepared, trained: Trained) -> Made:
         _note(one, version, trained, remarks, perplexity)
     probe.remember(version, on.model, on.tokenizer)
     ordinal = aliases.register(version).ordinal
-    before = grade_answers(rubrics.load(recipe.rubric), rows, of_base(recipe, on.base)(rows))
-    store.note(version, "base_scorecard", before.to_json())
-    report = grade(recipe, version, rows)
-    return Made(recipe, on.base, trained, remarks, version, ordinal, before, report, one.stage, one.parent)
+    return Registered(recipe, on.base, trained, remarks, version, ordinal, rows, one.stage, one.parent)
+
+
+def graded(one: Registered) -> Made:
+    """Grade it beside the base; what is found is noted beside the version."""
+    recipe, rows = one.recipe, one.rows
+    before = grade_answers(rubrics.load(recipe.rubric), rows, of_base(recipe, one.base)(rows))
+    store.note(one.version, "base_scorecard", before.to_json())
+    return Made(**vars(one), before=before, report=grade(recipe, one.version, rows))
 
 
 def _note(one: Prepared, version: Version, trained: Trained, remarks: list[str], perplexity: dict[str, float]) -> None:

@@ -20,7 +20,7 @@ from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown
 from factory.pipeline.data import dataset
 from factory.pipeline.prepare import Prepared, prepare
-from factory.pipeline.train import Made, finish, one_at_a_time
+from factory.pipeline.train import Made, graded, one_at_a_time, registered
 from factory.recipe import Recipe
 from factory.terminal import err, out, progress_bar, table
 from factory.train.fused import Failed, Job, progress
@@ -63,7 +63,7 @@ def sweep(
         raise FactoryError("\n".join(f"{row['name']}: {row['failed']}" for row in rows))
     winner = prepare(variants[best.name], loaded(recipe.base))
     console.print(f"best: [bold]{best.name}[/]")
-    return finish(winner, best.result), rows
+    return graded(registered(winner, best.result)), rows
 
 
 def _jobs(variants: dict[str, Recipe], on: Loaded) -> list[Job]:

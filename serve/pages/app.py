@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
 
 from factory import stopping
 from factory.listening import address, listen
@@ -38,8 +39,9 @@ HEADERS = {
 }
 
 
-class Bounded:
-    """ASGI middleware: no body is longer than MAX_BODY, however it is sent, and no file is taken in."""
+class Doors:
+    """ASGI middleware: no body is longer than MAX_BODY, however it is sent, and no file is taken in. It adds HEADERS;
+    files that never change (Gradio's assets) may be cached."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -48,11 +50,6 @@ class Bounded:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if scope["path"].rstrip("/").endswith(("/upload", "/process_recording")):
-            return await Response("no files here\n", 404)(scope, receive, send)
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > MAX_BODY:
-            return await Response("too long\n", 413)(scope, receive, send)
         had = 0
 
         async def bounded() -> Any:
@@ -63,36 +60,24 @@ class Bounded:
                 raise HTTPException(413, "too long")
             return message
 
-        await self.app(scope, bounded, send)
-
-
-class Headers:
-    """ASGI middleware that adds HEADERS; files that never change (Gradio's assets) may be cached."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                keep = "/assets/" in scope["path"]
-                ours = {k: v for k, v in HEADERS.items() if not (keep and k == "cache-control")}
-                theirs = [(k, v) for k, v in message["headers"] if k.decode("latin-1").lower() not in ours]
-                message["headers"] = [*theirs, *((k.encode(), v.encode()) for k, v in ours.items())]
+                cached = {"cache-control"} if "/assets/" in scope["path"] else set()
+                MutableHeaders(scope=message).update({k: v for k, v in HEADERS.items() if k not in cached})
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        if scope["path"].rstrip("/").endswith(("/upload", "/process_recording")):
+            return await Response("no files here\n", 404)(scope, receive, with_headers)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > MAX_BODY:
+            return await Response("too long\n", 413)(scope, receive, with_headers)
+        await self.app(scope, bounded, with_headers)
 
 
 def make(title: str) -> FastAPI:
     """An application with headers, static files under /static, and `/` leading to the browser's language."""
     app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Bounded)
-    app.add_middleware(Headers)
+    app.add_middleware(Doors)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/favicon.ico", include_in_schema=False)

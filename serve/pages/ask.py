@@ -12,6 +12,7 @@ import httpx
 SILENCE = 120.0  # seconds without a byte until an answer counts as lost
 BEAT = 0.1  # seconds between two looks at answers that are under way
 LOST = (httpx.ConnectError, httpx.ConnectTimeout, httpx.RemoteProtocolError, httpx.ReadError)
+REFUSED = {404: "fault_unknown", 401: "fault_key", 403: "fault_key", 429: "fault_busy", 503: "fault_starting"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ async def _ask(client: httpx.AsyncClient, question: str, answer: Answer) -> None
     try:
         async with client.stream("POST", "chat/completions", json=body) as reply:
             if reply.status_code != 200:
-                _refused(answer, reply.status_code, await reply.aread())
+                answer.detail = told(await reply.aread())
+                other = "fault_long" if "context" in answer.detail else "fault_other"
+                answer.fault = REFUSED.get(reply.status_code, other)
                 return
             answer.version = reply.headers.get("x-adapter-version", "")
             async for line in reply.aiter_lines():
@@ -111,10 +114,9 @@ def _take(answer: Answer, event: dict[str, Any]) -> None:
             answer.text += piece
 
 
-def _refused(answer: Answer, status: int, body: bytes) -> None:
+def told(body: bytes) -> str:
+    """What an error of the API says, or the beginning of another answer."""
     try:
-        answer.detail = str(json.loads(body)["error"]["message"])
+        return str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        answer.detail = body[:300].decode(errors="replace")
-    known = {404: "fault_unknown", 401: "fault_key", 403: "fault_key", 429: "fault_busy", 503: "fault_starting"}
-    answer.fault = known.get(status, "fault_long" if "context" in answer.detail else "fault_other")
+        return body[:300].decode(errors="replace")

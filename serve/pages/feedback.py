@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from markupsafe import Markup
+
 from evals import feedback
 from evals import tables as t
 from factory.data.words import normal
-from serve.pages.markup import Safe, tag
+from serve.pages.markup import tag
 from serve.pages.texts import say
 from serve.pages.versions import called, examples, known
 
@@ -26,7 +28,7 @@ def chosen(kept: dict[str, Any] | None, clicked: dict[str, Any] | None) -> Chose
     return {"question": question, "text": answer["text"], "task": answer["task"], "version": version, "vote": vote}
 
 
-def heading(language: str, chosen: Chosen) -> Safe:
+def heading(language: str, chosen: Chosen) -> Markup:
     version = called(chosen["version"], known()).partition(" ")[0]
     return tag("p", say(language, f"feedback_{chosen['vote']}", version=version), class_="feedback-on")
 

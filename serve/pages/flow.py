@@ -69,7 +69,8 @@ def act(engine: Engine, who: Rater, step: dict[str, Any]) -> dict[str, Any]:
     known = offered()
     wanted = str(step.get("work"))
     if step["do"] in ITEM_STEPS:  # what an item is graded by is told by the item, not by the page
-        wanted = ratings.batch_of(engine, step["id"], who.name) or wanted
+        mine = ratings.of_rater(engine, step["id"], who.name)
+        wanted = mine.batch if mine else wanted
     work = next((w for w in people.open_batches(engine, list(known), wanted) if w.id == wanted), None)
     notice = None
     if work is not None:
@@ -78,8 +79,8 @@ def act(engine: Engine, who: Rater, step: dict[str, Any]) -> dict[str, Any]:
         except InputError:
             raise
         except FactoryError:
-            heard = people.finished(engine, step["id"], who.name)
-            notice = None if heard else "moved_on"
+            mine = ratings.of_rater(engine, step["id"], who.name)
+            notice = None if mine and mine.done else "moved_on"  # sent twice, it was heard the first time
         if step["do"] == "draft" and notice is None:
             return {"saved": True}
     return {**place(engine, who), "notice": notice}

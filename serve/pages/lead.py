@@ -84,6 +84,8 @@ def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
     can_open = {task: {v: len(items) for v, items in mine.items()} for task, mine in _stored(engine).items()}
     found = oversight.batches(engine)
     batch = next((b for b in found if b.id == chosen), None) or next(iter(found), None)
+    labels = {*(v for b in found for v in b.versions), *(v for mine in can_open.values() for v in mine)}
+    tasks = versions.known()
     shown: dict[str, Any] = {
         "batches": [{**b.model_dump(), "stale": b.rubric not in known} for b in found],
         "users": [{"name": name, "role": user["role"]} for name, user in sorted(users.all().items())],
@@ -91,7 +93,7 @@ def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
         "by_proxy": bool(users.proxy_header),
         "can_open": can_open,
         "feedback": feedback.waiting(engine),
-        "names": _names({*(v for b in found for v in b.versions), *(v for mine in can_open.values() for v in mine)}),
+        "names": {label: versions.called(label, tasks) for label in labels},
     }
     if batch is None or batch.rubric not in known:
         return {**shown, "batch": batch.id if batch else None}
@@ -109,17 +111,11 @@ def _overview(engine: Engine, users: Users, chosen: str) -> dict[str, Any]:
     }
 
 
-def _names(labels: set[str]) -> dict[str, str]:
-    """`summary@v2 · 1a2b3c4d5e6f` for every version that an answer may be of."""
-    tasks = versions.known()
-    return {label: versions.called(label, tasks) for label in labels}
-
-
 def _scores(engine: Engine, batch: Batch, rubric: Rubric) -> dict[str, Any]:
     """What people make of the batch's outputs by now, all versions together: who settles disputes stays blind."""
     a = t.assignments.c
-    with t.reading(engine) as c:
-        mine = set(c.execute(sa.select(a.output).where(a.batch == batch.id, a.kind == "plain")).scalars())
+    query = sa.select(a.output).where(a.batch == batch.id, a.kind == "plain")
+    mine = {output for (output,) in t.rows(engine, query)}
     graded = [
         Graded(Row(()), "", {name: Grade(level) for name, level in verdict.levels.items()})
         for output, verdict in verdicts.verdicts(engine, rubric, batch.id).items()
@@ -150,10 +146,9 @@ def _stored(engine: Engine) -> dict[str, dict[str, dict[str, str]]]:
     w, i = t.answers.c, t.items.c
     query = sa.select(i.task, w.version, w.item, w.output, i.meta).join(t.items, i.id == w.item)
     found: dict[str, dict[str, dict[str, str]]] = {}
-    with t.reading(engine) as c:
-        for task, version, item, output, meta in c.execute(query):
-            if not meta.get("from"):
-                found.setdefault(task, {}).setdefault(version, {})[item] = output
+    for task, version, item, output, meta in t.rows(engine, query):
+        if not meta.get("from"):
+            found.setdefault(task, {}).setdefault(version, {})[item] = output
     return found
 
 

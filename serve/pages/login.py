@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from serve.pages.auth import COOKIE, DAYS, User, Users
+from serve.pages.auth import COOKIE, DAYS, Users
 from serve.pages.markup import macros
 from serve.pages.texts import of_browser, say
 
@@ -75,13 +75,6 @@ def name_of(users: Users, leads: bool = False) -> Callable[[Request], str | None
         return found.name if found and (found.leads or not leads) else None
 
     return name
-
-
-def signed_in(users: Users, request: Request) -> User:
-    """Who sent a request. HTTPException 401 if nobody did."""
-    if (found := users.of(request)) is None:
-        raise HTTPException(401, "sign in first")
-    return found
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -1,31 +1,18 @@
 """HTML that cannot be broken by what stands in it: every text is escaped unless it was built here."""
 
-import html
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from serve.pages.texts import say
 
 
-class Safe(str):
-    """HTML that `tag` has made; anything else is text."""
-
-
-def tag(name: str, /, *inside: str | None, **attributes: str | int | float | bool | None) -> Safe:
-    """`<name …>…</name>`. `class_` is class, `data_x` is data-x; True stands alone, None and False are left out."""
-    given = "".join(
-        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{html.escape(str(value))}"')
-        for key, value in attributes.items()
-        if value is not None and value is not False
-    )
-    end = "" if name in ("meta", "link", "input") else f"{join(*inside)}</{name}>"
-    return Safe(f"<{name}{given}>{end}")
-
-
-def join(*parts: str | None) -> Safe:
-    """Parts one after the other, texts escaped."""
-    return Safe("".join(part if isinstance(part, Safe) else html.escape(part) for part in parts if part))
+def tag(name: str, /, *inside: str | None, **attributes: str) -> Markup:
+    """`<name …>…</name>`. `class_` is class."""
+    given = Markup("").join(Markup(' {}="{}"').format(key.rstrip("_"), value) for key, value in attributes.items())
+    return Markup("<{0}{1}>{2}</{0}>").format(name, given, Markup("").join(part for part in inside if part))
 
 
 @cache

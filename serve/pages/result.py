@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from factory.errors import FactoryError
 from factory.sql.ask import Asked, shipped, source
 from serve.pages.ask import Answer
-from serve.pages.markup import Safe, macros, tag
+from serve.pages.markup import macros, tag
 from serve.pages.texts import say
 from serve.pages.versions import Known, called
 
@@ -13,10 +15,10 @@ SHOWN = 30  # rows
 PATIENCE = 3.0  # seconds after which waiting is explained
 
 
-def cards(language: str, answers: Sequence[Answer], tasks: dict[str, list[Known]], done: bool = False) -> Safe:
+def cards(language: str, answers: Sequence[Answer], tasks: dict[str, list[Known]], done: bool = False) -> Markup:
     """One card per answer. Votes can be given once all are `done`."""
     named = [(answer, called(answer.version, tasks) if answer.version else "") for answer in answers]
-    return Safe(macros("cards", language).cards(named, done, PATIENCE))
+    return Markup(macros("cards", language).cards(named, done, PATIENCE))
 
 
 def databases(task: str | None) -> list[str]:
@@ -38,11 +40,11 @@ def run_queries(language: str, answers: Sequence[Answer], task: str | None, db: 
             answer.result = _table(language, task or "", db or "", answer.text)
 
 
-def _table(language: str, task: str, db: str, answer: str) -> Safe:
+def _table(language: str, task: str, db: str, answer: str) -> Markup:
     try:
         found = source(task, db).run(answer)
     except FactoryError as error:
         found = Asked(answer, refused=str(error))
     if found.result is None:
         return tag("p", say(language, "sql_refused", why=found.refused), class_="fault", role="alert")
-    return Safe(macros("cards", language).result(found.result, SHOWN))
+    return Markup(macros("cards", language).result(found.result, SHOWN))

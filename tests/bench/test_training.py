@@ -100,7 +100,7 @@ def test_the_gpu_part_on_a_toy() -> None:
         patch.setattr(gpu, "WARM", 2)
         patch.setattr(gpu, "LENGTH", 32)
         model = gpu.random_base(shape, torch.device("cpu"))
-        rows = gpu._rows(128)
+        rows = gpu.random_rows(128, gpu.STEPS * gpu.BATCH, gpu.LENGTH // 2, gpu.LENGTH)
         timed = [gpu._ours(model, rows, 1), gpu._ours(model, rows, 2), gpu._trl(model, rows)]
         one, two = gpu.measure(model, [1, 2])
     torch.set_num_threads(threads)

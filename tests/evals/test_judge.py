@@ -19,7 +19,6 @@ import sqlalchemy as sa
 from evals import judge as judging
 from evals import judges, panel, prompt
 from evals import rubric as rubrics
-from evals.asking import GIVE_UP_AFTER
 from evals.grades import Grade
 from evals.judges import Judge, Member
 from evals.prompt import Unreadable
@@ -173,7 +172,7 @@ def test_an_endpoint_that_is_gone_ends_the_run_with_abstentions(
     gone = Judge(model="m", base_url="http://127.0.0.1:9/v1", concurrency=8)
     grades, tally = judging.grade(Member("gone", gone), RUBRIC, texts(100), database)
     assert tally.abstained == tally.total == 500 and not any(grades.values())
-    assert tally.why["the endpoint has not replied for a long time"] >= 500 - GIVE_UP_AFTER - 8
+    assert tally.why["the endpoint has not replied for a long time"] >= 500 - judging.GIVE_UP_AFTER - 8
 
 
 def test_a_wrong_key_is_one_line(database: sa.Engine, fake_judge: Fake) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from evals import answers, ratings, slots, verdicts
+from evals import answers, oversight, ratings, slots, verdicts
 from evals import rubric as rubrics
 from evals import tables as t
 from evals.ratings import Assignment, NoWork, Plan
@@ -230,7 +230,7 @@ def test_abstaining_is_no_grade(database: sa.Engine) -> None:
     batch = filled(database, 1)
     ratings.submit(database, take(database, batch, "ann").id, "ann", RUBRIC, {}, 1, abstain=True)
     assert verdicts.verdicts(database, RUBRIC) == {}
-    assert verdicts.consistency(database, RUBRIC, {})[0].abstained == 1
+    assert oversight.raters(database, RUBRIC)[0].abstained == 1
 
 
 def test_gold_and_repeats_come_unseen_and_measure_the_rater(database: sa.Engine) -> None:
@@ -246,7 +246,7 @@ def test_gold_and_repeats_come_unseen_and_measure_the_rater(database: sa.Engine)
     golden = sum(s.startswith("gold") for s in sources)
     twice = sum(n == 2 for n in Counter(sources).values())
     assert 4 <= golden <= 10 and 4 <= twice <= 18 and len(sources) == 60 + golden + twice
-    [rater] = verdicts.consistency(database, RUBRIC, gold)
+    [rater] = oversight.raters(database, RUBRIC)
     assert rater.consistency == 1 and rater.repeats == twice and rater.gold_n == golden
     assert rater.gold == pytest.approx(sum(s.startswith("gold") and int(s[5:]) % 2 for s in sources) / golden, abs=1e-4)
     assert len(verdicts.verdicts(database, RUBRIC)) == 60, "gold and repeats are no votes"

@@ -15,7 +15,7 @@ from evals.ratings import Plan
 from evals.run import Subject
 from serve.pages import flow
 from serve.pages.flow import Rater
-from serve.pages.markup import join, tag
+from serve.pages.markup import tag
 from serve.pages.texts import of_browser, texts
 from tests.browser import world
 from tests.evals.test_run import PEOPLE, messages, people_grade, recipe, summaries
@@ -56,7 +56,7 @@ def test_the_browsers_language(accepted: str, language: str) -> None:
 
 def test_markup_escapes_what_it_did_not_make() -> None:
     made = tag("p", "<b>", tag("i", "&"), title='"><x')
-    assert made == '<p title="&quot;&gt;&lt;x">&lt;b&gt;<i>&amp;</i></p>' and join(made, "<") == made + "&lt;"
+    assert made == '<p title="&#34;&gt;&lt;x">&lt;b&gt;<i>&amp;</i></p>' and tag("p", made, "<") == f"<p>{made}&lt;</p>"
 
 
 def test_qualification_needs_two_thirds_of_each_dimension() -> None:

@@ -87,8 +87,8 @@ def test_recipes_that_write_it_differently_train_together(
 
     monkeypatch.setattr(train.rubrics, "load", lambda *_: None)
     monkeypatch.setattr(train, "prepare", prepare)
-    monkeypatch.setattr(train, "finish", lambda one, result: SimpleNamespace(recipe=one.recipe, on=one.on, version=""))
-    made: list[Any] = list(train.train(wanted, fit))  # type: ignore[arg-type]
+    monkeypatch.setattr(train, "registered", lambda one, result: SimpleNamespace(**vars(one), version=""))
+    made: list[Any] = list(train.register(wanted, fit))  # type: ignore[arg-type]
     assert together == [[recipe.task for recipe in wanted]] and {m.on.base.label for m in made} == {"own-llama"}
     forget()
 
