@@ -190,7 +190,7 @@ def finish(one: Prepared, trained: Trained) -> Made:
         err.print(f"[yellow]{recipe.task}: {remark}[/]")
     if not one.parent or version.sha != one.parent.sha:
         _note(one, version, trained, remarks, perplexity)
-    probe.remember(version, on.model, on.tokenizer)
+    probe.remember(version, trained.probe or probe.of_version(version, on.model, on.tokenizer))
     ordinal = aliases.register(version).ordinal
     before = grade_answers(rubrics.load(recipe.rubric), rows, of_base(recipe, on.base)(rows))
     store.note(version, "base_scorecard", before.to_json())
