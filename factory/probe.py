@@ -1,7 +1,7 @@
 """Does an adapter do anything, and what it did when it was made? Told by the log-probabilities of a few known texts.
 
 An engine may ignore modules of an adapter without a word, or let an adapter change what others answer. So the tokens
-of the conversations noted with a version are scored when it is made, and again by every engine that loads it.
+of a conversation are scored when a version is made, and again by every engine that loads it.
 """
 
 from collections.abc import Sequence
@@ -12,24 +12,34 @@ from factory.registry.store import Version
 
 NOTE = "probe"  # the document beside a version
 Messages = list[dict[str, str]]
+Scores = list[list[float]]  # of each conversation's tokens, in nats
 
 
-def conversations(version: Version) -> list[Messages]:
-    """What a version is asked before it goes live: the texts noted with it, else a greeting."""
-    system = [{"role": "system", "content": version.facts.prompt}] if version.facts.prompt else []
-    texts = store.noted(version, "golden") or ["Hello"]
-    return [[*system, {"role": "user", "content": str(text)}] for text in texts[:8]]
+def conversations(prompt: str) -> list[Messages]:
+    """What a version with that system prompt is asked before it goes live: a greeting."""
+    system = [{"role": "system", "content": prompt}] if prompt else []
+    return [[*system, {"role": "user", "content": "Hello"}]]
 
 
-def remember(version: Version, model: Any, tokenizer: Any) -> None:
-    """Note what the version's adapter over `model`, its base, gives for its conversations, in nats a token."""
+def remember(version: Version, scores: Sequence[Sequence[float]]) -> None:
+    """Note what the version gave when it was made."""
+    store.note(version, NOTE, {"logprobs": scores})
+
+
+def of_version(version: Version, model: Any, tokenizer: Any) -> Scores:
+    """What the version's adapter over `model`, its base, gives for its conversations."""
     from factory.answers import adapted, dequantised
-    from factory.train.tokens import prompt_ids
 
     with adapted(model, version.folder) as peft, dequantised(peft):
         peft.eval()
-        scored = [_logprobs(peft, prompt_ids(tokenizer, tuple(turns))) for turns in conversations(version)]
-    store.note(version, NOTE, {"logprobs": scored})
+        return of_model(peft, tokenizer, version.facts.prompt)
+
+
+def of_model(model: Any, tokenizer: Any, prompt: str) -> Scores:
+    """What a model as it is, an adapter over it or none, gives for the conversations of that system prompt."""
+    from factory.train.tokens import prompt_ids
+
+    return [_logprobs(model, prompt_ids(tokenizer, tuple(turns))) for turns in conversations(prompt)]
 
 
 def apart(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:

@@ -105,7 +105,7 @@ class Loading:
             await asyncio.to_thread(preflight, version, pool.base, pool.size.rank)
             files = await asyncio.to_thread(own_copy, version, self.folder / "adapters" / version.sha)
             made = (await asyncio.to_thread(store.noted, version, NOTE) or {}).get("logprobs")
-            await pool.load(version.name, Adapter(files, await asyncio.to_thread(conversations, version)), made)
+            await pool.load(version.name, Adapter(files, conversations(version.facts.prompt)), made)
         except Refused as error:
             log.warning("%s is refused: %s", version.name, error)
             self.metrics.rejects.labels("preflight").inc()

@@ -17,7 +17,7 @@ from typing import Any
 from factory import control
 from factory.base.build import Base
 from factory.errors import FactoryError
-from factory.probe import Messages
+from factory.probe import Messages, Scores
 from factory.registry.preflight import Refused
 from serve import probe
 from serve.engine import Engine, EngineError, EngineProcess
@@ -64,7 +64,7 @@ class Adapter:
 
     folder: Path
     prompts: list[Messages]
-    scores: probe.Scores = field(default_factory=list)
+    scores: Scores = field(default_factory=list)
 
 
 class Pool:
@@ -79,7 +79,7 @@ class Pool:
         self.tools = bool(tool_parser(base))  # whether its engines know the tool calls that it writes
         self.control = control.tokens_of(base.folder)
         self.wanted: dict[str, Adapter] = {}
-        self.greeting: probe.Scores = []
+        self.greeting: Scores = []
         self._loading = asyncio.Lock()
         self.replicas = [
             Replica(Engine(launch(base, size, self.name, folder / f"engine-{self.name}-{number}.log")))
@@ -135,7 +135,7 @@ class Pool:
         preferred = sorted(ready, key=lambda r: hashlib.sha256(f"{model} {r.engine.process.log}".encode()).digest())
         return next(replica for replica in preferred if replica.admission.running <= least + SPILL)
 
-    async def load(self, name: str, adapter: Adapter, made: probe.Scores | None = None) -> None:
+    async def load(self, name: str, adapter: Adapter, made: Scores | None = None) -> None:
         """Load an adapter everywhere, and see that it does what it should, before anyone may ask for it.
 
         `made` are the scores of its conversations from when it was made, if they are known. If one engine cannot load
@@ -158,7 +158,7 @@ class Pool:
                 raise
             self.wanted[name] = adapter
 
-    async def _load(self, replica: Replica, name: str, adapter: Adapter, made: probe.Scores | None) -> probe.Scores:
+    async def _load(self, replica: Replica, name: str, adapter: Adapter, made: Scores | None) -> Scores:
         before = await probe.read(replica.engine, self.name, adapter.prompts)
         await replica.engine.load(name, adapter.folder)
         try:

@@ -7,15 +7,13 @@ weights were used.
 
 from collections.abc import Sequence
 
-from factory.probe import Messages, apart
+from factory.probe import Messages, Scores, apart
 from factory.registry.preflight import Refused
 from serve.engine import Engine
 
 SAME = 1e-4  # nats a token: what differs less is the same, but for what the base itself scatters
 BASE = 0.1  # what the base may scatter between two readings, when requests beside it change the order of its sums
 MADE = 0.1  # what an engine may differ from training, which adds up in another order and another precision
-
-Scores = list[list[float]]
 
 
 async def read(engine: Engine, model: str, conversations: Sequence[Messages]) -> Scores:

@@ -208,7 +208,7 @@ def registered(one: Prepared, trained: Trained) -> Registered:
         err.print(f"[yellow]{recipe.task}: {remark}[/]")
     if not one.parent or version.sha != one.parent.sha:
         _note(one, version, trained, remarks, perplexity)
-    probe.remember(version, on.model, on.tokenizer)
+    probe.remember(version, trained.probe or probe.of_version(version, on.model, on.tokenizer))
     ordinal = aliases.register(version).ordinal
     return Registered(recipe, on.base, trained, remarks, version, ordinal, rows, one.stage, one.parent)
 

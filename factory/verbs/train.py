@@ -26,9 +26,13 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
     wanted = recipes.load_all(arguments["task"], changes)
     on = fan.devices(arguments["devices"]) if "devices" in arguments else []
     together = _together(wanted, on, "sweep" in arguments)
-    if any(one.stages for one in wanted) and ("sweep" in arguments or together):
+    stages = [stage for one in wanted for stage in one.stages]
+    if stages and "sweep" in arguments:
+        raise InputError("stages: a recipe with stages trains without a sweep (stages=[] leaves them out)")
+    if together and (whole := [stage.name for stage in stages if not stage.divides]):
         raise InputError(
-            "stages: a recipe with stages trains on one device and without a sweep (stages=[] leaves them out)"
+            f"stages: {' and '.join(dict.fromkeys(whole))} cannot do with a base in parts, which devices={len(on)} "
+            "makes of it here: leave such stages out, or train without devices= over a base that one GPU holds"
         )
     if "sweep" in arguments:
         best, variants = sweep(wanted, arguments["sweep"], changes, on, quiet)
@@ -37,7 +41,7 @@ def train(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> di
         return _spread(wanted, changes, on, quiet)
     made: list[dict[str, Any]] = []
     failed: list[Failed] = []
-    for result in trained(wanted, divided.over(on, changes) if together else fit):
+    for result in trained(wanted, divided.over(on) if together else fit):
         if isinstance(result, Failed):
             failed.append(result)
         else:

@@ -16,6 +16,9 @@ import pytest
 import torch
 import yaml
 
+from factory.base import loaded as bases
+from factory.base.build import Base
+from serve import answers, process
 from tests.tiny_base import TINY, world
 
 ROOT = Path(__file__).parents[2]
@@ -78,3 +81,14 @@ def running(home: Path) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def no_base_here(patch: pytest.MonkeyPatch) -> None:
+    """This process fails if it loads a base; what is asked of one the fake engine answers."""
+
+    def refused(base: Base) -> None:
+        raise AssertionError(f"{base.label} is loaded in the process that was called")
+
+    patch.setattr(bases, "load_model", refused)
+    patch.setattr(process, "MODULE", "tests.fakes.engine")
+    patch.setattr(answers, "pays", lambda *_: True)

@@ -54,6 +54,7 @@ class Grpo(Drawing, Onward):
     beta: float = Field(0.0, ge=0, description=f"weight of the KL from the parent; {LEARNED} behind a reward model")
 
     figures = ("mismatch",)
+    divides = False  # all processes would have to draw the same answers to the last token, or wait for ever
 
     def advantages(self, rewards: Sequence[float]) -> list[float]:
         """What each answer of one group is worth to learning, from its reward, 0 to 1; all 0: it is drawn again."""

@@ -86,6 +86,7 @@ class Settings(Strict):
     data: str | list[str] = []
 
     rows: ClassVar[str] = "train"  # the key of `data` that names its files
+    divides: ClassVar[bool] = True  # whether it can do with a base of which every process holds a part
 
     @property
     def name(self) -> str:

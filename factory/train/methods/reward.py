@@ -45,6 +45,7 @@ class Reward(Onward):
 
     rows = "pairs"
     figures = ("accuracy", "score")
+    divides = False  # it is tried, and pays, where the base is whole
 
     def loss(self, seen: Seen) -> tuple[torch.Tensor, ...]:
         """Beside the loss: the share of pairs told apart rightly, and the mean score."""

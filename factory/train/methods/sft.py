@@ -45,3 +45,5 @@ class Recover(Texts):
 
     method: Literal["recover"] = "recover"
     epochs: float | None = Field(2, gt=0)
+
+    divides = False  # the base in 16 bits would stand in every process

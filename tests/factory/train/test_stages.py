@@ -21,7 +21,7 @@ from factory.errors import InputError
 from factory.pipeline import stages
 from factory.registry import store
 from factory.train import curves
-from tests.fakes.project import inside, write
+from tests.fakes.project import inside, no_base_here, write
 from tests.tiny_base import world
 
 SMALL = ["train.evals=1", "train.patience=0", "data.tune_share=0.2", "--json"]
@@ -97,6 +97,19 @@ def test_each_stage_is_a_version_that_starts_from_the_one_before(home: Path, mon
     assert other[0]["version"] == first["version"] and other[1]["parent"] == first["version"]
 
 
+@pytest.mark.slow
+def test_stages_over_a_base_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes train, one stage after the other; this one never holds the base."""
+    with monkeypatch.context() as patch:
+        no_base_here(patch)
+        code, made, said = factory(tmp_path, "task=summary", "stages=sft,dpo", "train.epochs=1", "devices=2")
+    assert code == 0, said
+    first, second = made
+    assert (first["stage"], second["stage"], second["parent"]) == ("sft", "dpo", first["version"])
+    assert curves.read(Path(second["run"]))[0]["chosen"] == pytest.approx(0, abs=0.01)
+    assert len([*tmp_path.glob("notes/*/probe.json")]) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -119,6 +132,8 @@ def test_each_stage_is_a_version_that_starts_from_the_one_before(home: Path, mon
         (["task=summary", "stages=sft,dpo", "data.pairs=train.jsonl"], "every row must have a chosen and a rejected"),
         (["task=summary", "stages=sft,dpo", "data.pairs=ratings"], "nobody has yet preferred an answer of summary"),
         (["task=summary", "stages=sft,dpo", "sweep=lora.r:4,8"], "stages: a recipe with stages"),
+        (["task=summary", "stages=sft,grpo", "devices=2"], "stages: grpo cannot do with a base in parts"),
+        (["task=summary", "stages=[sft, reward, grpo]", "devices=2"], "stages: reward and grpo cannot do"),
     ],
 )
 def test_what_cannot_be_trained_in_stages_says_why(tmp_path: Path, words: list[str], said: str) -> None:

@@ -18,13 +18,16 @@ from typing import Any
 import pytest
 import yaml
 
+from factory import probe
 from factory.base import build
 from factory.base import loaded as bases
 from factory.cli import main
 from factory.pipeline.prepare import prepare
 from factory.recipe import load
+from factory.registry import store
 from factory.shares import Shares
-from tests.fakes.project import ROOT, inside, running, write
+from serve.probe import MADE
+from tests.fakes.project import ROOT, inside, no_base_here, running, write
 from tests.tiny_base import TINY
 
 APART = 0.02  # how far the losses of two processes may be from those of one, in a base computing in bf16
@@ -153,9 +156,12 @@ def test_a_device_that_is_lost_costs_nothing_but_time(home: Path, undisturbed: d
 
 
 @pytest.mark.slow
-def test_one_task_trains_on_two_devices_that_share_base_and_rows(home: Path, undisturbed: dict[str, Any]) -> None:
+def test_one_task_trains_on_two_devices_that_share_base_and_rows(
+    home: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two processes over gloo, each with half of every 4-bit layer and of every row: step by step the losses of one.
-    Where one is lost the other ends at once, and the same command goes on."""
+    Where one is lost the other ends at once, and the same command goes on. It holds no base itself, and the version
+    remembers what the whole base gives with it."""
     process = started(home, "task=summary", "devices=2")
     lost = next(pid for pid, words in workers(process).items() if '"rank": 1' in words[-2])
     os.kill(lost, signal.SIGKILL)
@@ -163,7 +169,9 @@ def test_one_task_trains_on_two_devices_that_share_base_and_rows(home: Path, und
     told = (home / "said").read_text().splitlines()
     assert told[-1].startswith("factory: summary: its process ended with -9 on process 2: "), told
     assert told[-1].endswith("; the same command goes on where it stopped") and not running(home)
-    code, result, said = factory(home, "task=summary", "devices=2")
+    with monkeypatch.context() as patch:
+        no_base_here(patch)
+        code, result, said = factory(home, "task=summary", "devices=2")
     assert code == 0, said
     (made,) = result["versions"]
     one, two = (records(Path(version["run"])) for version in (undisturbed, made))
@@ -171,6 +179,18 @@ def test_one_task_trains_on_two_devices_that_share_base_and_rows(home: Path, und
     apart = [abs(a[key] - b[key]) / a[key] for a, b in zip(one, two, strict=True) for key in a if key.endswith("loss")]
     assert max(apart) < APART
     assert made["scorecard"]["n"] == 8 and len(list((home / "store").iterdir())) == 1
+    monkeypatch.setenv("FACTORY_HOME", str(home))
+    version, on = store.get(made["version"].split("@")[1]), bases.loaded(TINY)
+    here = probe.of_version(version, on.model, on.tokenizer)
+    base = probe.of_model(on.model, on.tokenizer, version.facts.prompt)
+    whole, undivided, untrained = (probe.apart(remembered(made), of) for of in (here, remembered(undisturbed), base))
+    assert whole < APART and undivided < MADE / 2 and untrained > 2 * MADE
+
+
+def remembered(version: dict[str, Any]) -> Any:
+    """What is noted of it for the engines that are to load it."""
+    notes = Path(version["run"]).parents[1] / "notes" / version["version"].split("@")[1]
+    return json.loads((notes / "probe.json").read_text())["logprobs"]
 
 
 def test_the_same_training_twice_at_once_is_one_training(home: Path, undisturbed: dict[str, Any]) -> None:
