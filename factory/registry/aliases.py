@@ -10,6 +10,8 @@ from typing import Literal
 
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked, write_file
+from factory.registry import newer
+from factory.registry.newer import Newer
 from factory.registry.remote import meant
 from factory.registry.store import SHORT, Version, get, verify
 from factory.strict import Strict, nearest
@@ -49,9 +51,11 @@ class Registry(Strict):
 def read(task: str) -> Registry:
     """The task's registry; an empty one if nothing was registered yet."""
     try:
-        return Registry.model_validate_json(home("registry", f"{task}.json").read_bytes())
+        return newer.read(Registry, home("registry", f"{task}.json").read_bytes())
     except FileNotFoundError:
         return Registry(task=task)
+    except Newer as error:
+        raise Newer(f"the registry of {task} {error}") from None
     except ValueError as error:
         raise FactoryError(f"the registry of {task} is damaged: {error}") from None
 
