@@ -116,6 +116,15 @@ def test_an_editor_s_mark_at_the_beginning_is_no_part_of_a_prompt(project: Path)
     assert load("summary").system == projects.PROMPTS["summary"]
 
 
+def test_what_grading_needs_is_told_before_training(
+    project: Path, base: Base, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no judge 'nobody'" in refused(capsys, "train", "task=summary", "gate.judge=nobody")
+    (project / "rubrics" / "general.jsonl").unlink()
+    for words in (["train", "task=summary"], ["train", "task=summary", "sweep=lora.r:4,8"]):
+        assert "rubrics/general.jsonl: is missing" in refused(capsys, *words)
+
+
 def test_an_export_into_a_file(project: Path, base: Base, capsys: pytest.CaptureFixture[str]) -> None:
     register(base, "summary", 1, kind="summary")
     (project / "out").write_text("mine")
