@@ -5,7 +5,6 @@ that is killed goes on where it stopped without paying twice, and the same grade
 that cannot be read is asked for twice more; then the judge abstains. It never counts as a grade.
 """
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from evals.grades import Grade, Grades
 from evals.judges import Generate, Judge, Member
 from evals.prompt import Asked, Unreadable, ask, compare
 from evals.rubric import Rubric
+from factory import stopping
 from factory.chat import Chat, Messages, Refused, Reply, Unanswered, each, run_alone
 from factory.errors import FactoryError
 from factory.home import digest
@@ -115,7 +115,7 @@ def ask_all(
     May be called where an event loop runs already (a notebook, a server): the calls then have a thread of their own.
     """
     run = _Run(member, rubric, engine, progress)
-    return run_alone(run.all(questions), run.stop), run.tally
+    return run_alone(run.all(questions), None if member.generate else run.stop), run.tally
 
 
 class Endpoint(Chat):
@@ -157,7 +157,7 @@ class _Run:
         self.stopped, self.began = False, time.monotonic()
 
     def stop(self) -> None:
-        """Ask nothing more; the calls under way come home and are kept."""
+        """Ask an endpoint nothing more; the calls under way, which are paid for, come home and are kept."""
         self.stopped = True
 
     async def all(self, questions: Sequence[Question]) -> dict[tuple[str, ...], Grade]:
@@ -171,7 +171,7 @@ class _Run:
                     self.known |= {key: reply for key, reply in connection.execute(query)}
             if self.member.generate:
                 for start in range(0, len(questions), TOGETHER):
-                    some = [] if self.stopped else questions[start : start + TOGETHER]
+                    some = questions[start : start + TOGETHER]
                     said = await self._here(self.member.generate, [q for q in some if keys[id(q)][0] not in self.known])
                     for question in some:
                         await self._one(question, keys[id(question)], said)
@@ -190,7 +190,7 @@ class _Run:
     async def _here(self, generate: Generate, questions: Sequence[Question]) -> Ask:
         """Ask a judge in this process, who answers many at once; asked again it would say the same."""
         began = time.monotonic()
-        texts = await asyncio.to_thread(generate, [q.asked.messages for q in questions]) if questions else []
+        texts = await stopping.aside(lambda: generate([q.asked.messages for q in questions])) if questions else []
         seconds = (time.monotonic() - began) / max(1, len(questions))
         said = {id(q.asked.messages): Reply(text, seconds=seconds) for q, text in zip(questions, texts, strict=True)}
 

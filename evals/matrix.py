@@ -73,8 +73,11 @@ def _answers(answer: Answer, tasks: Mapping[str, tuple[Rubric, Sequence[Row]]]) 
 def general() -> tuple[Rubric, list[Row]]:
     """The rubric and the requests (`rubrics/general.jsonl`) that show whether ordinary answers changed."""
     path = project() / "rubrics" / "general.jsonl"
+    if not path.is_file():
+        why = "is missing: the requests that show whether ordinary answers changed; take it from the checkout"
+        raise InputError(Problem(why, shown(path)))
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         try:
             record = json.loads(line)
             rows.append(Row(({"role": "user", "content": record["prompt"]},), {"kind": record["kind"]}))

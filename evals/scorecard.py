@@ -8,7 +8,6 @@ are not all measured has no composite, even where one is poor already: else the 
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from evals import estimate, fields
 from evals.checks import named
 from evals.grades import BANDS, Band, Grade
 from evals.rubric import Dimension, Rubric
+from factory.chat import run_alone
 from factory.data.rows import Row
 
 WORST_SHOWN = 10
@@ -146,8 +146,7 @@ def _said(calls: Sequence[Any]) -> list[Grade | None]:
 
     if not waiting:
         return list(calls)
-    with ThreadPoolExecutor(1) as thread:  # whoever asks may run a loop already
-        found = iter(thread.submit(asyncio.run, together()).result())
+    found = iter(run_alone(together()))
     return [next(found) if asyncio.iscoroutine(call) else call for call in calls]
 
 

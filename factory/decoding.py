@@ -19,6 +19,7 @@ from factory.errors import InputError, Problem
 from factory.own import defined
 from factory.sql import grammar as sql
 from factory.strict import Key, Layer, Strict, dotted, nearest
+from factory.unheld import unheld
 
 MAX_SCHEMA = 2**15  # characters: what a caller of the server may send as well
 KEPT = 256  # compiled forms, where each prompt has its own
@@ -29,8 +30,6 @@ GRAMMARS: dict[str, Callable[[Messages], str]] = {"sql": sql.of}
 
 
 FORMS = ("json_schema", "regex", "grammar")
-# Keys of JSON Schema under which stand schemas by name, and those under which no schema stands.
-NAMED, DATA = ("properties", "patternProperties", "$defs", "definitions"), ("enum", "const", "default", "examples")
 
 
 class Decoding(Strict):
@@ -114,31 +113,10 @@ def own_schema(layer: Layer) -> Iterator[Problem]:
     elif isinstance(said, str):
         with contextlib.suppress(ValueError, RecursionError):  # what is no JSON is told later
             said = json.loads(said)
-    for at in _lengthless(said):
+    for at, why in unheld(said):
         where = (*key, *at)
         place = next(layer.places[where[:n]] for n in range(len(where), 0, -1) if where[:n] in layer.places)
-        yield Problem(
-            "beside a pattern the engine ignores minLength and maxLength: say the length in the pattern, as "
-            "^[a-z]{2,30}$ does, and take them out",
-            *place, dotted(where),
-        )  # fmt: skip
-
-
-def _lengthless(schema: Any) -> Iterator[Key]:
-    """Where in a schema a string has a pattern and a length: xgrammar then goes by the pattern alone."""
-    left: list[tuple[Key, Any]] = [((), schema)]
-    while left:
-        at, one = left.pop(0)
-        if isinstance(one, list):
-            left += [((*at, number), part) for number, part in enumerate(one)]
-        elif isinstance(one, dict):
-            if "pattern" in one and not one.keys().isdisjoint({"minLength", "maxLength"}):
-                yield at
-            for key, part in one.items():
-                if key in NAMED and isinstance(part, dict):
-                    left += [((*at, key, name), named) for name, named in part.items()]
-                elif key not in DATA:
-                    left.append(((*at, key), part))
+        yield Problem(why, *place, dotted(where))
 
 
 class Forms:

@@ -28,7 +28,10 @@ from factory.errors import FactoryError, InputError
 
 def project() -> Path:
     """The nearest folder at or above the working directory that holds `adapters/defaults.yaml`, else this checkout."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise InputError("the working directory is gone: change to one that is there") from None
     for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
         if (folder / "adapters" / "defaults.yaml").is_file():
             return folder

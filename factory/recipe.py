@@ -12,7 +12,7 @@ from factory.data.label import alike, visible
 from factory.decoding import Decoding, own_schema
 from factory.errors import InputError, Problem
 from factory.home import digest, project, shown
-from factory.kinds import Kind
+from factory.kinds import TASK, Kind
 from factory.sections import Card as Card  # noqa: PLC0414 (others take them from here)
 from factory.sections import Gate as Gate  # noqa: PLC0414
 from factory.strict import Layer, Strict, check, leaves, merge, nearest, overrides, read_yaml
@@ -122,7 +122,7 @@ class Lora(Strict):
 class Train(Strict):
     """How it learns. Lengths in tokens, `batch` in rows per optimizer step, `warmup` as a share of all steps."""
 
-    epochs: float = Field(3, gt=0)
+    epochs: float = Field(3, gt=0, allow_inf_nan=False)
     lr: float | Literal["auto"] = "auto"
     batch: int = Field(16, ge=1)
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
@@ -137,7 +137,7 @@ class Train(Strict):
     use_liger_kernel: bool = Field(False, description="fused Triton kernels on a GPU")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: what the machine computes fast")
     report_to: Literal["none", "trackio", "wandb", "tensorboard", "mlflow", "comet"] = "none"
-    seed: int = 0
+    seed: int = Field(0, ge=-(2**63), lt=2**63)
 
     @field_validator("lr")
     @classmethod
@@ -227,11 +227,12 @@ def load(task: str, changes: dict[str, str] | None = None) -> Recipe:
     """The recipe of `task` with the command line's `changes` on top. Errors: all at once, with file and line."""
     folder = project() / "adapters" / task
     path = folder / "recipe.yaml"
-    if not task or not path.is_file():
+    if task not in tasks():
         raise InputError(f"no task {task!r}{nearest(task, tasks())} (make one: factory new task={task or 'name'})")
     recipe = read_yaml(path)
     layer = merge(defaults(), recipe, overrides(changes or {}))
-    problems = []
+    name = "a task's name is small letters, digits, - and _: call its folder so, or it could not be served"
+    problems = [] if TASK.fullmatch(task) else [Problem(name, shown(folder))]
     for key in sorted({"task", "folder", "system"} & set(layer.values)):
         problems.append(Problem("is not set by hand: it follows from the folder", *layer.places[(key,)], key))
     for table in ("judges", "bases"):
@@ -286,11 +287,12 @@ def keys() -> list[tuple[str, str]]:
 def _prompt(layer: Layer, folder: Path) -> str:
     name = layer.values.get("prompt")
     path = folder / str(name or "prompt.md")
-    if path.is_file():
+    if path.exists():
         try:
-            return path.read_text(encoding="utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise InputError(f"not UTF-8 at byte {error.start}", file=shown(path)) from None
+            return path.read_text(encoding="utf-8-sig").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else f"not UTF-8 at byte {error.start}"
+            raise InputError(str(why), file=shown(path)) from None
     if name:
         raise InputError(Problem(f"no such file: {shown(path)}", *layer.places[("prompt",)], "prompt"))
     return ""

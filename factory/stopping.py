@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGAIN = 0.05  # seconds after which a signal that got lost comes again
+GENTLY = 10.0  # seconds that work which ends by itself may take to, once a signal has asked it
 T = TypeVar("T")
 
 
@@ -101,6 +102,29 @@ def leaving(call: Callable[[], T]) -> T:
         raise
 
 
+async def aside(call: Callable[[], T]) -> T:
+    """What `call` gives, from a thread. Cancelled, that ends too, at the next line of Python that it comes to: an event
+    loop waits for its threads before it ends."""
+    import asyncio
+    import ctypes
+
+    thread: list[int] = []
+
+    def work() -> T:
+        thread.append(threading.get_ident())
+        try:
+            return call()
+        finally:
+            thread.clear()
+
+    try:
+        return await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        for number in thread:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(number), ctypes.py_object(KeyboardInterrupt))
+        raise
+
+
 def run(
     work: Coroutine[Any, Any, T],
     runner: Callable[[Coroutine[Any, Any, T]], T] | None = None,
@@ -108,7 +132,8 @@ def run(
 ) -> T:
     """Run a coroutine to its end. A signal cancels it, so that all it began is ended in order, and becomes Stopped.
 
-    With `gently` the first signal calls that instead, for work that ends by itself then; the second one cancels.
+    With `gently` the first signal calls that instead, for work that ends by itself then; what is left of it after
+    GENTLY seconds is cancelled, or by the second signal.
     """
     import asyncio
 
@@ -122,9 +147,11 @@ def run(
 
         def stop(number: int) -> None:
             heard.append(number)
+            assert task is not None
             if gently and len(heard) == 1:
                 gently()
-            elif task:
+                loop.call_later(GENTLY, task.cancel)
+            else:
                 task.cancel()
 
         for number in SIGNALS:

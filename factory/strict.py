@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,17 +37,30 @@ class Layer:
     places: dict[Key, tuple[str, int]] = field(default_factory=dict)
 
 
+class _Loader(yaml.SafeLoader):
+    """Names the line also of what no value can be made of, such as the day 2026-13-45."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
+
 def read_yaml(path: Path) -> Layer:
     """Read a YAML mapping with the line of every key. Errors: unreadable, not YAML, no mapping, a key given twice."""
     name = shown(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=_Loader)
+        places, twice = _places(node, name)
     except OSError as error:
         raise InputError(error.strerror or str(error), file=name) from None
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 at byte {error.start}", file=name) from None
+    except RecursionError:
+        raise InputError("nested too deeply", file=name) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -55,10 +69,17 @@ def read_yaml(path: Path) -> Layer:
         return Layer({})
     if not isinstance(values, dict):
         raise InputError("must be a mapping of keys to values", file=name, line=1)
+    if twice:
+        raise InputError(*twice)
+    return Layer(values, places)
+
+
+def _places(node: yaml.Node | None, name: str) -> tuple[dict[Key, tuple[str, int]], list[Problem]]:
+    """Where every key stands in the file, and those that are given twice."""
     places: dict[Key, tuple[str, int]] = {}
     twice: list[Problem] = []
 
-    def walk(node: yaml.Node, at: Key) -> None:
+    def walk(node: yaml.Node | None, at: Key) -> None:
         children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
         if isinstance(node, yaml.MappingNode):
             children = [(str(key.value), key, value) for key, value in node.value]
@@ -72,9 +93,7 @@ def read_yaml(path: Path) -> Layer:
             walk(value, here)
 
     walk(node, ())
-    if twice:
-        raise InputError(*twice)
-    return Layer(values, places)
+    return places, twice
 
 
 def overrides(pairs: dict[str, str]) -> Layer:
@@ -88,7 +107,7 @@ def overrides(pairs: dict[str, str]) -> Layer:
             if not isinstance(at, dict):
                 raise InputError(f"{part} is a value and a section at once", key=dotted_key)
         try:
-            at[key[-1]] = yaml.safe_load(text)
+            at[key[-1]] = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError:
             at[key[-1]] = text
         for depth in range(1, len(key) + 1):
@@ -159,6 +178,8 @@ def _problems(model: type[BaseModel], layer: Layer, error: ValidationError, file
             text = fault["msg"].removeprefix("Value error, ")
             if not isinstance(fault["input"], dict | list | BaseModel):
                 text += f" (it is {fault['input']!r})"
+            if fault["type"] == "string_type" and isinstance(fault["input"], int | float | date):
+                text += ": put it in quotes"
         found.append(Problem(text, place, line, dotted(at)))
     return list(dict.fromkeys(found))
 

@@ -6,9 +6,10 @@ import re
 
 from factory.errors import FactoryError
 from factory.home import home
+from factory.kinds import TASK
 from factory.registry import aliases, store
 from factory.registry.aliases import Registry
-from factory.registry.preflight import MAX_CONFIG, TASK, Refused, plain_file
+from factory.registry.preflight import MAX_CONFIG, Refused, plain_file
 from factory.registry.store import CONFIG, FACTS, Version
 from serve.process import Size
 

@@ -20,9 +20,10 @@ from typing import Any
 
 from factory.errors import FactoryError, InputError
 from factory.home import home
+from factory.kinds import TASK
 from factory.registry import aliases, store
 from factory.registry.aliases import Registry
-from factory.registry.preflight import TASK, Refused
+from factory.registry.preflight import Refused
 from factory.registry.store import Version
 from serve.catalogue import read_registries, read_versions
 from serve.engine import EngineError

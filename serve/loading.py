@@ -12,8 +12,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from factory import stopping
 from factory.base.build import find, label, prepare
 from factory.probe import NOTE, conversations
 from factory.registry import store
@@ -143,7 +145,7 @@ class Loading:
         async with self._starting:
             prepared = await asyncio.to_thread(find, fingerprint) if fingerprint else None
             if prepared is None:
-                prepared = await asyncio.to_thread(prepare, base)
+                prepared = await stopping.aside(partial(prepare, base))
             if fingerprint and not prepared.owns(fingerprint):
                 raise Refused(
                     f"it was trained on another build of {label(base)} ({str(fingerprint)[:12]}) than the one here "

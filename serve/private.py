@@ -10,9 +10,12 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "factory-engine-"
+UNLOCKED = 3600.0  # seconds after which nobody is between making a folder and locking it
 
 
 class Private:
@@ -52,10 +55,7 @@ def temporary() -> Path:
 
 def sweep() -> None:
     """Remove what servers that were killed left behind: folders that nobody locks, of processes that are gone."""
-    for folder in temporary().glob(f"{PREFIX}*"):
-        process = Path("/proc", folder.name.removeprefix(PREFIX).split("-")[0])
-        if process.exists():  # it may be of an earlier release, which locks nothing
-            continue
+    for folder in _left():
         with contextlib.suppress(OSError):  # another one's, or gone meanwhile
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -63,3 +63,15 @@ def sweep() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(handle)
+
+
+def _left() -> Iterator[Path]:
+    """What may be left behind."""
+    for folder in temporary().glob(f"{PREFIX}*"):
+        process = Path("/proc", folder.name.removeprefix(PREFIX).split("-")[0])
+        if not process.exists():  # else it may be of an earlier release, which locks nothing
+            yield folder
+    for folder in temporary().glob(f".{PREFIX}*"):  # who makes one locks it at once
+        with contextlib.suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > UNLOCKED:
+                yield folder

@@ -12,6 +12,8 @@ from pydantic_core import from_json
 
 from factory.decoding import FORMS
 from factory.registry.store import Facts
+from factory.strict import dotted
+from factory.unheld import unheld
 from serve.replies import Refusal
 from serve.schema import IGNORED, MAX_CHOICES, SENT_BACK, check
 
@@ -33,6 +35,7 @@ def parse(body: bytes, path: str) -> dict[str, Any]:
     for name in ("response_format", "structured_outputs", "tools"):
         _modest(name, request.get(name))
     check(request, path)
+    _held(request)
     for name in IGNORED & request.keys():
         del request[name]
     for message in request.get("messages") or ():
@@ -106,6 +109,16 @@ def _another_form(request: dict[str, Any]) -> bool:
 def _blank(content: Any) -> bool:
     parts = content if isinstance(content, list) else [{"text": content or ""}]
     return not any(part["text"].strip() for part in parts)
+
+
+def _held(request: dict[str, Any]) -> None:
+    """Refusal 400 for a schema of which the engine would not hold a part, with its path."""
+    for place in (("response_format", "json_schema", "schema"), ("structured_outputs", "json")):
+        schema: Any = request
+        for part in place:
+            schema = (schema or {}).get(part)
+        for at, why in unheld(schema):
+            raise Refusal(400, f"{dotted((*place, *at))}: {why}", param=place[0], code="schema_not_held")
 
 
 def _modest(name: str, schema: Any) -> None:

@@ -46,6 +46,8 @@ def find(spec: str | list[str], folder: Path, key: str) -> list[str]:
                 found += files
                 break
         else:
+            if (folder / name).is_dir():
+                raise InputError(f"is a folder: name the files in it, as {name}/*.jsonl does", file=name, key=key)
             several = f" (several files: {key}=[{name}])" if "," in name else ""
             where = f"neither in {shown(folder)} nor here nor in the project"
             raise InputError(f"no such file, {where}{several}", file=name, key=key)

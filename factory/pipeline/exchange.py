@@ -54,8 +54,8 @@ def export(version: Version, name: str, to: str = "") -> dict[str, Any]:
     if name not in FORMS:
         raise InputError(f"form={name}{nearest(name, FORMS)}")
     folder = Path(to) if to else home("exports", f"{version.short}-{name}")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{shown(folder)} is not empty: give another folder with to=…")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{shown(folder)} is no empty folder: give another with to=…")
     store.verify(version)
     base = base_of(version.facts.base, version.facts.fingerprint)
     recipe = load(version.task) if version.task in tasks() else None

@@ -1,6 +1,7 @@
 """Grading a registered version: its answers, every grader there is, the gate's verdict; all is noted beside it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,14 @@ from serve.answers import Answerer, base_name, of_base, of_version
 from serve.process import cuda
 
 OTHERS = {"cpu": 36, "cuda": 240}  # rows that the matrix takes of the other tasks and the ordinary requests, in all
+
+
+def gradable(recipe: Recipe) -> None:
+    """InputError if something that grading by this recipe needs is missing, told before a training takes its time."""
+    rubrics.load(recipe.rubric)
+    matrix.general()
+    for name, judge in judges.load(recipe.gate.judge).items() if recipe.gate.judge else ():
+        _member(name, judge).judge.key()
 
 
 def grade_again(version: Version, changes: dict[str, str], against: str = "prod", label: str = "") -> Report:
@@ -132,8 +141,8 @@ def _matrix(recipe: Recipe, version: Version, rows: Sequence[Row], said: Answere
     most = max(4, OTHERS["cuda" if cuda() else "cpu"] // (len(known) + 1))
     sets = {recipe.task: (rubrics.load(recipe.rubric), rows)}
     for task, others in known.items():
-        if task in recipes.tasks() and (name := recipes.load(task).rubric) in rubrics.names():
-            sets[task] = (rubrics.load(name), others[:most])
+        with suppress(InputError):  # another task's mistake, which is told where that one is trained
+            sets[task] = (rubrics.load(recipes.load(task).rubric), others[:most])
     rubric, general = matrix.general()
     sets[matrix.GENERAL] = (rubric, general[:: max(1, len(general) // most)])
     base = base_of(version.facts.base, version.facts.fingerprint)

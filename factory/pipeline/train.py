@@ -21,7 +21,7 @@ from factory.errors import FactoryError
 from factory.home import home, locked, shown
 from factory.pipeline import recovery
 from factory.pipeline.data import every
-from factory.pipeline.grade import gate_of, grade
+from factory.pipeline.grade import gate_of, gradable, grade
 from factory.pipeline.prepare import Later, Prepared, prepare
 from factory.pipeline.reward import judge
 from factory.pipeline.stages import learns_from_draws, parent_of
@@ -109,7 +109,7 @@ def register(
     each a version that the next starts from. Errors: before anything is trained, all of all recipes."""
 
     def ready_to(recipe: Recipe) -> list[Prepared | Later]:
-        rubrics.load(recipe.rubric)  # before the base, which takes its time
+        gradable(recipe)  # before the base, which takes its time
         on = loaded(recipe.base)
         if not recipe.stages:
             return [prepare(recipe, on)]

@@ -6,10 +6,14 @@ every change, so that a server or a second promoter sees at once that something 
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked, write_file
+from factory.kinds import TASK
+from factory.registry import newer
+from factory.registry.newer import Newer
 from factory.registry.remote import meant
 from factory.registry.store import SHORT, Version, get, verify
 from factory.strict import Strict, nearest
@@ -47,11 +51,13 @@ class Registry(Strict):
 
 
 def read(task: str) -> Registry:
-    """The task's registry; an empty one if nothing was registered yet."""
+    """The task's registry; an empty one if nothing was registered yet. InputError for what is no task's name."""
     try:
-        return Registry.model_validate_json(home("registry", f"{task}.json").read_bytes())
+        return newer.read(Registry, _file(task).read_bytes())
     except FileNotFoundError:
         return Registry(task=task)
+    except Newer as error:
+        raise Newer(f"the registry of {task} {error}") from None
     except ValueError as error:
         raise FactoryError(f"the registry of {task} is damaged: {error}") from None
 
@@ -163,6 +169,12 @@ def resolve(name: str) -> Version:
     return get(found.pop())
 
 
+def _file(task: str) -> Path:
+    if not TASK.fullmatch(task) and task not in registered():  # what was trained under another name stays
+        raise _no_version(task)
+    return home("registry", f"{task}.json")
+
+
 def _no_version(task: str) -> InputError:
     close = nearest(task, registered())
     todo = close if "did you mean" in close else f"; make one: factory train task={task}"
@@ -178,7 +190,7 @@ def label(version: Version) -> str:
 def _change(task: str, change: Callable[[Registry], Changes], known: bool = False) -> Registry:
     """Write what `change` makes of the registry's fields, if that is new. `known`: InputError for a task without a
     version."""
-    path = home("registry", f"{task}.json")
+    path = _file(task)
     with locked(path):
         before = read(task)
         if known and not before.versions:

@@ -20,9 +20,10 @@ from factory.base.catalog import CATALOG, entry
 from factory.errors import FactoryError, InputError
 from factory.home import home, locked, scratch, sha256
 from factory.registry import aliases, bundle, store
+from factory.registry.newer import Newer
 from factory.registry.preflight import MAX_WEIGHTS, Refused, plain_file, preflight
 from factory.registry.remote import Catalogue, Lost, Place, Pointer, Release, Remote, RemoteError, State
-from factory.registry.store import CONFIG, FACTS, SHORT, WEIGHTS, Newer, Version
+from factory.registry.store import CONFIG, FACTS, SHORT, WEIGHTS, Version
 
 RACES = 60  # times that another push may come first before this one gives up
 CUTS = 3  # times that a write is begun again after the connection was lost
@@ -206,8 +207,8 @@ def _fetch(remote: Remote, catalogue: Catalogue, release: Release, quarantine: P
                 version = bundle.restore(quarantine, staged)
             except Newer as error:
                 raise Newer(f"{catalogue.task}@{release.tag} of {remote.place} {error}; nothing was kept") from None
-            except (ValueError, KeyError, TypeError):
-                raise _differs(remote, release, FACTS) from None
+            except (ValueError, KeyError, TypeError) as error:  # as it was pushed: the manifest has its hash
+                raise Refused(f"it is not understood here ({error}): a later release may have made it") from None
             if version.sha != release.sha:
                 raise _differs(remote, release, WEIGHTS)
             if version.task != catalogue.task:

@@ -43,12 +43,7 @@ class Folder:
                         "no repo", f"{self.place} is no registry; push a version there, or check the name"
                     )
                 return State(None, "0")
-            try:
-                return State(Catalogue.model_validate_json(self.fs.cat_file(newest)), Path(newest).stem)
-            except ValueError:
-                raise RemoteError(
-                    "other", f"{self.place}: {Path(newest).name} is damaged or of a newer version"
-                ) from None
+            return State(Catalogue.of(self.fs.cat_file(newest), self.place), Path(newest).stem)
 
     def write(
         self, state: State, catalogue: Catalogue, title: str, files: Mapping[str, Path], release: Release | None

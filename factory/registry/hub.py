@@ -54,10 +54,7 @@ class Hub:
                 text = b""
         if not text:
             return State(None, head)
-        try:
-            return State(Catalogue.model_validate_json(text), head)
-        except ValueError:
-            raise RemoteError("other", f"{self.place}: its {CATALOGUE} is damaged or of a newer version") from None
+        return State(Catalogue.of(text, self.place), head)
 
     def write(
         self, state: State, catalogue: Catalogue, title: str, files: Mapping[str, Path], release: Release | None

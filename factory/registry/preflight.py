@@ -20,13 +20,13 @@ import numpy as np
 
 from factory.base.build import Base, label
 from factory.errors import FactoryError
+from factory.kinds import TASK
 from factory.registry.store import CONFIG, FACTS, WEIGHTS, Version, verify
 
 MAX_CONFIG = 2**16  # bytes of adapter_config.json
 MAX_HEADER = 2**23  # bytes of a safetensors header
 MAX_WEIGHTS = 4 * 2**30
 BLOCK = 2**24  # bytes checked at a time
-TASK = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 WIDTH = {"F32": 4, "F16": 2, "BF16": 2}
 PREFIX = "base_model.model."
 # Settings of PEFT that change an adapter's meaning and that vLLM does not know: they must be unset.

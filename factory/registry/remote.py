@@ -18,6 +18,8 @@ from typing import Any, Literal, Protocol, Self
 from pydantic import Field
 
 from factory.errors import FactoryError, InputError
+from factory.registry import newer
+from factory.registry.newer import Newer
 from factory.strict import Strict, nearest
 
 CATALOGUE = "registry.json"
@@ -86,6 +88,16 @@ class Catalogue(Strict):
     generation: int = 0
     versions: tuple[Release, ...] = ()
     aliases: dict[str, Pointer] = {}
+
+    @classmethod
+    def of(cls, data: bytes, place: str) -> Self:
+        """As `text` wrote it for a place. Newer: a later release did; RemoteError: it is damaged there."""
+        try:
+            return newer.read(cls, data, ("format",))
+        except Newer as error:
+            raise Newer(f"{place} {error}") from None
+        except ValueError as error:
+            raise RemoteError("other", f"{place}: its catalogue is damaged: {error}") from None
 
     def release(self, sha: str) -> Release | None:
         return next((r for r in self.versions if r.sha == sha), None)

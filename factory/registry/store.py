@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from factory.base.build import Base
 from factory.decoding import Decoding
 from factory.errors import FactoryError, InputError, first_line
 from factory.home import digest, home, left_behind, locked, scratch, sha256, unfinished, write_folder, write_json
 from factory.kinds import Kind
 from factory.recipe import Recipe
-from factory.strict import Strict, dotted
+from factory.registry import newer
+from factory.registry.newer import Newer
+from factory.strict import Strict
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -41,10 +41,6 @@ class Facts(Strict):
     prompt: str
     decoding: Decoding
     labels: list[str]
-
-
-class Newer(FactoryError):
-    """A version says something of itself that this release does not know."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +91,7 @@ def facts_of(recipe: Recipe, base: Base) -> Facts:
 
 def read_facts(path: Path) -> Facts:
     """What a version's file tells of it. Newer: a later release has written it; ValueError: it is something else."""
-    try:
-        return Facts.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        unknown = [
-            f"{dotted(fault['loc'])} {str(fault['input'])[:80]!r}"
-            for fault in error.errors()
-            if fault["type"] == "extra_forbidden" or fault["loc"] in (("kind",), ("decoding", "grammar"))
-        ]
-        if not unknown:
-            raise
-        raise Newer(f"needs a newer release of this project: it has {', '.join(unknown)}, unknown here") from None
+    return newer.read(Facts, path.read_bytes(), ("kind",), ("decoding", "grammar"))
 
 
 def content_hash(folder: Path) -> str:

@@ -25,6 +25,7 @@ from factory.train.fused import Failed
 from factory.train.trained import Trained
 from serve.boot import PARENT, python_path
 
+DEAF = 30.0  # seconds after which a worker that does not end is killed
 TRIES = 2  # on so many devices a piece of work may lose its worker
 PROCESS = "from serve.boot import die_with_parent; die_with_parent()"  # what a worker begins with
 COMMAND = f"{PROCESS}; from factory.cli import main; exit(main())"
@@ -106,8 +107,8 @@ class Worker:
             text=True,
         )
         self.running.add(process)
-        if self.stopped:  # while it was being started
-            process.terminate()
+        if self.stopped:  # while it was being started: it has begun nothing
+            process.kill()
         said: list[str] = []
         assert process.stderr and process.stdout
         teller = threading.Thread(target=_tell, args=(process.stderr, device.name, said), daemon=True)
@@ -125,11 +126,12 @@ class Worker:
             return Lost(f"its process ended with {code} on {device.name}: {(said or ['it said nothing'])[-1]}")
 
     def stop(self) -> None:
-        """End what still runs, when the rest is of no use any more."""
-        self.stopped = True
+        """End what still runs, when the rest is of no use any more. What does not hear it, as a process that waits in a
+        library for another one that is gone, is killed."""
+        self.stopped, began = True, time.monotonic()
         while self.running:  # asked again after a while: between its start and its program a process hears nothing
             for process in list(self.running):
-                process.terminate()
+                process.kill() if time.monotonic() - began > DEAF else process.terminate()
             limit = time.monotonic() + 3
             while self.running and time.monotonic() < limit:
                 time.sleep(0.05)

@@ -20,6 +20,8 @@ def demo(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dic
     """Show the demo until Ctrl-C. Without `url` it asks the server that runs over this home, else port 8000."""
     running = remote.address() or {}
     url = arguments.get("url") or f"{running.get('url', 'http://127.0.0.1:8000')}/v1"
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"url={url}: an address begins with http:// or https://")
     key = _environment(arguments["key_env"]) if "key_env" in arguments else ""
     admin = arguments.get("admin") or ("" if "url" in arguments else running.get("admin", ""))
     options = demos.Options(Server(url.rstrip("/"), key), admin)

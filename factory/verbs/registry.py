@@ -15,13 +15,12 @@ from factory.home import digest, shown
 from factory.pipeline.grade import grade_again, terms_today
 from factory.recipe import tasks
 from factory.registry import aliases, store
+from factory.registry.newer import Newer
 from factory.registry.store import Version
 from factory.strict import nearest
 from factory.terminal import err, out, percent, table
 from factory.verbs import hub
 from serve import remote
-
-REMARKS = {"fault": "damaged", "rows_edited": "graded on other rows"}  # in the list, for what is so
 
 
 def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> dict[str, Any]:
@@ -42,11 +41,12 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
             continue
         for entry in registry.versions:
             card = store.noted(entry.sha, "scorecard") or {}
-            fault = ""
+            fault = state = ""
             try:
                 store.get(entry.sha)
             except FactoryError as error:
                 faults.append(fault := str(error))
+                state = "of a newer release" if isinstance(error, Newer) else "damaged"
             names = sorted(name for name, sha in registry.aliases.items() if sha == entry.sha)
             found.append(
                 {
@@ -58,6 +58,7 @@ def listing(arguments: dict[str, str], changes: dict[str, str], quiet: bool) -> 
                     "created": entry.created,
                     "scorecard": {k: card[k] for k in ("n", "good", "average", "poor") if k in card},
                     "fault": fault or None,
+                    "state": state or None,
                     "rows_edited": _edited(task, entry.sha, seen) or None,
                 }
             )
@@ -220,5 +221,6 @@ def _share(text: str) -> float:
 
 
 def _row(version: dict[str, Any]) -> list[str]:
-    what = ", ".join([*version["aliases"], *(what for key, what in REMARKS.items() if version[key])])
+    remarks = (version["state"], "graded on other rows" if version["rows_edited"] else None)
+    what = ", ".join([*version["aliases"], *filter(None, remarks)])
     return hub.row(version, what, version["base"], version["created"][:16].replace("T", " "), hub.hash_of(version))

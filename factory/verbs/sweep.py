@@ -19,6 +19,7 @@ from factory.base.loaded import Loaded, loaded
 from factory.errors import FactoryError, InputError
 from factory.home import digest, home, shown
 from factory.pipeline.data import dataset
+from factory.pipeline.grade import gradable
 from factory.pipeline.prepare import Prepared, prepare
 from factory.pipeline.train import Made, graded, one_at_a_time, registered
 from factory.recipe import Recipe
@@ -39,6 +40,7 @@ def sweep(
     value that the recipe refuses; a rubric that nothing but people or a judge can decide; no variant that came through.
     """
     recipe, choices, variants = _variants(wanted, grid, changes)
+    gradable(recipe)
     tuned = len(dataset(recipe).tune)
     if not tuned:
         raise InputError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +123,60 @@ def test_a_length_that_would_not_be_held_is_refused(forms: Path) -> None:
         load("forms")
     with pytest.raises(InputError, match=r"decoding.json_schema.properties.n: beside a pattern"):
         load("forms", {"decoding.json_schema": json.dumps(said)})
+
+
+KNOWN = {
+    "date": "2026-11-30", "date-time": "2026-11-30T10:00:00Z", "duration": "P1DT1H", "email": "someone@example.org",
+    "hostname": "www.example.org", "ipv4": "10.11.12.13", "ipv6": "fe80:0:0:0:0:0:0:1", "json-pointer": "/a/long/one",
+    "relative-json-pointer": "1/a/long", "time": "10:00:00Z", "uri": "http://example.org/long",
+    "uri-reference": "/a/long/one", "uri-template": "/a/{b}/long", "uuid": "123e4567-e89b-12d3-a456-426614174000",
+}  # fmt: skip
+NOT_HELD: list[tuple[dict[str, Any], Any, str]] = [
+    *(
+        ({"type": "string", "format": name, "maxLength": 3}, text, f"beside the format {name} the engine ignores")
+        for name, text in KNOWN.items()
+    ),
+    ({"type": ["string", "null"], "format": "date", "minLength": 90}, "2026-11-30", "beside the format date"),
+    ({"type": "string", "format": "date", "pattern": "^a$"}, "2026-11-30", "format date the engine ignores pattern"),
+    ({"type": "string", "format": "binary"}, "?", "the engine knows no format 'binary'"),
+    ({"maxLength": 3}, "long", "without a type the engine ignores maxLength: say type: string"),
+    ({"anyOf": [{"type": "string"}], "pattern": "^a$", "minLength": 9}, "b", "ignores pattern and minLength"),
+    ({"allOf": [{"type": "string"}, {"enum": ["a"]}]}, 3, "ignores all 2 parts of allOf"),
+    ({"type": "number", "multipleOf": 0.5}, 0.3, "the engine takes no multipleOf"),
+    ({"type": "array", "items": {"enum": [1]}, "uniqueItems": True}, [1, 1], "the engine takes no uniqueItems"),
+    ({"type": "array", "items": {"enum": [1, 2]}, "contains": {"enum": [1]}}, [2], "the engine takes no contains"),
+    (
+        {"type": "object", "properties": {"b": {"enum": [1]}}, "propertyNames": {"type": "string", "pattern": "^a$"}},
+        {"b": 1},
+        "the engine takes properties and propertyNames one without the other",
+    ),
+]  # schemas, what they forbid and the engine writes all the same, and what is told
+HELD: list[dict[str, Any]] = [
+    {"type": "string", "format": "date"},
+    {"type": "string", "maxLength": 3},
+    {"allOf": [{"type": "string", "maxLength": 3}]},
+    {"type": "integer", "format": "int32"},
+    {"enum": [{"allOf": [1, 2], "format": "date", "maxLength": 3}]},
+    {"type": "object", "properties": {"format": {"type": "string"}, "maxLength": {"type": "integer"}}},
+    {"type": "string", "pattern": "^a$"},
+    {"type": "object", "propertyNames": {"maxLength": 3}, "additionalProperties": {"type": "integer"}},
+]
+
+
+@pytest.mark.parametrize(("schema", "written", "why"), NOT_HELD, ids=str)
+def test_what_a_schema_forbids_in_vain_is_told(forms: Path, schema: dict[str, Any], written: Any, why: str) -> None:
+    form = Forms(Decoding(json_schema=json.dumps(schema))).of(())
+    assert form and form.lets(json.dumps(written, separators=(",", ":")))
+    whole = {"type": "object", "properties": {"one": schema}}
+    with pytest.raises(InputError, match=re.escape("decoding.json_schema.properties.one: ")) as refused:
+        load("forms", {"decoding.json_schema": json.dumps(whole)})
+    assert why in str(refused.value) and len(refused.value.problems) == 1
+
+
+@pytest.mark.parametrize("schema", HELD, ids=str)
+def test_what_the_engine_holds_is_no_problem(forms: Path, schema: dict[str, Any]) -> None:
+    whole = {"type": "object", "properties": {"one": schema}}
+    assert load("forms", {"decoding.json_schema": json.dumps(whole)}).decoding.json_schema
 
 
 def test_answers_in_this_process_are_of_the_form(base: Base) -> None:

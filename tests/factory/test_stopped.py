@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -60,25 +62,46 @@ def test_servers_end_in_order(
     assert not list((tmp_path / "home").glob("runs/serve-*/adapters"))
 
 
+def test_a_server_that_is_making_its_base_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACTORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("FAKE_PREPARE_SECONDS", "50")
+    fake_base()
+    words = [sys.executable, "-m", "tests.fakes.serving", "serve", "port=0", "base=tiny"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr and "making the base\n" in iter(server.stderr.readline, "")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=20) == 143
+        said = server.stderr.read()
+    assert said.splitlines()[-1] == INTERRUPTED and "Traceback" not in said
+
+
 WORKERS = """
+import sys
 from factory.stopping import Stopped, stoppable
+from factory.verbs import fan
 from factory.verbs.fan import Device, Worker, spread
+fan.DEAF = 1.0
 try:
     with stoppable():
-        spread([["a"], ["b"]], [Device("one", {}), Device("two", {})], Worker("import time; time.sleep(600)"))
+        spread([["a"], ["b"]], [Device("one", {}), Device("two", {})], Worker(sys.argv[1]))
 except Stopped as stopped:
     print(stopped.number)
 """
+READY = "import os, pathlib, time; pathlib.Path(os.environ['FACTORY_HOME'], f'ready-{os.getpid()}').touch()"
+SLEEPS = f"{READY}; time.sleep(600)"
+DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_workers_on_other_devices_end_too(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("code", [SLEEPS, DEAF], ids=["hears", "deaf"])
+def test_workers_on_other_devices_end_too(tmp_path: Path, number: int, code: str) -> None:
     environment = os.environ | {"FACTORY_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    command = ["sh", "-c", BACKGROUND, "sh", sys.executable, "-c", WORKERS]
+    command = ["sh", "-c", BACKGROUND, "sh", sys.executable, "-c", WORKERS, code]
     shell = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert shell.stdout
     job = int(shell.stdout.readline())
-    assert until(lambda: len(running(tmp_path)) == 4)  # the shell, the work, and a worker on each device
+    assert until(lambda: len([*tmp_path.glob("ready-*")]) == 2)  # a worker on each device
     os.kill(job, number)
     assert shell.communicate(timeout=60)[0] == f"{int(number)}\n0\n" and not running(tmp_path)
 
@@ -116,6 +139,81 @@ def _until_grading(shell: subprocess.Popen[str], home: Path) -> str:
     assert until(lambda: any(run.stat().st_mtime > began for run in home.glob("notes/*/run.json")))
     assert until(lambda: (home / "registry" / "summary.json").exists())
     return said
+
+
+SLOW = """
+import sys, time
+from evals import judge, tables
+from evals import rubric as rubrics
+from evals.judges import Judge, Member
+from evals.scorecard import grade_answers
+from factory import stopping
+from factory.data.rows import Row
+
+stopping.GENTLY = 1.0
+what, url, database = sys.argv[1:]
+
+def slowly(batch):
+    print("asked", flush=True)
+    until = time.monotonic() + 50
+    while time.monotonic() < until:
+        time.sleep(0.01)
+    return ["?" for _ in batch]
+
+members = {
+    "own": lambda: Member("own", Judge(adapter="own"), generate=slowly),
+    "away": lambda: Member("away", Judge(model="fake", base_url=url, timeout=50)),
+}
+try:
+    with stopping.stoppable():
+        if what == "check":
+            rows = [Row(({"role": "user", "content": "x"},))]
+            grade_answers(rubrics.load("slow"), rows, ["y"])
+        else:
+            texts = {f"o{n}": ("source", "output") for n in range(300)}
+            judge.grade(members[what](), rubrics.load("summary"), texts, tables.open_database(database))
+except stopping.Stopped as stopped:
+    print(stopped.number)
+"""
+SLOW_RUBRIC = """
+title: Slow
+guidelines: Anything.
+sample_source: x
+dimensions:
+  - name: day
+    question: Is it?
+    graders: [checks]
+    checks: [adapters/slow/check.py:asks]
+    levels:
+      - {name: wrong, anchor: No., example: {output: a, reason: b}}
+      - {name: right, anchor: Yes., example: {output: a, reason: b}}
+"""
+SLOW_CHECK = """
+import asyncio
+
+async def asks(row, output, limits):
+    print("asked", flush=True)
+    await asyncio.sleep(50)
+"""
+
+
+@pytest.mark.parametrize("what", ["own", "away", "check"])
+def test_who_grades_slowly_is_not_waited_for(tmp_path: Path, what: str) -> None:
+    """A judge in this process, one that does not answer, and a check that asks somebody."""
+    for name, text in (("adapters/slow/check.py", SLOW_CHECK), ("adapters/defaults.yaml", "{}\n")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shutil.copytree(ROOT / "rubrics", tmp_path / "rubrics")
+    (tmp_path / "rubrics" / "slow.yaml").write_text(SLOW_RUBRIC)
+    environment = os.environ | {"FACTORY_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        words = [sys.executable, "-c", SLOW, what, url, f"sqlite:///{tmp_path}/r.db"]
+        job = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+        assert job.stdout and (silent.accept() if what == "away" else job.stdout.readline() == "asked\n")
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(timeout=20) == 0 and job.stdout.read() == "15\n"
 
 
 def test_an_error_that_a_library_makes_of_a_signal_is_a_signal() -> None:

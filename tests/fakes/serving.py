@@ -2,8 +2,9 @@
 
 `python -m tests.fakes.serving '{"port": 0}'` is `python -m serve.server` with these two replaced, and with a verb and
 its words it is `factory`. FAKE_PATIENCE is how many seconds a client may take to send its headers, or its body;
-FAKE_PREFLIGHT_SECONDS how much longer the preflight takes; FAKE_OPENED a file that gets the path of every file that the
-server's process opens once it serves; FAKE_GPU_BYTES the memory of each of CUDA_VISIBLE_DEVICES, all of it free.
+FAKE_PREFLIGHT_SECONDS how much longer the preflight takes; FAKE_PREPARE_SECONDS how long a base is made; FAKE_OPENED a
+file that gets the path of every file that the server's process opens once it serves; FAKE_GPU_BYTES the memory of each
+of CUDA_VISIBLE_DEVICES, all of it free.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ def main() -> int:
     if size := int(os.environ.get("FAKE_GPU_BYTES", "0")):
         process.cuda, process.on_gpu = (lambda: True), (lambda visible: Shares("cuda", size, size))
     loading.prepare = found_base
+    if making := os.environ.get("FAKE_PREPARE_SECONDS"):
+        loading.prepare = lambda name: _slowly(float(making)) or found_base(name)
     if patience := os.environ.get("FAKE_PATIENCE"):
         guard.HEADER_LIMIT = replies.BODY_LIMIT = float(patience)
     if seconds := os.environ.get("FAKE_PREFLIGHT_SECONDS"):
@@ -122,6 +125,14 @@ def main() -> int:
     if opened := os.environ.get("FAKE_OPENED"):
         _note_opened(opened)
     return server.main() if sys.argv[1].startswith("{") else cli.main(sys.argv[1:])
+
+
+def _slowly(seconds: float) -> None:
+    """As libraries work: in Python, a short call at a time."""
+    print("making the base", file=sys.stderr, flush=True)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _note_opened(path: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -56,6 +58,24 @@ def test_away_means_503_with_a_time_to_wait(fake: Fake) -> None:
     assert reply.json()["error"]["type"] == "service_unavailable"
     assert until(lambda: httpx.get(f"{fake.url}/health").status_code == 503)
     assert until(lambda: httpx.post(f"{fake.url}/v1/chat/completions", json=body).status_code == 200)
+
+
+def test_an_engines_folder_that_nobody_came_to_lock_goes_once_it_is_old(
+    place: Path, made_up: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server may be making one right now, and one that took long has locked its own by then."""
+    with tempfile.TemporaryDirectory() as temporary:
+        monkeypatch.setenv("TMPDIR", temporary)
+        left, locked, made = (Path(temporary, f".factory-engine-{name}") for name in ("left", "locked", "made"))
+        for folder in (left, locked, made):
+            folder.mkdir()
+        for folder in (left, locked):
+            os.utime(folder, (time.time() - 7200,) * 2)
+        handle = os.open(locked, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with fake_server(place):
+            assert (left.exists(), locked.exists(), made.exists()) == (False, True, True)
+        os.close(handle)
 
 
 @pytest.mark.slow

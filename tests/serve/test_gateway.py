@@ -176,6 +176,31 @@ def test_wrong_requests_get_openais_errors(calm: Fake, body: bytes, status: int,
     assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize("how", ["response_format.json_schema.schema", "structured_outputs.json"])
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [
+        ({"type": "string", "pattern": "^[a-z]+$", "maxLength": 3}, "beside a pattern the engine ignores"),
+        ({"type": "string", "format": "date", "minLength": 3}, "beside the format date the engine ignores"),
+        ({"allOf": [{"type": "string"}, {"enum": ["a"]}]}, "the engine ignores all 2 parts of allOf"),
+    ],
+    ids=str,
+)
+def test_a_schema_that_would_not_be_held_is_refused_with_its_path(
+    calm: Fake, how: str, part: dict[str, Any], why: str
+) -> None:
+    def ask(schema: dict[str, Any]) -> httpx.Response:
+        if how.startswith("structured"):
+            return chat(calm, structured_outputs={"json": schema})
+        return chat(calm, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+
+    reply = ask({"type": "object", "properties": {"n": {"type": "array", "items": part}}})
+    error = reply.json()["error"]
+    assert reply.status_code == 400 and error["message"].startswith(f"{how}.properties.n.items: {why}")
+    assert (error["param"], error["code"]) == (how.partition(".")[0], "schema_not_held")
+    assert ask({"type": "object", "properties": {"n": {"const": part}}}).status_code == 200
+
+
 def test_200_hostile_requests_are_refused_with_the_right_code(calm: Fake) -> None:
     attack(calm.url, 200, seed=7)
     assert chat(calm).status_code == 200

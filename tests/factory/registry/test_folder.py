@@ -13,7 +13,7 @@ import pytest
 from factory.cli import main
 from factory.errors import InputError
 from factory.home import home, write_json
-from factory.registry import store
+from factory.registry import aliases, store
 from factory.registry.exchange import point, pull, push
 from factory.registry.folder import Folder
 from factory.registry.places import open_remote, parse, remotes
@@ -103,24 +103,72 @@ def test_another_byte_is_found_and_what_is_missing_is_said(
 @pytest.mark.parametrize(
     ("later", "what"),
     [({"grammar": "sparql"}, "decoding.grammar 'sparql'"), ({"shape": "table"}, "decoding.shape 'table'")],
+    ids=str,
 )
 def test_a_version_of_a_later_release_says_so(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     later: dict[str, str], what: str,
 ) -> None:  # fmt: skip
-    """It is no damage and no other bytes: whoever has that release can pull it."""
+    """It is no damage and no other bytes: whoever has that release can pull it. Over a home that both releases share it
+    stands in the list as what it is."""
     before = make(1)
     shutil.copytree(before.folder, folder := home("store", "later"))
     facts = json.loads((folder / FACTS).read_text())
     write_json(folder / FACTS, facts | {"decoding": facts["decoding"] | later})
     sha = store.content_hash(folder)
     version = Version(sha, folder.rename(home("store", sha)), before.facts)
+    aliases.register(version)
+    assert main(["list"]) == 0
+    shown = capsys.readouterr()
+    assert "of a newer release" in shown.out and "damaged" not in shown.out and f"it has {what}" in shown.err
+    assert main(["list", "--json"]) == 0
+    assert [one["state"] for one in json.loads(capsys.readouterr().out)["versions"]] == [None, "of a newer release"]
     place = parse(f"file:{tmp_path}/share/mail")
     push(version, open_remote(place), place)
     other_home(tmp_path / "elsewhere", monkeypatch)
     assert main(["pull", f"from={place}@v1"]) == 1 and not stored()
     why = f"needs a newer release of this project: it has {what}, unknown here; nothing was kept"
     assert capsys.readouterr().err.splitlines()[-1] == f"factory: mail@v1 of {place} {why}"
+
+
+def test_registries_of_a_later_release_say_so(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """This machine's and one elsewhere; neither is written to."""
+    place = f"file:{tmp_path}/share/mail"
+    assert main(["push", f"version={make(1).name}", f"to={place}"]) == 0
+    (there,) = (tmp_path / "share" / "mail" / "registry").glob("*.json")
+    for path, later, what in (
+        (there, {"format": 2}, f"{place} needs a newer release of this project: it has format '2', unknown here"),
+        (there, {"pace": 1}, f"{place} needs a newer release of this project: it has pace '1', unknown here"),
+        (home("registry", "mail.json"), {"pace": 1}, "the registry of mail needs a newer release of this project: it"),
+    ):
+        before = path.read_text()
+        path.write_text(after := json.dumps(json.loads(before) | later))
+        for words in (["push", "version=mail@v1", f"to={place}"], ["pull", f"from={place}@v1"]):
+            capsys.readouterr()
+            assert main(words) == 1
+            assert what in capsys.readouterr().err.splitlines()[-1]
+        assert path.read_text() == after
+        path.write_text(before)
+    there.write_text('{"task"')
+    assert main(["pull", f"from={place}@v1"]) == 1
+    assert f"{place}: its catalogue is damaged: Invalid JSON" in capsys.readouterr().err
+
+
+def test_facts_that_are_not_understood_are_no_other_bytes(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are as they were pushed, by whoever has other limits."""
+    before = make(1)
+    shutil.copytree(before.folder, folder := home("store", "other"))
+    facts = json.loads((folder / FACTS).read_text())
+    write_json(folder / FACTS, facts | {"decoding": facts["decoding"] | {"temperature": 3}})
+    sha = store.content_hash(folder)
+    place = parse(f"file:{tmp_path}/share/mail")
+    push(Version(sha, folder.rename(home("store", sha)), before.facts), open_remote(place), place)
+    other_home(tmp_path / "elsewhere", monkeypatch)
+    assert main(["pull", f"from={place}@v1"]) == 1 and not stored()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "must not be used: it is not understood here (decoding.temperature Input should be less" in said
 
 
 def test_a_bucket_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
