@@ -85,7 +85,7 @@ def test_recipes_that_write_it_differently_train_together(
         made.after = lambda *_: made
         return made
 
-    monkeypatch.setattr(train.rubrics, "load", lambda *_: None)
+    monkeypatch.setattr(train, "gradable", lambda *_: None)
     monkeypatch.setattr(train, "prepare", prepare)
     monkeypatch.setattr(train, "registered", lambda one, result: SimpleNamespace(**vars(one), version=""))
     made: list[Any] = list(train.register(wanted, fit))  # type: ignore[arg-type]
