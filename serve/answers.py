@@ -51,19 +51,19 @@ class Speed:
     engine: float
 
 
-# "cpu" is a guess for SmolLM2-135M over summaries on two cores in bf16, kept near the 2,000 rows that it replaces;
-# `factory bench only=answers` measures it, which was not done yet. "cuda" was not measured on a
-# GPU, it is worked out for qwen3-4b: vLLM loads, compiles and captures its graphs in a minute. Here 4 GB of keys and
-# values (`ANSWERS` in shares.py) hold 64 rows of 450 tokens; a step launches some thousand kernels from Python, 40 ms;
-# answers end half way on average: 64 / 0.04 · 2. The engine takes twice as many rows in half the time a step.
-SPEEDS = {"cpu": Speed(start=30, here=900, engine=1300), "cuda": Speed(start=60, here=3200, engine=12_800)}
+# "cpu" is what `factory bench only=answers` gave for SmolLM2-135M over summaries on two cores in bf16: an engine never
+# pays there (for labels it gave 612 and 744). "cuda" was not measured on a GPU, it is worked out for qwen3-4b: vLLM
+# loads, compiles and captures its graphs in a minute. Here 4 GB of keys and values (`ANSWERS` in shares.py) hold 64
+# rows of 450 tokens; a step launches some thousand kernels from Python, 40 ms; answers end half way on average:
+# 64 / 0.04 · 2. The engine takes twice as many rows in half the time a step.
+SPEEDS = {"cpu": Speed(start=19, here=449, engine=413), "cuda": Speed(start=60, here=3200, engine=12_800)}
 
 
-def pays(kind: str, rows: int, tokens: int, labels: bool = False) -> bool:
+def pays(kind: str, rows: int, tokens: int) -> bool:
     """Whether an engine on a "cpu" or on "cuda", its start counted, gives so many answers of at most so many tokens
-    sooner than this process. For labels on a CPU it never does: there this process was the faster one."""
+    sooner than this process."""
     speed = SPEEDS[kind]
-    gain = 0.0 if labels and kind == "cpu" else 1 / speed.here - 1 / speed.engine
+    gain = 1 / speed.here - 1 / speed.engine
     return rows * tokens * gain > speed.start
 
 
@@ -130,7 +130,7 @@ def answer(
         def progress(done: int, text: str = "") -> None:
             shown.update(line, completed=done, text=text)
 
-        if too_large(base) or pays("cuda" if cuda() else "cpu", len(rows), decoding.max_tokens, bool(labels)):
+        if too_large(base) or pays("cuda" if cuda() else "cpu", len(rows), decoding.max_tokens):
             try:
                 return by_engine(base, version, rows, decoding, labels, progress, seed, whole)
             except EngineError as error:

@@ -85,15 +85,14 @@ def test_thoughts_are_no_answer_unless_the_rows_own_answer_shows_them(
     assert answers.of_version(version)([plain, shows]) == ["<answer>2</answer>", said]
 
 
-@pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_an_engine_is_started_where_its_start_is_made_up_for(kind: str) -> None:
-    """Rows and the length of answers decide, by what was measured (CPU) or worked out (GPU) for the kind of device."""
-    speed = answers.SPEEDS[kind]
+def test_an_engine_is_started_where_its_start_is_made_up_for() -> None:
+    """Rows and the length of answers decide, by what was worked out for a GPU; on a CPU, as measured, it never pays."""
+    assert not answers.pays("cpu", 10**6, 96)
+    kind, speed = "cuda", answers.SPEEDS["cuda"]
     least = next(n for n in range(1, 10**6) if answers.pays(kind, n, 96))
     saved = least * 96 / speed.here - least * 96 / speed.engine
     assert speed.start < saved < speed.start * 1.01
     assert not answers.pays(kind, least, 48) and answers.pays(kind, 2 * least, 48)
-    assert answers.pays(kind, 10**6, 16, labels=True) == (kind == "cuda")
 
 
 def test_an_answer_is_given_once_and_anew_where_anything_that_decides_it_changed(
