@@ -157,7 +157,7 @@ def _crossed(layer: Layer, file: str) -> Iterator[Problem]:
     """What no single field can see: names to be known or distinct. Works on raw values, which may be anything."""
 
     def problem(key: Key, message: str) -> Problem:
-        place = next((layer.places[key[:n]] for n in range(len(key), 0, -1) if key[:n] in layer.places), (file, 0))
+        place = layer.place(key, file)
         return Problem(message, *place, dotted(key))
 
     def entries(value: Any) -> list[dict[str, Any]]:

@@ -115,8 +115,7 @@ def own_schema(layer: Layer) -> Iterator[Problem]:
             said = json.loads(said)
     for at, why in unheld(said):
         where = (*key, *at)
-        place = next(layer.places[where[:n]] for n in range(len(where), 0, -1) if where[:n] in layer.places)
-        yield Problem(why, *place, dotted(where))
+        yield Problem(why, *layer.place(where), dotted(where))
 
 
 class Forms:

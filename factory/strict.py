@@ -36,6 +36,10 @@ class Layer:
     values: dict[str, Any]
     places: dict[Key, tuple[str, int]] = field(default_factory=dict)
 
+    def place(self, key: Key, file: str = "") -> tuple[str, int]:
+        """Where a key stands, or the nearest above it that the source has; else `file`."""
+        return next((self.places[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self.places), (file, 0))
+
 
 class _Loader(yaml.SafeLoader):
     """Names the line also of what no value can be made of, such as the day 2026-13-45."""
@@ -169,7 +173,7 @@ def _problems(model: type[BaseModel], layer: Layer, error: ValidationError, file
             part for i, part in enumerate(fault["loc"]) if i == 0 or _exists(layer.values, fault["loc"][: i + 1])
         )
         at = at if fault["type"] != "missing" else fault["loc"]
-        place, line = next((layer.places[at[:n]] for n in range(len(at), 0, -1) if at[:n] in layer.places), (file, 0))
+        place, line = layer.place(at, file)
         if fault["type"] == "extra_forbidden":
             text = f"unknown key{_meant(model, at)}"
         elif fault["type"] == "missing":

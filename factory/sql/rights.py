@@ -13,7 +13,7 @@ from factory.errors import InputError, Problem
 from factory.home import shown
 from factory.sql.guard import Access, Refused, checked, written
 from factory.sql.schema import Schema
-from factory.strict import Strict, check, nearest, read_yaml
+from factory.strict import Strict, check, dotted, nearest, read_yaml
 
 
 class _File(Strict):
@@ -30,20 +30,17 @@ def rights(path: Path, schema: Schema, caller: Access) -> Access:
     problems: list[Problem] = []
 
     def wrong(why: str, *key: str | int) -> None:
-        place = next(layer.places[key[:n]] for n in range(len(key), 0, -1) if key[:n] in layer.places)
-        problems.append(Problem(why, *place, ".".join(map(str, key))))
+        problems.append(Problem(why, *layer.place(key), dotted(key)))
 
-    allowed: dict[str, list[str]] | None = None if said.tables is None else {}
-    for table, columns in (said.tables or {}).items():
+    readable, filters = dict[str, list[str]](), dict[str, str]()
+    for table, columns in (dict.fromkeys(schema.tables) if said.tables is None else said.tables).items():
         if table not in schema.tables:
             wrong(f"no table {table}{nearest(table, schema.tables)}", "tables", table)
             continue
         for number, column in enumerate(columns or []):
             if column not in (known := schema.tables[table].columns):
                 wrong(f"{table} has no column {column}{nearest(column, known)}", "tables", table, number)
-        assert allowed is not None
-        allowed[table] = [*schema.tables[table].columns] if columns is None else columns
-    readable, filters = [*(schema.tables if allowed is None else allowed)], dict[str, str]()
+        readable[table] = [*schema.tables[table].columns] if columns is None else columns
     for table, condition in said.rows.items():
         if table not in readable:
             wrong(f"no table {table} that may be read{nearest(table, readable)}", "rows", table)
@@ -54,10 +51,10 @@ def rights(path: Path, schema: Schema, caller: Access) -> Access:
             wrong(str(refused), "rows", table)
             continue
         where = tree.args.get("where") if isinstance(tree, exp.Select) else None
-        if where is None or {one.name for one in tree.find_all(exp.Table)} - {*readable}:
+        if where is None or {one.name for one in tree.find_all(exp.Table)} - readable.keys():
             wrong("is no condition over what may be read", "rows", table)
             continue
         filters[table] = written(where.this)
     if problems:
         raise InputError(*problems)
-    return Access(allowed, filters, caller.context, caller.today, caller.most)
+    return Access(readable, filters, caller.context, caller.today, caller.most)
