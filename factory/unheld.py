@@ -12,12 +12,21 @@ FORMATS = frozenset(
     """date date-time duration email hostname ipv4 ipv6 json-pointer relative-json-pointer time uri uri-reference
     uri-template uuid""".split()
 )  # those that xgrammar knows; it passes over others
-STRINGS = ("pattern", "minLength", "maxLength")  # what it knows of strings, where it is said that one stands there
-UNKNOWN = {
-    "integer": ("multipleOf",),
-    "number": ("multipleOf",),
-    "array": ("uniqueItems", "contains", "minContains", "maxContains"),
-}
+# The first of these that a schema has is all that xgrammar reads of it.
+ALONE = ("$ref", "const", "enum", "anyOf", "oneOf", "allOf")
+# What narrows values of a type, read where that type is said; the first three of arrays and objects say it themselves.
+NARROW = {
+    "string": ("pattern", "format", "minLength", "maxLength"),
+    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    "array": ("items", "prefixItems", "unevaluatedItems", "minItems", "maxItems"),
+    "object": ("properties", "additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames",
+               "required", "minProperties", "maxProperties"),
+}  # fmt: skip
+SAID = {key: kind for kind in ("array", "object") for key in NARROW[kind][:3]}
+NEVER = (
+    "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "dependencies", "multipleOf", "uniqueItems",
+    "contains", "minContains", "maxContains",
+)  # fmt: skip
 
 
 def unheld(schema: Any) -> Iterator[tuple[Key, str]]:
@@ -38,24 +47,47 @@ def unheld(schema: Any) -> Iterator[tuple[Key, str]]:
 
 
 def _passed_over(one: dict[str, Any]) -> Iterator[str]:
-    said = one.get("type")
+    if unread := [key for key in NEVER if key in one]:
+        yield f"the engine takes no {' and no '.join(unread)}: leave it out, and look at what comes"
+    if isinstance(parts := one.get("allOf"), list) and len(parts) > 1:
+        yield f"the engine ignores all {len(parts)} parts of allOf, as there are several: write them as one schema"
+    narrow = [key for keys in NARROW.values() for key in keys if key in one]
+    if head := next((key for key in ALONE if key in one), ""):
+        if unread := narrow + [key for key in ALONE if key in one and key != head]:
+            yield f"beside {head} the engine ignores {' and '.join(unread)}: write one schema that says all of it"
+        return
+    said = one.get("type") or next((kind for key, kind in SAID.items() if key in one), None)
     types = said if isinstance(said, list) else [said]
-    form, told = str(one.get("format", "")), [key for key in STRINGS if key in one]
-    if told and said is None:
-        yield f"without a type the engine ignores {' and '.join(told)}: say type: string beside them"
-    elif told and form in FORMATS:
+    if said is None and narrow:
+        kind = next(kind for kind, keys in NARROW.items() if narrow[0] in keys)
+        yield f"without a type the engine ignores {' and '.join(narrow)}: say type: {kind} beside them"
+    if "string" in types:
+        yield from _strings(str(one.get("format", "")), [key for key in NARROW["string"] if key in one])
+    if "object" in types:
+        yield from _objects(one)
+
+
+def _strings(form: str, told: list[str]) -> Iterator[str]:
+    told = [key for key in told if key != "format"]
+    if told and form in FORMATS:
         yield f"beside the format {form} the engine ignores {' and '.join(told)}: leave them out, or the format"
     elif "pattern" in told and len(told) > 1:
         yield (
             "beside a pattern the engine ignores minLength and maxLength: say the length in the pattern, as "
             "^[a-z]{2,30}$ does, and take them out"
         )
-    if form and form not in FORMATS and "string" in types:
+    if form and form not in FORMATS:
         yield f"the engine knows no format {form[:80]!r}: leave it out, or say it as a pattern"
-    for key in dict.fromkeys(key for kind in UNKNOWN if kind in types for key in UNKNOWN[kind] if key in one):
-        yield f"the engine takes no {key}: leave it out, and look at what comes"
-    if isinstance(parts := one.get("allOf"), list) and len(parts) > 1:
-        yield f"the engine ignores all {len(parts)} parts of allOf, as there are several: write them as one schema"
+
+
+def _objects(one: dict[str, Any]) -> Iterator[str]:
     named = [key for key in ("properties", "patternProperties", "propertyNames") if key in one]
-    if "object" in types and len(named) > 1:
+    if len(named) > 1:
         yield f"the engine takes {' and '.join(named)} one without the other: leave one of them out"
+    known, needed = one.get("properties", {}), one.get("required", [])
+    if (
+        isinstance(known, dict)
+        and isinstance(needed, list)
+        and (unknown := [key for key in needed if key not in known])
+    ):
+        yield f"the engine asks only for what properties has: say there what {str(unknown[0])[:80]!r} is"
