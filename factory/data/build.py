@@ -163,6 +163,15 @@ def eval_files(recipe: Recipe) -> list[str]:
     return ["eval.jsonl"] if (recipe.folder / "eval.jsonl").is_file() else []
 
 
+def files_of(recipe: Recipe) -> dict[str, list[str]]:
+    """The files that a data set is made of, by their key under `data`. InputError: one is not there."""
+    data = recipe.data
+    specs = {"train": data.train, "eval": eval_files(recipe), "replay.files": data.replay.files}
+    if data.tune:
+        specs["tune"] = data.tune
+    return {key: find(spec, recipe.folder, f"data.{key}") for key, spec in specs.items()}
+
+
 def evals_of_others(recipe: Recipe, notes: list[str]) -> dict[str, list[Row]]:
     """The eval rows of every other task of the project: from its eval files, else as last split off. With them go the
     requests that show what an adapter made its base forget (`rubrics/general.jsonl`)."""
@@ -224,15 +233,9 @@ def _sound(rows: Iterable[Row], work: Work) -> Iterable[Row]:
 
 def _key(recipe: Recipe, tokenizer: Any, others: dict[str, list[Row]], base: str) -> str:
     data = recipe.data
-    specs = {"train": data.train, "eval": eval_files(recipe), "replay.files": data.replay.files}
-    if data.tune:
-        specs["tune"] = data.tune
     files = {
-        key: [
-            [os.path.relpath(name, recipe.folder), fingerprint(name)]  # the project may be moved
-            for name in find(spec, recipe.folder, f"data.{key}")
-        ]
-        for key, spec in specs.items()
+        key: [[os.path.relpath(name, recipe.folder), fingerprint(name)] for name in names]  # the project may be moved
+        for key, names in files_of(recipe).items()
     }
     unset = {key for key in ("tune", "undesirable", "whole") if not getattr(data, key)}  # as before there were any
     kept_out = {"synth", "pairs", "thumbs", "texts"} | unset

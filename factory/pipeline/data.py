@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from factory.base.build import load_tokenizer, prepare
-from factory.data.build import Built, build, evals_of_others
+from factory.data.build import Built, build, evals_of_others, files_of
 from factory.data.rows import Row
 from factory.data.steps import Replier
 from factory.decoding import Decoding
@@ -38,6 +38,7 @@ def every(recipes: Sequence[Recipe], do: Callable[[Recipe], T]) -> tuple[list[T]
 def dataset(recipe: Recipe, evals: list[Row] | None = None) -> Built:
     """The task's data set over its base, with the base's own replies among the general rows. `evals` are the task's
     eval rows where no file names them and none are to be split off."""
+    files_of(recipe)  # before the base, which takes its time
     base = prepare(recipe.base)
 
     with progress_bar() as bar:

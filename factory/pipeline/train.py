@@ -16,6 +16,7 @@ from evals.scorecard import Scorecard, grade_answers
 from factory import probe
 from factory.base.build import Base
 from factory.base.loaded import Loaded, loaded
+from factory.data.build import files_of
 from factory.data.rows import Row
 from factory.errors import FactoryError
 from factory.home import home, locked, shown
@@ -109,10 +110,11 @@ def register(
     each a version that the next starts from. Errors: before anything is trained, all of all recipes."""
 
     def ready_to(recipe: Recipe) -> list[Prepared | Later]:
-        gradable(recipe)  # before the base, which takes its time
-        on = loaded(recipe.base)
+        gradable(recipe)
         if not recipe.stages:
-            return [prepare(recipe, on)]
+            files_of(recipe)  # both before the base, which takes its time
+            return [prepare(recipe, loaded(recipe.base))]
+        on = loaded(recipe.base)
         made: list[Prepared | Later] = []
         for number, method in enumerate(recipe.stages):
             parent = parent_of(recipe, method, on.base) if number == 0 or method.parent else None

@@ -110,6 +110,14 @@ def test_a_folder_in_place_of_a_file(project: Path, base: Base, capsys: pytest.C
     assert "adapters/summary/prompt.md: Is a directory" in refused(capsys, "data", "task=summary")
 
 
+def test_a_file_that_is_not_there_is_told_before_the_base_is_made(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("train", "data"):
+        assert "no such file" in refused(capsys, verb, "task=summary", "data.train=mails.jsonl")
+    assert not (tmp_path / "home" / "bases").exists()
+
+
 def test_an_editor_s_mark_at_the_beginning_is_no_part_of_a_prompt(project: Path) -> None:
     prompt = project / "adapters" / "summary" / "prompt.md"
     prompt.write_bytes(b"\xef\xbb\xbf" + prompt.read_bytes())
