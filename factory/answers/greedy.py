@@ -125,8 +125,8 @@ def _answer(
             if not open_:
                 return
             if len(open_) < len(answers):
-                answers, said = [answers[i] for i in open_], [said[i] for i in open_]
-                cache.keep(open_)
+                order = cache.keep(open_)
+                answers, said = [answers[i] for i in order], [said[i] for i in order]
             ids, at = torch.tensor(said, device=model.device)[:, None], cache.lengths
             made = body(input_ids=ids, position_ids=at[:, None], past_key_values=cache, use_cache=True, lengths=at)
             last = made.last_hidden_state[:, -1]
@@ -221,11 +221,20 @@ class _Cache:
                     buffer[sequence, :, at : at + end - start] = part[0, :, start:end]
                     at += end - start
 
-    def keep(self, staying: list[int]) -> None:
-        """Keep only these sequences."""
-        index = torch.tensor(staying, device=self.lengths.device)
-        self.advance(self.lengths[index])
-        self.layers = {layer: (k[index.to(k.device)], v[index.to(v.device)]) for layer, (k, v) in self.layers.items()}
+    def keep(self, staying: list[int]) -> list[int]:
+        """Keep only these sequences, in the order that is returned: the last ones go where others have left, so that
+        no more is copied than those."""
+        count, stay = len(staying), set(staying)
+        left, moved = [i for i in range(count) if i not in stay], [i for i in staying if i >= count]
+        order = list(range(count))
+        for place, i in zip(left, moved, strict=True):
+            order[place] = i
+        for layer, buffers in self.layers.items():
+            for buffer in buffers:
+                buffer[left, :, : self.used] = buffer[moved, :, : self.used]
+            self.layers[layer] = buffers[0][:count], buffers[1][:count]
+        self.advance(self.lengths[order])
+        return order
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -271,6 +272,19 @@ def test_what_a_step_tells_and_a_parent_of_another_form(model: Any, base: Base, 
     assert steps[-1]["accuracy"] == 1 and steps[-1]["chosen"] > steps[-1]["rejected"]
     with pytest.raises(InputError, match=r"lora.r is 4, in the version to start from 8: set lora.r to that"):
         train_many([of(Dpo(), tmp_path, "other", parent, r=4)], base, model)
+
+
+def test_answers_to_many_prompts_are_those_to_each_alone(model: Any) -> None:
+    """Whichever of them end first: the last ones take their places."""
+    draw = random.Random(3)
+    prompts = [[draw.randrange(5, 200) for _ in range(draw.randint(2, 9))] for _ in range(14)]
+    with computing_in(model, torch.float32):
+        free = greedy(model, prompts, [], 12)
+        ends = [answer.ids[number % 12] for number, answer in enumerate(free)]
+        together = greedy(model, prompts, ends, 12)
+        alone = [greedy(model, [prompt], ends, 12)[0].ids for prompt in prompts]
+    assert [answer.ids for answer in together] == alone
+    assert len({len(ids) for ids in alone}) > 3
 
 
 def test_answers_while_it_trains_are_those_of_the_saved_adapter(
