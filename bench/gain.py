@@ -114,7 +114,7 @@ def _measured(
     stages = (
         f"{{grpo: {{batch: {BATCH}, epochs: {share:.6f}}}}}",
         f"{{rounds: {{n: 2, of: [{again}]}}}}",
-        f"{{generate: {{group: 6, questions: {BATCH * steps}}}}}, dpo_norm",
+        f"{{generate: {{group: 6, questions: {BATCH * steps}}}}}, {{dpo_norm: {{lr: 2.5e-4}}}}",
     )
     ways = dict(zip(WAYS, stages, strict=True))
     found: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """What is trained next, made ready: a recipe or one of its stages as rows in tokens, and the run that they go into."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +12,7 @@ from factory.data.report import lines as data_lines
 from factory.data.rows import Row
 from factory.home import digest, home, sha256
 from factory.pipeline import recovery
-from factory.pipeline.data import labelled
+from factory.pipeline.data import dataset, labelled
 from factory.pipeline.generate import generate
 from factory.pipeline.rewards import Payer, Rollouts
 from factory.pipeline.stages import examples_of, rows_of
@@ -22,12 +22,16 @@ from factory.terminal import err
 from factory.train.fused import Job
 from factory.train.methods import Generate, Grpo, Method, Recover, Reward, Settings, Sft
 from factory.train.tokens import Example
+from serve.answers import of_version
+
+Watch = Callable[[Version], list[float]]
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A recipe (its labels may come from its data) with its data set, its base in memory, and what is to be trained.
-    `inputs` is the hash of all that decides the result, but for the version that a stage starts from."""
+    `inputs` is the hash of all that decides the result, but for the version that a stage starts from. What learns from
+    its own answers has a `watch` on it."""
 
     recipe: Recipe
     built: Built
@@ -36,6 +40,7 @@ class Prepared:
     inputs: str
     stage: str = ""
     parent: Version | None = None
+    watch: Watch | None = None
 
     def after(self, parent: Version | None, model: Path | None = None) -> Self:
         """The same, started from a version; a run of its own. What it draws a reward `model` pays for too."""
@@ -49,12 +54,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Later:
-    """A stage that is prepared when its turn comes: a generation, or what learns from one."""
+    """A stage that is prepared when its turn comes: a generation, or what learns from one that `draws`."""
 
     recipe: Recipe
     on: Loaded
     method: Settings
     parent: Version | None
+    draws: Generate | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.method, Generate):
@@ -64,10 +70,18 @@ class Later:
         """What is to be trained now; of a generation nothing: its folder is noted in `drawn`. `models` are the reward
         models of tasks that have one by now."""
         if isinstance(self.method, Method):
-            return prepare(self.recipe, self.on, self.method, drawn[self.recipe.task])
+            ready = prepare(self.recipe, self.on, self.method, drawn[self.recipe.task])
+            return replace(ready, watch=watching(self.recipe, self.draws)) if self.draws else ready
         assert isinstance(self.method, Generate) and parent
         drawn[self.recipe.task] = generate(self.recipe, self.method, self.on, parent, models.get(self.recipe.task))
         return None
+
+
+def watching(recipe: Recipe, draws: Generate) -> Watch:
+    """What the checks pay for a version's greedy answers to the rows that are kept for tuning, 0 to 1 each: by the gold
+    dimensions of the draws that it learns from, if they name some."""
+    pay, rows = Payer(recipe, draws), dataset(recipe).tune
+    return lambda version: pay(rows, of_version(version)(rows), gold=True)
 
 
 def prepare(

@@ -118,8 +118,11 @@ def register(
         made: list[Prepared | Later] = []
         for number, method in enumerate(recipe.stages):
             parent = parent_of(recipe, method, on.base) if number == 0 or method.parent else None
-            if learns_from_draws(recipe.stages, number) or isinstance(method, Generate):
+            if isinstance(method, Generate):
                 made.append(Later(recipe, on, method, parent))
+            elif learns_from_draws(recipe.stages, number):
+                draws = [stage for stage in recipe.stages[:number] if isinstance(stage, Generate)]
+                made.append(Later(recipe, on, method, parent, draws[-1]))
             else:
                 earlier = [one.job for one in made if isinstance(one, Prepared)]
                 made.append(prepare(recipe, on, method, earlier=earlier).after(parent))
@@ -197,6 +200,9 @@ def registered(one: Prepared, trained: Trained) -> Registered:
     )
     version = store.add(trained.adapter, store.facts_of(recipe, on.base))
     remarks = curves.warnings(curves.read(trained.run))
+    if one.watch and one.parent and (fell := curves.fell(one.watch(one.parent), one.watch(version))):
+        remarks.append(fell)
+        version = one.parent
     perplexity = recovery.perplexity(on, one.job, trained.adapter) if one.job.teacher else {}
     if perplexity:
         told = ", ".join(f"{value:.3f} {of}" for of, value in perplexity.items())

@@ -118,6 +118,18 @@ def _rewarded(records: Sequence[dict[str, Any]]) -> list[str]:
     return said
 
 
+def fell(was: Sequence[float], now: Sequence[float]) -> str:
+    """That the gold reward of the same rows fell, in words; empty where it did not, by more than a standard error."""
+    apart = [after - before for before, after in zip(was, now, strict=True)]
+    error = statistics.stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else 1.0
+    if not apart or statistics.mean(apart) >= -error:
+        return ""
+    return (
+        f"the gold reward of {len(apart)} rows kept for tuning fell from {statistics.mean(was):.2f} to "
+        f"{statistics.mean(now):.2f}: it unlearned what it knew; a lower lr, or other questions to draw for, would help"
+    )
+
+
 def drift(before: Sequence[str], after: Sequence[str]) -> list[str]:
     """What became of the answers to the same questions: longer, or going round in circles."""
     was, now = ([words(answer) for answer in answers] for answers in (before, after))

@@ -9,12 +9,14 @@ from factory.train.methods.method import Losses, Onward, Seen
 
 
 class Pairs(Onward):
-    """What both have. `beta` holds the adapter to its parent."""
+    """What both have. `beta` holds the adapter to its parent. More than a twentieth of the base's own learning rate lost
+    SmolLM2-135M what it knew: of `sql` 51 % were right before, 38 after a quarter of it, 50 after a twentieth."""
 
     beta: float
     sft: float = Field(0.1, ge=0, description="weight of a supervised term that keeps chosen answers likely")
 
     rows = "pairs"
+    share = 0.05
     refers = True
     figures = ("chosen", "rejected", "accuracy")
     by_length: ClassVar[bool] = False

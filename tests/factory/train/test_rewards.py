@@ -70,11 +70,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def factory(*words: str) -> tuple[int, list[dict[str, Any]], str]:
+def factory(*words: str, rubric: str = "length") -> tuple[int, list[dict[str, Any]], str]:
     out, said = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
         code = main(
-            ["train", "task=summary", "rubric=length", "data.tune_share=0.2", "train.epochs=2", *words, "--json"]
+            ["train", "task=summary", f"rubric={rubric}", "data.tune_share=0.2", "train.epochs=2", *words, "--json"]
         )
     return code, json.loads(out.getvalue() or "{}").get("versions", []), said.getvalue()
 
@@ -153,9 +153,10 @@ def test_what_was_drawn_becomes_rows_and_pairs() -> None:
 
 def test_rounds_draw_and_learn_from_what_was_drawn(project: Path) -> None:
     """Twice: draw, then the best answers as rows; at the end the pairs of the last time. Nothing is made again."""
-    of = "{generate: {group: 6, questions: 24, gold: [short]}}, {sft: {epochs: 1, batch: 4}}"
+    (project / "rubrics" / "long.yaml").write_text(HEAD + DIMENSION.format(name="paid"))
+    of = "{generate: {group: 6, questions: 24}}, {sft: {epochs: 1, batch: 4}}"
     rounds = f"stages=[sft, {{rounds: {{n: 2, of: [{of}]}}}}, {{dpo_norm: {{lr: 2e-3, batch: 4}}}}]"
-    code, made, said = factory(rounds, "train.evals=1")
+    code, made, said = factory(rounds, "train.evals=1", rubric="long")
     assert code == 0, said
     assert [one["stage"] for one in made] == ["sft", "sft", "sft", "dpo_norm"]
     assert [one["parent"] for one in made[1:]] == [one["version"] for one in made[:-1]]
@@ -171,9 +172,18 @@ def test_rounds_draw_and_learn_from_what_was_drawn(project: Path) -> None:
     ]
     paths = [*(project / "home").glob("drawn/*/told.json"), *(project / "home").glob("runs/*/metrics.jsonl")]
     before = [path.stat().st_mtime_ns for path in paths]
-    code, again, said = factory(rounds, "train.evals=1")
+    code, again, said = factory(rounds, "train.evals=1", rubric="long")
     assert code == 0 and [one["version"] for one in again] == [one["version"] for one in made]
     assert before == [path.stat().st_mtime_ns for path in paths]
+
+
+def test_what_draws_are_paid_for_in_vain_is_not_kept(project: Path) -> None:
+    """The longest answers are drawn and learned, and short ones are wanted: the next stage starts from the first."""
+    draws = "{generate: {group: 6, questions: 24, gold: [short]}}, {sft: {epochs: 4, lr: 5e-3, batch: 4}}"
+    code, made, said = factory(f"stages=[sft, {draws}, {draws}]", "train.evals=1")
+    assert code == 0, said
+    assert len({one["version"] for one in made}) == 1
+    assert re.search(r"the gold reward of \d+ rows kept for tuning fell from [\d.]+ to [\d.]+:", said.replace("\n", " "))
 
 
 def test_a_reward_model_is_tried_on_pairs_held_out_and_pays_for_what_is_drawn(project: Path) -> None:
