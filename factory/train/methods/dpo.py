@@ -9,8 +9,8 @@ from factory.train.methods.method import Losses, Onward, Seen
 
 
 class Pairs(Onward):
-    """What both have. `beta` holds the adapter to its parent. More than a twentieth of the base's own learning rate lost
-    SmolLM2-135M what it knew: of `sql` 51 % were right before, 38 after a quarter of it, 50 after a twentieth."""
+    """What both have. `beta` holds the adapter to its parent. A larger share of the base's learning rate lost what was
+    known: SmolLM2-135M had 51 % of `sql` right before, 38 after learning at a quarter of it, 50 at a twentieth."""
 
     beta: float
     sft: float = Field(0.1, ge=0, description="weight of a supervised term that keeps chosen answers likely")
