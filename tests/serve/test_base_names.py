@@ -86,6 +86,7 @@ def test_recipes_that_write_it_differently_train_together(
         return made
 
     monkeypatch.setattr(train, "gradable", lambda *_: None)
+    monkeypatch.setattr(train, "files_of", lambda *_: {})
     monkeypatch.setattr(train, "prepare", prepare)
     monkeypatch.setattr(train, "registered", lambda one, result: SimpleNamespace(**vars(one), version=""))
     made: list[Any] = list(train.register(wanted, fit))  # type: ignore[arg-type]

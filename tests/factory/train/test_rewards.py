@@ -43,6 +43,11 @@ async def paid(row, output, limits):
 def short(row, output, limits):
     words = len(output.split())
     return Grade("good" if words < 14 else "average" if words < 18 else "poor", f"{words} words")
+
+
+def brief(row, output, limits):
+    words = len(output.split())
+    return Grade("good" if words < 12 else "poor", f"{words} words")
 '''
 DIMENSION = """  - name: {name}
     question: How long is it?
@@ -178,11 +183,12 @@ def test_rounds_draw_and_learn_from_what_was_drawn(project: Path) -> None:
 
 
 def test_what_draws_are_paid_for_in_vain_is_not_kept(project: Path) -> None:
-    """The longest answers are drawn and learned, and short ones are wanted: the next stage starts from the first."""
-    draws = "{generate: {group: 6, questions: 24, gold: [short]}}, {sft: {epochs: 4, lr: 5e-3, batch: 4}}"
-    code, made, said = factory(f"stages=[sft, {draws}, {draws}]", "train.evals=1")
+    """The longest answers are drawn and learned, and brief ones are wanted: the next stage starts from the first."""
+    (project / "rubrics" / "vain.yaml").write_text(HEAD + "".join(DIMENSION.format(name=n) for n in ("paid", "brief")))
+    draws = "{generate: {group: 24, questions: 24, gold: [brief]}}, {sft: {epochs: 10, lr: 5e-3, batch: 4}}"
+    code, made, said = factory(f"stages=[sft, {draws}, {draws}]", "train.evals=1", rubric="vain")
     assert code == 0, said
-    assert len({one["version"] for one in made}) == 1
+    assert len({one["version"] for one in made}) == 1, said
     assert "rows kept for tuning fell from" in said.replace("\n", " ")
 
 
