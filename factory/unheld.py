@@ -62,13 +62,13 @@ def _passed_over(one: dict[str, Any]) -> Iterator[str]:
         kind = next(kind for kind, keys in NARROW.items() if narrow[0] in keys)
         yield f"without a type the engine ignores {' and '.join(narrow)}: say type: {kind} beside them"
     if "string" in types:
-        yield from _strings(str(one.get("format", "")), [key for key in NARROW["string"] if key in one])
+        yield from _strings(one)
     if "object" in types:
         yield from _objects(one)
 
 
-def _strings(form: str, told: list[str]) -> Iterator[str]:
-    told = [key for key in told if key != "format"]
+def _strings(one: dict[str, Any]) -> Iterator[str]:
+    form, told = str(one.get("format", "")), [key for key in NARROW["string"] if key in one and key != "format"]
     if told and form in FORMATS:
         yield f"beside the format {form} the engine ignores {' and '.join(told)}: leave them out, or the format"
     elif "pattern" in told and len(told) > 1:
@@ -85,9 +85,6 @@ def _objects(one: dict[str, Any]) -> Iterator[str]:
     if len(named) > 1:
         yield f"the engine takes {' and '.join(named)} one without the other: leave one of them out"
     known, needed = one.get("properties", {}), one.get("required", [])
-    if (
-        isinstance(known, dict)
-        and isinstance(needed, list)
-        and (unknown := [key for key in needed if key not in known])
-    ):
+    listed = isinstance(known, dict) and isinstance(needed, list)
+    if unknown := [key for key in needed if key not in known] if listed else []:
         yield f"the engine asks only for what properties has: say there what {str(unknown[0])[:80]!r} is"

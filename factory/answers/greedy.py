@@ -224,14 +224,15 @@ class _Cache:
     def keep(self, staying: list[int]) -> list[int]:
         """Keep only these sequences, in the order that is returned: the last ones go where others have left, so that
         no more is copied than those."""
-        count, stay = len(staying), set(staying)
-        left, moved = [i for i in range(count) if i not in stay], [i for i in staying if i >= count]
-        order = list(range(count))
-        for place, i in zip(left, moved, strict=True):
-            order[place] = i
+        count = len(staying)
+        moved = dict(zip(sorted({*range(count)} - {*staying}), (i for i in staying if i >= count), strict=True))
+        order = [moved.get(i, i) for i in range(count)]
+        to, of = (
+            torch.tensor([*which], dtype=torch.long, device=self.lengths.device) for which in (moved, moved.values())
+        )
         for layer, buffers in self.layers.items():
             for buffer in buffers:
-                buffer[left, :, : self.used] = buffer[moved, :, : self.used]
+                buffer[to.to(buffer.device), :, : self.used] = buffer[of.to(buffer.device), :, : self.used]
             self.layers[layer] = buffers[0][:count], buffers[1][:count]
         self.advance(self.lengths[order])
         return order

@@ -140,7 +140,7 @@ NOT_HELD: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "string", "format": "date", "pattern": "^a$"}, "2026-11-30", "format date the engine ignores pattern"),
     ({"type": "string", "format": "binary"}, "?", "the engine knows no format 'binary'"),
     ({"maxLength": 3}, "long", "without a type the engine ignores maxLength: say type: string"),
-    ({"anyOf": [{"type": "string"}], "pattern": "^a$", "minLength": 9}, "b", "beside anyOf the engine ignores pattern"),
+    ({"anyOf": [{"type": "string"}], "pattern": "^a$", "minLength": 9}, "b", "ignores pattern and minLength"),
     ({"allOf": [{"type": "string"}], "maxLength": 3}, "long", "beside allOf the engine ignores maxLength"),
     ({"anyOf": [{"type": "integer"}], "oneOf": [{"type": "string"}]}, 3, "beside anyOf the engine ignores oneOf"),
     ({"enum": ["a", "long"], "maxLength": 3}, "long", "beside enum the engine ignores maxLength"),
