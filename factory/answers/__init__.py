@@ -22,6 +22,7 @@ def dequantised(model: Any) -> Iterator[None]:
 
     from factory.frozen import laid_out, product
     from factory.train.fused.layers import worth_keeping
+    from factory.train.fused.replaced import replaced
 
     layers: list[Any] = [m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.device.type == "cpu"]
     if not worth_keeping(layers):
@@ -32,13 +33,12 @@ def dequantised(model: Any) -> Iterator[None]:
         bias = None if layer.bias is None else layer.bias.to(layer.compute_dtype)
         return lambda x: product(x.to(layer.compute_dtype), weight, bias).to(x.dtype)
 
-    for layer in layers:
-        layer.forward = forward(layer)
-    try:
+    head = model.get_output_embeddings()
+    changes = [(layer, forward(layer)) for layer in layers]
+    if not isinstance(head, Linear4bit):
+        changes.append((head, lambda x: product(x, head.weight, head.bias)))
+    with replaced(changes):
         yield
-    finally:
-        for layer in layers:
-            del layer.forward
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 transformers' `generate` pads every prompt of a batch, reads a task's system prompt anew for each row, repeats the keys
 for every group of heads and copies the whole cache at every token. Here prompts are read as one packed row
-(`train/fused/attention.py`), their keys and values are put into one buffer, and sequences leave the batch as they end.
+(`train/fused/attention.py`), their keys and values are put into one buffer, and others take the places of those that
+end.
 On two cores in bf16 64 summaries took 17 s instead of 81 (the machine was not equally busy).
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,7 +22,7 @@ from transformers import AttentionInterface
 from factory.shares import shares, trim
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import Head, hidden
-from factory.train.fused.packing import pack
+from factory.train.fused.packing import own_size, pack, usual_beginning
 from factory.train.tokens import IGNORE, Example
 
 NAME = "greedy"
@@ -33,12 +36,14 @@ Sample = Callable[[torch.Tensor], tuple[list[int], list[float]]]
 @dataclass
 class Answer:
     """The tokens said to prompt `number`, without the one that ends an answer; `ended` is False where the limit cut it
-    off. `drawn` are those that were sampled, the last one too, with their log-probabilities."""
+    off. `drawn` are those that were sampled, the last one too, with their log-probabilities. `may` are the tokens that
+    may come next, None where any."""
 
     number: int
     ids: list[int] = field(default_factory=list)
     ended: bool = False
     drawn: list[tuple[int, float]] = field(default_factory=list)
+    may: Sequence[int] | torch.Tensor | None = field(default=None, compare=False)
 
 
 def greedy(
@@ -54,13 +59,20 @@ def greedy(
     follow that answer so far), or the one that `sample` draws from logits [answers, vocabulary], with its
     log-probability. `model` is a causal language model, with PEFT's layers in it or without."""
     answers = [Answer(number) for number in range(len(prompts))]
-    done = 0
-    with torch.inference_mode():
-        for batch in _batches(model, [len(p) for p in prompts], most):
-            _answer(model, [prompts[i] for i in batch], [answers[i] for i in batch], set(ends), most, allowed, sample)
-            trim()
-            done += len(batch)
-            progress(done)
+    waiting = deque(sorted(answers, key=lambda answer: -len(prompts[answer.number])))
+    now = _Open(model, prompts, set(ends), most, allowed, sample)
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        with torch.inference_mode():
+            while waiting or now.answers:
+                if new := now.joining(waiting):
+                    now.join(new)
+                    trim()
+                now.say()
+                progress(len(answers) - len(waiting) - len(now.answers))
+    finally:
+        model.set_attn_implementation(before)
     return answers
 
 
@@ -75,81 +87,127 @@ def drawing(model: Any, temperature: float, seed: int) -> Sample:
     return sample
 
 
-def _batches(model: Any, lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Indices of the longest prompts first, in batches whose keys and values fit their share of the memory."""
-    config, device = model.config.get_text_config(), model.device.type
+class _Open:
+    """The answers that are given side by side, with the keys and values of each so far and `last` [answers, H], the
+    hidden states that their next tokens come from. Others take the places of those that end, some at a time."""
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        ends: set[int],
+        most: int,
+        allowed: Allowed | None,
+        sample: Sample | None,
+    ) -> None:
+        self.model, self.prompts, self.ends, self.most, self.allowed = model, prompts, ends, most, allowed
+        self.sample = sample
+        self.answers: list[Answer] = []
+        self.cache = _Cache(0, 0, torch.empty(0, dtype=torch.long, device=model.device))
+        self.last = torch.empty(0, device=model.device)
+
+    def _room(self, others: Sequence[Answer]) -> int:
+        """How many tokens the longest of these and of the open ones may come to."""
+        return max(len(self.prompts[answer.number]) for answer in (*self.answers, *others)) + self.most
+
+    def joining(self, waiting: deque[Answer]) -> list[Answer]:
+        """Who is to join now, taken from `waiting`: all that there are places for, if those are a quarter of all."""
+        if not waiting:
+            return []
+        device = self.model.device
+        places = min(ROWS[device.type], max(1, _tokens(self.model) // self._room([waiting[0]])))
+        free = min(places - len(self.answers), len(waiting))
+        enough = not self.answers or free >= min(math.ceil(places / 4), len(waiting))
+        return [waiting.popleft() for _ in range(free)] if enough else []
+
+    def join(self, new: list[Answer]) -> None:
+        """Read their prompts."""
+        new.sort(key=lambda answer: list(self.prompts[answer.number]))  # as `pack` lays them
+        prompts = [self.prompts[answer.number] for answer in new]
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.model.device)
+        self.cache = self.cache.larger(len(self.answers) + len(new), self._room(new))
+        read, first = [], len(self.answers)
+        for rows in _rows(self.model, prompts):
+            read.append(_prefill(self.model, prompts[rows], self.cache, first + rows.start))
+        self.cache.advance(torch.cat([self.cache.lengths, lengths]))
+        self.last = torch.cat([self.last, *read] if self.answers else read)
+        self.answers = [*self.answers, *new]
+        if self.allowed:
+            for answer in new:
+                answer.may = self.allowed(answer.number, [])
+
+    def say(self) -> None:
+        """The next token of each; those that come to their end leave."""
+        if self.sample:  # by the logits as the model makes them; the likeliest is the same without their scale
+            said, logps = self.sample(Head(_causal(self.model))(self.last).float())
+            for answer, token, logp in zip(self.answers, said, logps, strict=True):
+                answer.drawn.append((token, logp))
+        else:
+            said = _likeliest(self.model.get_output_embeddings()(self.last).float(), self.answers)
+        staying = [
+            i for i, (one, token) in enumerate(zip(self.answers, said, strict=True)) if self._goes_on(one, token)
+        ]
+        if len(staying) < len(said):
+            order = self.cache.keep(staying)
+            self.answers, said = [self.answers[i] for i in order], [said[i] for i in order]
+        if not said:
+            return
+        ids, at = torch.tensor(said, device=self.model.device)[:, None], self.cache.lengths
+        body = _causal(self.model).base_model
+        made = body(input_ids=ids, position_ids=at[:, None], past_key_values=self.cache, use_cache=True, lengths=at)
+        self.last = made.last_hidden_state[:, -1]
+        self.cache.advance(at + 1)
+
+    def _goes_on(self, answer: Answer, token: int) -> bool:
+        """Whether anything is to be found out after this token of an answer. Where only one thing may follow up to its
+        end, such as the rest of a label, that is said."""
+        if token in self.ends:
+            answer.ended = True
+            return False
+        answer.ids.append(token)
+        if self.allowed is None or len(answer.ids) == self.most:
+            return len(answer.ids) < self.most
+        answer.may = self.allowed(answer.number, answer.ids)
+        ids, may = [*answer.ids], answer.may
+        while may is not None and len(may) == 1 and len(ids) < self.most:
+            if int(may[0]) in self.ends:
+                answer.ids, answer.ended = ids, True
+                return False
+            ids.append(int(may[0]))
+            may = self.allowed(answer.number, ids)
+        return True
+
+
+def _tokens(model: Any) -> int:
+    """How many tokens' keys and values fit the share of the memory that answers have."""
+    config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    tokens = shares(model.device).answers() // (2 * config.num_hidden_layers * heads * width * model.dtype.itemsize)
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) == ROWS[device] or (len(batch) + 1) * (lengths[batch[0]] + most) > tokens):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+    each: int = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    return shares(model.device).answers() // each
 
 
-def _answer(
-    model: Any,
-    prompts: list[Sequence[int]],
-    answers: list[Answer],
-    ends: set[int],
-    most: int,
-    allowed: Allowed | None,
-    sample: Sample | None,
-) -> None:
-    order = sorted(range(len(prompts)), key=lambda i: list(prompts[i]))  # as `pack` lays them
-    prompts, answers = [prompts[i] for i in order], [answers[i] for i in order]
-    cache = _Cache(len(prompts), max(map(len, prompts)) + most)
-    last = torch.cat([_prefill(model, rows, prompts, cache) for rows in _rows(model, prompts)])
-    cache.advance(torch.tensor([len(p) for p in prompts], device=model.device))
-    before, body = model.config._attn_implementation, _causal(model).base_model
-    model.set_attn_implementation(NAME)
-    try:
-        for _ in range(most):
-            if sample:  # by the logits as the model makes them; the likeliest is the same without their scale
-                said, logps = sample(Head(_causal(model))(last).float())
-                for answer, token, logp in zip(answers, said, logps, strict=True):
-                    answer.drawn.append((token, logp))
-            else:
-                said = _likeliest(model.get_output_embeddings()(last).float(), answers, allowed)
-            open_ = []
-            for i, (answer, token) in enumerate(zip(answers, said, strict=True)):
-                answer.ended = token in ends
-                if not answer.ended:
-                    answer.ids.append(token)
-                    if len(answer.ids) < most:
-                        open_.append(i)
-            if not open_:
-                return
-            if len(open_) < len(answers):
-                order = cache.keep(open_)
-                answers, said = [answers[i] for i in order], [said[i] for i in order]
-            ids, at = torch.tensor(said, device=model.device)[:, None], cache.lengths
-            made = body(input_ids=ids, position_ids=at[:, None], past_key_values=cache, use_cache=True, lengths=at)
-            last = made.last_hidden_state[:, -1]
-            cache.advance(cache.lengths + 1)
-    finally:
-        model.set_attn_implementation(before)
-
-
-def _rows(model: Any, prompts: Sequence[Sequence[int]]) -> Iterator[range]:
-    """Neighbours whose tokens are read together. What they share is counted as if it stood there each time."""
+def _rows(model: Any, prompts: Sequence[Sequence[int]]) -> Iterator[slice]:
+    """Neighbours whose tokens are read together; of a beginning that they share, once."""
+    beginning = usual_beginning(_examples(prompts)) if can_share(model, max(map(len, prompts))) else []
     first = tokens = 0
-    for i, prompt in enumerate(prompts):
-        if i > first and tokens + len(prompt) > PREFILL[model.device.type]:
-            yield range(first, i)
+    for i, example in enumerate(_examples(prompts)):
+        own = own_size(example, beginning)
+        if i > first and tokens + own > PREFILL[model.device.type]:
+            yield slice(first, i)
             first, tokens = i, 0
-        tokens += len(prompt)
-    yield range(first, len(prompts))
+        tokens += own
+    yield slice(first, len(prompts))
 
 
-def _prefill(model: Any, which: range, prompts: Sequence[Sequence[int]], cache: _Cache) -> torch.Tensor:
-    """The hidden state at the end of each prompt, [prompts, H]; keys and values go into `cache`."""
-    examples = [Example(list(prompts[i]), [IGNORE] * len(prompts[i])) for i in which]
-    row = pack([examples], model.device, can_share(model, max(len(e.input_ids) for e in examples)))
+def _examples(prompts: Sequence[Sequence[int]]) -> list[Example]:
+    return [Example([*prompt], [IGNORE] * len(prompt)) for prompt in prompts]
+
+
+def _prefill(model: Any, prompts: Sequence[Sequence[int]], cache: _Cache, first: int) -> torch.Tensor:
+    """The hidden state at the end of each prompt, [prompts, H]; keys and values go into `cache`, from its sequence
+    number `first` on."""
+    row = pack([_examples(prompts)], model.device, can_share(model, max(map(len, prompts))))
     prefill = _Prefill()
     with packed_attention(model):
         states = hidden(_causal(model), row, prefill)
@@ -159,7 +217,7 @@ def _prefill(model: Any, which: range, prompts: Sequence[Sequence[int]], cache: 
         for span, prefix in zip(pairwise(row.bounds.tolist()), row.prefixes, strict=True)
         if span not in shared or span[0] == span[1]
     ]
-    for i, ((start, end), (begun, ended)) in zip(which, spans, strict=True):
+    for i, ((start, end), (begun, ended)) in enumerate(spans, first):
         cache.fill(i, prefill, [(begun, ended), (start, end)])
     return states[[end - 1 for (_, end), _ in spans]]
 
@@ -169,17 +227,13 @@ def _causal(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _likeliest(logits: torch.Tensor, answers: Sequence[Answer], allowed: Allowed | None) -> list[int]:
+def _likeliest(logits: torch.Tensor, answers: Sequence[Answer]) -> list[int]:
     """The next token of each answer, from logits [answers, vocabulary]."""
-    if allowed is None:
-        return [int(token) for token in logits.argmax(-1).tolist()]
-    found = []
-    for answer, of in zip(answers, logits, strict=True):
-        if (may := allowed(answer.number, answer.ids)) is None:
-            found.append(int(of.argmax()))
-            continue
-        which = torch.as_tensor(may, device=of.device)
-        found.append(int(which[of[which].argmax()]))
+    found = [int(token) for token in logits.argmax(-1).tolist()]
+    for i, (answer, of) in enumerate(zip(answers, logits, strict=True)):
+        if answer.may is not None:
+            which = torch.as_tensor(answer.may, device=of.device)
+            found[i] = int(which[of[which].argmax()])
     return found
 
 
@@ -199,22 +253,34 @@ class _Prefill:
 class _Cache:
     """Keys and values of sequences of unlike `lengths`, [sequences, kv heads, room, D] a layer."""
 
-    def __init__(self, sequences: int, room: int) -> None:
-        self.sequences, self.room = sequences, room
+    def __init__(self, sequences: int, room: int, lengths: torch.Tensor) -> None:
+        self.sequences, self.room, self.lengths, self.used = sequences, room, lengths, 0
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def larger(self, sequences: int, room: int) -> _Cache:
+        """One with places for more sequences, its first those of this one, which loses them layer by layer."""
+        larger = _Cache(sequences, room, self.lengths)
+        for layer in [*self.layers]:
+            larger.layers[layer] = larger._empty(self.layers[layer])
+            for buffer, old in zip(larger.layers[layer], self.layers.pop(layer), strict=True):
+                buffer[: len(old), :, : self.used] = old[:, :, : self.used]
+        return larger
+
+    def _empty(self, like: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        k, v = (t.new_zeros(self.sequences, t.shape[1], self.room, t.shape[3]) for t in like)
+        return k, v
 
     def advance(self, lengths: torch.Tensor) -> None:
         """The next token of each sequence comes after so many. What every layer asks of them is worked out once."""
         self.lengths = lengths
         self.each = torch.arange(len(lengths), device=lengths.device)
-        self.used = int(lengths.max()) + 1
+        self.used = int(lengths.max()) + 1 if len(lengths) else 0
 
     def fill(self, sequence: int, row: _Prefill, spans: Sequence[tuple[int, int]]) -> None:
         """Sequence number `sequence` is made of the row's tokens in `spans`."""
         for layer, parts in row.layers.items():
             if layer not in self.layers:
-                k, v = (t.new_empty(self.sequences, t.shape[1], self.room, t.shape[3]) for t in parts)
-                self.layers[layer] = k.zero_(), v.zero_()
+                self.layers[layer] = self._empty(parts)
             for buffer, part in zip(self.layers[layer], parts, strict=True):
                 at = 0
                 for start, end in spans:

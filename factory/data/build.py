@@ -38,7 +38,7 @@ VERSION = 5  # of the steps: raise it when the same input gives another result
 
 STEPS: dict[str, Step] = {
     step.__name__.replace("_", " "): step
-    for step in (labels, rules, exact, near, semantic, split, decontaminate, quality, tune, own_words, mix)
+    for step in (labels, rules, exact, near, semantic, split, decontaminate, quality, own_words, tune, mix)
 }
 
 

@@ -78,7 +78,6 @@ def tune(rows: Iterable[Row], work: Work) -> Iterator[Row]:
             work.tune.append(row)
         else:
             yield row
-    work.tune = list(own_words(work.tune, work))
     if len(work.tune) < ENOUGH_TO_TUNE:
         share = math.ceil(100 * 1.2 * ENOUGH_TO_TUNE / len(held)) / 100
         work.note(

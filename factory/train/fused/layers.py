@@ -62,7 +62,7 @@ class Layers:
         elif not weight.is_floating_point():
             raise FactoryError(f"{name} is a {type(module).__name__}: only NF4 and unquantised layers can be shared")
         weight = weight.detach().to(self.dtype)
-        if self.keep:
+        if self.keep and state is not None:
             self.weights[name] = weight = laid_out(weight)
         return weight
 
@@ -80,7 +80,7 @@ class Layers:
         changes: list[tuple[Any, Callable[..., torch.Tensor]]] = [*self.remade]
         for name, module in self.modules.items():
             if name not in adapted:
-                changes += [(module, self._frozen(name))] if hasattr(module.weight, "quant_state") else []
+                changes.append((module, self._frozen(name)))
                 continue
             segments = [(*s, a.slots[name]) for s, a in zip(slices, adapters, strict=True) if name in a.slots]
             added = adding(segments, tokens, self.dtype, self.kind)
@@ -102,11 +102,7 @@ class Layers:
 
             return through
 
-        with replaced(
-            (module, forward(name, adapter.slots.get(name)))
-            for name, module in self.modules.items()
-            if name in adapter.slots or hasattr(module.weight, "quant_state")
-        ):
+        with replaced((module, forward(name, adapter.slots.get(name))) for name, module in self.modules.items()):
             yield
 
     def _frozen(self, name: str) -> Forward:
@@ -127,7 +123,7 @@ class Layers:
 
 
 class _Frozen(torch.autograd.Function):
-    """A layer without adapters: the backward pass makes the weight anew, where autograd would keep it dequantised."""
+    """A layer without adapters: the backward pass makes a 4-bit weight anew, where autograd would keep it."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, layers: Layers, name: str) -> torch.Tensor:

@@ -197,13 +197,13 @@ class Passes:
         """What `do` makes of a row with the runs' adapters on it; None if there was no memory for it."""
         adapters = [run.adapter for run in runs]
         added = self.layers.adapted(adapters, row.slices, dropouts)
-        with added, packed_attention(self.model), self.below.known(row):
-            try:
+        try:
+            with added, packed_attention(self.model), self.below.known(row):
                 return do()
-            except Exception as error:
-                if not memory.is_out_of_memory(error) or self.group.size > 1:  # the others would wait for ever
-                    raise
-                return None
+        except Exception as error:
+            if not memory.is_out_of_memory(error) or self.group.size > 1:  # the others would wait for ever
+                raise
+            return None
 
     def _recompute(self, wanted: bool) -> None:
         if wanted and not self.model.is_gradient_checkpointing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from factory.answers import adapted
-from factory.answers.greedy import greedy
+from factory.answers.greedy import ROWS, greedy
 from factory.answers.score import scores
 from factory.base.build import Base
 from factory.errors import InputError
@@ -274,17 +275,42 @@ def test_what_a_step_tells_and_a_parent_of_another_form(model: Any, base: Base, 
         train_many([of(Dpo(), tmp_path, "other", parent, r=4)], base, model)
 
 
-def test_answers_to_many_prompts_are_those_to_each_alone(model: Any) -> None:
-    """Whichever of them end first: the last ones take their places."""
+@pytest.mark.parametrize("places", [64, 5])
+def test_answers_to_many_prompts_are_those_to_each_alone(
+    model: Any, monkeypatch: pytest.MonkeyPatch, places: int
+) -> None:
+    """Whichever of them end first: the last ones take their places, and who waits for one joins those that go on."""
+    monkeypatch.setitem(ROWS, "cpu", places)
     draw = random.Random(3)
     prompts = [[draw.randrange(5, 200) for _ in range(draw.randint(2, 9))] for _ in range(14)]
+    done: list[int] = []
     with computing_in(model, torch.float32):
         free = greedy(model, prompts, [], 12)
         ends = [answer.ids[number % 12] for number, answer in enumerate(free)]
-        together = greedy(model, prompts, ends, 12)
+        together = greedy(model, prompts, ends, 12, progress=done.append)
         alone = [greedy(model, [prompt], ends, 12)[0].ids for prompt in prompts]
     assert [answer.ids for answer in together] == alone
     assert len({len(ids) for ids in alone}) > 3
+    assert done == sorted(done) and done[-1] == 14
+
+
+def test_what_is_left_of_a_label_is_not_waited_for(model: Any) -> None:
+    """One look at the prompt chooses between two labels; a third begins like the first and takes another."""
+    labels, read = [[50, 51, 52, 2], [60, 61, 62, 63, 2], [50, 51, 53, 2]], []
+
+    def allowed(number: int, so_far: Sequence[int]) -> list[int]:
+        return sorted({ids[len(so_far)] for ids in labels[: 2 + number] if ids[: len(so_far)] == [*so_far]})
+
+    hook = model.base_model.register_forward_hook(lambda module, given, out: read.append(1))
+    with computing_in(model, torch.float32):
+        (two,) = greedy(model, [[7, 8, 9]], [2], 12, allowed)
+        assert len(read) == 1
+        of_two, of_three = greedy(model, [[7, 8, 9], [7, 8, 9]], [2], 12, allowed)
+        (cut,) = greedy(model, [[7, 8, 9]], [2], 2, allowed)
+    hook.remove()
+    assert two.ended and two == of_two and [*two.ids, 2] in labels[:2]
+    assert of_three.ended and [*of_three.ids, 2] in labels
+    assert not cut.ended and cut.ids == two.ids[:2]
 
 
 def test_answers_while_it_trains_are_those_of_the_saved_adapter(
