@@ -26,7 +26,7 @@ from factory.train.tokens import Example
 from factory.train.trackers import missing
 from factory.train.trained import Trained
 
-TRIM = 4  # rows after which what they freed goes back to the machine, where that is not done by itself
+TRIM = 2.5  # seconds after which what rows freed goes back to the machine, where that is not done by itself
 ALL = ""  # the name under which progress is told of all adapters together
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -136,12 +136,12 @@ class Engine:
         self._join(first)
 
     def train(self) -> dict[str, Trained | Failed]:
-        rows = 0
+        trimmed = time.monotonic()
         try:
             while self.waiting or self.running:
-                rows += 1
-                if rows % TRIM == 0 and self.model.device.type == "cpu":
+                if self.model.device.type == "cpu" and time.monotonic() - trimmed > TRIM:
                     trim()
+                    trimmed = time.monotonic()
                 self._admit()
                 if not self.running:
                     continue
