@@ -7,6 +7,12 @@ kernels for GPUs do neither.
 
 Here the weights of all adapters of the batch stand side by side: x @ [A1 A2 …], what belongs to another adapter than
 the token's is set to 0, @ [B1 B2 …].
+
+Embeddings and head get nothing: no adapter has weights for them (`registry/preflight.py` lets none in), and where the
+family allows for some (Llama, Qwen3, Mistral, …) vLLM adds zeros, for which it copies a matrix as large as the head for
+every answer. Worse, it takes the adapters of the running requests for the log-probabilities of a prompt, and ends with
+an error of shapes as soon as there are two: so every load of a version, which is probed, ended the engine of a server
+that was busy.
 """
 
 from typing import Any
@@ -40,4 +46,8 @@ def register() -> None:
             y[:, at : at + width] += inner.flatten(1) @ b[self.used, 0].transpose(1, 2).flatten(0, 1)
             at += width
 
+    def add_nothing(self: Any, *_: Any, **__: Any) -> None:
+        """To embeddings and logits."""
+
     wrapper.update_metadata, wrapper.add_lora_linear = update_metadata, add_lora_linear
+    wrapper.add_lora_embedding = wrapper.add_lora_logits = add_nothing

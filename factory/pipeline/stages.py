@@ -12,6 +12,7 @@ from evals import rubric as rubrics
 from factory.base.build import Base
 from factory.base.loaded import Loaded
 from factory.data.build import Built, eval_files
+from factory.data.read import find
 from factory.data.rows import Row
 from factory.decoding import Decoding
 from factory.errors import InputError
@@ -40,6 +41,20 @@ def learns_from_draws(stages: Sequence[Settings], number: int) -> bool:
     return before and able and (named or not method.data)
 
 
+def present(recipe: Recipe) -> None:
+    """InputError: a file that one of the recipe's stages learns from is not there."""
+    for number, method in enumerate(recipe.stages):
+        files = _files(recipe, method)
+        if files != RATINGS and not learns_from_draws(recipe.stages, number):
+            find(files, recipe.folder, f"data.{method.rows}")
+
+
+def _files(recipe: Recipe, method: Settings) -> str | list[str]:
+    usual = recipe.data.replay.files if isinstance(method, Recover) else getattr(recipe.data, method.rows)
+    files: str | list[str] = method.data or usual
+    return files
+
+
 def staged(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = None) -> Recipe:
     """The recipe as the stage trains it: its own files, learning rate, epochs and batch. `drawn` is the folder of a
     generation that it learns from."""
@@ -49,7 +64,7 @@ def staged(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = No
         train = {key: value for key, value in own.items() if value is not None}
         if method.lr != "auto" or method.share != 1:
             train["lr"] = base.lr * method.share if method.lr == "auto" else method.lr
-    files = method.data or getattr(recipe.data, method.rows)
+    files = _files(recipe, method)
     if drawn:
         path = str(drawn / f"{method.rows}.jsonl")
         files = [path if name == DRAWN else name for name in _list(method.data or DRAWN)]
@@ -65,7 +80,6 @@ def staged(recipe: Recipe, method: Settings, base: Base, drawn: Path | None = No
     before = recipe
     if isinstance(method, Recover):  # the same for every task
         plain = Train.model_validate(recipe.train.model_dump(include=OF_MACHINE))
-        data["train"] = method.data or recipe.data.replay.files
         before = recipe.model_copy(update={"train": plain, "data": Data()})
     sections = {"train": before.train.model_copy(update=train), "data": before.data.model_copy(update=data)}
     return recipe.model_copy(update={**sections, "stages": []})

@@ -25,7 +25,7 @@ from factory.pipeline.data import every
 from factory.pipeline.grade import gate_of, gradable, grade
 from factory.pipeline.prepare import Later, Prepared, prepare
 from factory.pipeline.reward import judge
-from factory.pipeline.stages import learns_from_draws, parent_of
+from factory.pipeline.stages import learns_from_draws, parent_of, present
 from factory.precision import precision
 from factory.recipe import Recipe
 from factory.registry import aliases, store
@@ -114,6 +114,7 @@ def register(
         if not recipe.stages:
             files_of(recipe)  # both before the base, which takes its time
             return [prepare(recipe, loaded(recipe.base))]
+        present(recipe)
         on = loaded(recipe.base)
         made: list[Prepared | Later] = []
         for number, method in enumerate(recipe.stages):

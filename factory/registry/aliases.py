@@ -191,10 +191,10 @@ def _change(task: str, change: Callable[[Registry], Changes], known: bool = Fals
     """Write what `change` makes of the registry's fields, if that is new. `known`: InputError for a task without a
     version."""
     path = _file(task)
+    if known and not read(task).versions:
+        raise _no_version(task)
     with locked(path):
         before = read(task)
-        if known and not before.versions:
-            raise _no_version(task)
         after = before.model_copy(update=change(before))
         if after != before:
             after = after.model_copy(update={"generation": before.generation + 1})

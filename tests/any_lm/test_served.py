@@ -3,14 +3,14 @@
 Both compute in fp32 over the same NF4 weights, so log-probabilities agree to some 1e-6; a wrong head, scale, window,
 prompt or adapter is off by a tenth or more. An engine takes half a minute to start, so only those are served whose code
 in vLLM differs: Llama's (here under Mistral, with a window), Qwen3's, Gemma3's, Phi3's (fused projections), Granite's,
-and what vLLM runs by transformers' own code (SmolLM3). Qwen2's and Llama's run in all the other tests of the server.
+and what vLLM runs by transformers' own code (SmolLM3). Qwen2's runs in all the other tests of the server.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 
 from factory.answers import adapted
 from factory.base.build import Base, load_model, load_tokenizer
+from factory.probe import apart
 from factory.registry import aliases, store
 from factory.registry.preflight import preflight
 from factory.registry.store import Version
@@ -42,11 +43,13 @@ ASKED = {"messages": MESSAGES, "max_tokens": 12, "temperature": 0, "logprobs": T
 
 @dataclass(frozen=True)
 class Answered:
-    """What an engine said: the base's answer and the adapter's, each as vLLM's JSON, or why it said nothing."""
+    """What an engine said: the base's answer and the adapter's, each as vLLM's JSON, or why it said nothing. `read` are
+    the log-probabilities of a prompt's tokens, the adapter's and the base's, alone and beside answers that go on."""
 
     base: Base
     version: Version
     answers: dict[str, Any]
+    read: list[list[float]] = field(default_factory=list)
     fault: str = ""
 
 
@@ -81,11 +84,26 @@ async def _ask_all(made: dict[str, Answered], folder: Path) -> dict[str, Answere
                 for model in (one.base.label, one.version.name):
                     async with engine.session.post("/v1/chat/completions", json={"model": model, **ASKED}) as reply:
                         one.answers[model] = await reply.json()
+                one.read.extend([await engine.read(model, MESSAGES) for model in one.answers])
+                one.read.extend(await _read_beside(engine, list(one.answers)))
             except Exception as error:
                 return replace(one, fault=str(error))
             return one
 
     return dict(zip(made, await asyncio.gather(*(ask(*item) for item in made.items())), strict=True))
+
+
+async def _read_beside(engine: Engine, models: list[str]) -> list[list[float]]:
+    """What `Engine.read` gives while three answers of each of the models are being written."""
+    replies = []
+    for model in models * 3:
+        long = {"model": model, "messages": MESSAGES, "max_tokens": 150, "ignore_eos": True, "stream": True}
+        replies.append(await engine.session.post("/v1/chat/completions", json=long))
+        await replies[-1].content.readline()
+    read = [await engine.read(model, MESSAGES) for model in models]
+    rest = [await reply.text() for reply in replies]
+    assert all(text.rstrip().endswith("[DONE]") for text in rest), rest
+    return read
 
 
 @pytest.mark.parametrize("name", [animal.name for animal in SERVED])
@@ -108,6 +126,8 @@ def test_the_engine_answers_as_peft_does(
         assert (mine.max(-1).values - theirs).abs().max() < TOLERANCE
         said[asked] = choice["token_ids"], theirs
     (bare, bare_logs), (own, own_logs) = said[one.base.label], said[one.version.name]
+    alone, beside = one.read[:2], one.read[2:]
+    assert apart(alone[:1], alone[1:]) > 10 * TOLERANCE > 10 * apart(alone, beside)
     assert bare != own or (bare_logs - own_logs).abs().max() > 1000 * TOLERANCE
 
 

@@ -115,6 +115,8 @@ def test_a_file_that_is_not_there_is_told_before_the_base_is_made(
 ) -> None:
     for verb in ("train", "data"):
         assert "no such file" in refused(capsys, verb, "task=summary", "data.train=mails.jsonl")
+    told = refused(capsys, "train", "task=summary", "stages=sft,dpo", "data.pairs=pears.jsonl")
+    assert "pears.jsonl: data.pairs: no such file" in told
     assert not (tmp_path / "home" / "bases").exists()
 
 

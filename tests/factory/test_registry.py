@@ -126,10 +126,11 @@ def test_a_way_back_that_is_damaged_moves_nothing(tmp_path: Path) -> None:
     assert aliases.read("mail") == before and aliases.resolve("mail") == second
 
 
-def test_a_retired_task_means_nothing_until_it_is_brought_back(tmp_path: Path) -> None:
+def test_a_retired_task_means_nothing_until_it_is_brought_back(tmp_path: Path, own_home: Path) -> None:
     first, second = make(tmp_path / "a" / "adapter"), make(tmp_path / "b" / "adapter", seed=1)
     with pytest.raises(InputError, match="has no version yet"):
         aliases.retire("mail")
+    assert not [*(own_home / "registry").glob("mail*")]
     aliases.register(first)
     with pytest.raises(InputError, match="nothing to retire"):
         aliases.retire("mail")

@@ -127,7 +127,10 @@ def test_stages_over_a_base_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ),
         (["task=summary", "stages=[{dpo: {lr: 1}}]"], "lr is far too large for a LoRA: usual are 5e-06 to 0.0005"),
         (["task=summary", "stages=sft", "train.lr=1e-8"], "lr is far too small for a LoRA: usual are 5e-05 to 0.002"),
-        (["task=classification", "stages=dpo"], "begin with supervised fine-tuning (stages=sft,dpo)"),
+        (
+            ["task=classification", "stages=dpo", "data.pairs=train.jsonl"],
+            "begin with supervised fine-tuning (stages=sft,dpo)",
+        ),
         (["task=classification", "stages=sft,dpo"], "data.pairs: no such file"),
         (["task=summary", "stages=sft,dpo", "data.pairs=train.jsonl"], "every row must have a chosen and a rejected"),
         (["task=summary", "stages=sft,dpo", "data.pairs=ratings"], "nobody has yet preferred an answer of summary"),
