@@ -5,8 +5,8 @@ the batch holds requests for the bare base besides, whose tokens carry the index
 them, those of the last slot: the base answered with an adapter in it as soon as all slots were full (vllm#48421). Its
 kernels for GPUs do neither.
 
-Here the weights of all adapters of the batch stand side by side: x @ [A1 A2 …], what belongs to another adapter than
-the token's is set to 0, @ [B1 B2 …].
+Here the weights of all adapters of the batch, and of those between them, stand side by side: x @ [A1 A2 …], what
+belongs to another adapter than the token's is set to 0, @ [B1 B2 …].
 
 Embeddings and head get nothing: no adapter has weights for them (`registry/preflight.py` lets none in), and where the
 family allows for some (Llama, Qwen3, Mistral, …) vLLM adds zeros, for which it copies a matrix as large as the head for
@@ -20,17 +20,20 @@ from typing import Any
 
 def register() -> None:
     """Give vLLM this instead of its own, in this process."""
+    import torch
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
     wrapper: Any = PunicaWrapperCPU
     measure = wrapper.update_metadata
 
     def update_metadata(self: Any, *arguments: Any, **named: Any) -> None:
-        """Before each forward pass: which slots the batch uses, and (tokens, slots, 1) whether they are another's."""
+        """Before each forward pass: from which slot to which the batch uses them, so that nothing of them is copied to
+        be read, and (tokens, slots, 1) whether they are another's."""
         measure(self, *arguments, **named)
         slots = self.token_lora_indices
-        self.used = slots[slots >= 0].unique()
-        self.others = (slots[:, None] != self.used)[:, :, None]
+        used = slots[slots >= 0]
+        self.used = range(int(used.min()), int(used.max()) + 1) if len(used) else range(0)
+        self.others = (slots[:, None] != torch.tensor(self.used, device=slots.device))[:, :, None]
         self.mixed = bool(self.others.any())
 
     def add_lora_linear(
@@ -38,12 +41,12 @@ def register() -> None:
     ) -> None:
         """Add to `y` (tokens, out) what the adapters give for `x` (tokens, in). Weights are (slots, 1, rank, in) and
         (slots, 1, out, rank), one pair for each of the layers that vLLM has merged into this one."""
-        at, count = 0, len(self.used)
-        for a, b, width in zip(a_stacked, b_stacked, output_slices, strict=True) if count else ():
-            inner = (x @ a[self.used].flatten(0, 2).T).unflatten(1, (count, -1)) * scale
+        at, used = 0, slice(self.used.start, self.used.stop)
+        for a, b, width in zip(a_stacked, b_stacked, output_slices, strict=True) if self.used else ():
+            inner = (x @ a[used].flatten(0, 2).T).unflatten(1, (len(self.used), -1)) * scale
             if self.mixed:
                 inner.masked_fill_(self.others, 0)
-            y[:, at : at + width] += inner.flatten(1) @ b[self.used, 0].transpose(1, 2).flatten(0, 1)
+            y[:, at : at + width] += inner.flatten(1) @ b[used, 0].transpose(1, 2).flatten(0, 1)
             at += width
 
     def add_nothing(self: Any, *_: Any, **__: Any) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
+from factory.answers.cache import Cache, Prefill
 from factory.shares import shares, trim
 from factory.train.fused.attention import can_share, packed_attention
 from factory.train.fused.forward import Head, hidden
@@ -103,7 +104,7 @@ class _Open:
         self.model, self.prompts, self.ends, self.most, self.allowed = model, prompts, ends, most, allowed
         self.sample = sample
         self.answers: list[Answer] = []
-        self.cache = _Cache(0, 0, torch.empty(0, dtype=torch.long, device=model.device))
+        self.cache = Cache(0, 0, torch.empty(0, dtype=torch.long, device=model.device))
         self.last = torch.empty(0, device=model.device)
 
     def _room(self, others: Sequence[Answer]) -> int:
@@ -204,11 +205,11 @@ def _examples(prompts: Sequence[Sequence[int]]) -> list[Example]:
     return [Example([*prompt], [IGNORE] * len(prompt)) for prompt in prompts]
 
 
-def _prefill(model: Any, prompts: Sequence[Sequence[int]], cache: _Cache, first: int) -> torch.Tensor:
+def _prefill(model: Any, prompts: Sequence[Sequence[int]], cache: Cache, first: int) -> torch.Tensor:
     """The hidden state at the end of each prompt, [prompts, H]; keys and values go into `cache`, from its sequence
     number `first` on."""
     row = pack([_examples(prompts)], model.device, can_share(model, max(map(len, prompts))))
-    prefill = _Prefill()
+    prefill = Prefill()
     with packed_attention(model):
         states = hidden(_causal(model), row, prefill)
     shared = set(row.prefixes)
@@ -235,82 +236,6 @@ def _likeliest(logits: torch.Tensor, answers: Sequence[Answer]) -> list[int]:
             which = torch.as_tensor(answer.may, device=of.device)
             found[i] = int(which[of[which].argmax()])
     return found
-
-
-class _Prefill:
-    """Keys and values [1, kv heads, N, D] of a packed row, layer by layer, as transformers hands them to a cache."""
-
-    def __init__(self) -> None:
-        self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def update(
-        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        self.layers[layer] = keys, values
-        return keys, values
-
-
-class _Cache:
-    """Keys and values of sequences of unlike `lengths`, [sequences, kv heads, room, D] a layer."""
-
-    def __init__(self, sequences: int, room: int, lengths: torch.Tensor) -> None:
-        self.sequences, self.room, self.lengths, self.used = sequences, room, lengths, 0
-        self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def larger(self, sequences: int, room: int) -> _Cache:
-        """One with places for more sequences, its first those of this one, which loses them layer by layer."""
-        larger = _Cache(sequences, room, self.lengths)
-        for layer in [*self.layers]:
-            larger.layers[layer] = larger._empty(self.layers[layer])
-            for buffer, old in zip(larger.layers[layer], self.layers.pop(layer), strict=True):
-                buffer[: len(old), :, : self.used] = old[:, :, : self.used]
-        return larger
-
-    def _empty(self, like: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        k, v = (t.new_zeros(self.sequences, t.shape[1], self.room, t.shape[3]) for t in like)
-        return k, v
-
-    def advance(self, lengths: torch.Tensor) -> None:
-        """The next token of each sequence comes after so many. What every layer asks of them is worked out once."""
-        self.lengths = lengths
-        self.each = torch.arange(len(lengths), device=lengths.device)
-        self.used = int(lengths.max()) + 1 if len(lengths) else 0
-
-    def fill(self, sequence: int, row: _Prefill, spans: Sequence[tuple[int, int]]) -> None:
-        """Sequence number `sequence` is made of the row's tokens in `spans`."""
-        for layer, parts in row.layers.items():
-            if layer not in self.layers:
-                self.layers[layer] = self._empty(parts)
-            for buffer, part in zip(self.layers[layer], parts, strict=True):
-                at = 0
-                for start, end in spans:
-                    buffer[sequence, :, at : at + end - start] = part[0, :, start:end]
-                    at += end - start
-
-    def keep(self, staying: list[int]) -> list[int]:
-        """Keep only these sequences, in the order that is returned: the last ones go where others have left, so that
-        no more is copied than those."""
-        count = len(staying)
-        moved = dict(zip(sorted({*range(count)} - {*staying}), (i for i in staying if i >= count), strict=True))
-        order = [moved.get(i, i) for i in range(count)]
-        to, of = (
-            torch.tensor([*which], dtype=torch.long, device=self.lengths.device) for which in (moved, moved.values())
-        )
-        for layer, buffers in self.layers.items():
-            for buffer in buffers:
-                buffer[to.to(buffer.device), :, : self.used] = buffer[of.to(buffer.device), :, : self.used]
-            self.layers[layer] = buffers[0][:count], buffers[1][:count]
-        self.advance(self.lengths[order])
-        return order
-
-    def update(
-        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add one token's keys and values [sequences, kv heads, 1, D]; returns those of all so far."""
-        k, v = self.layers[layer]
-        for buffer, new in ((k, keys), (v, values)):
-            buffer[self.each.to(buffer.device), :, self.lengths.to(buffer.device)] = new[:, :, 0]
-        return k[:, :, : self.used], v[:, :, : self.used]
 
 
 def _attend(
