@@ -2,16 +2,16 @@
 import {ask, bar, h, openDialog, start, t, when} from './dom.js';
 import {Grades, passage, title} from './grade.js';
 
-let root, view, grades = null, settle = null;
+let root, view, grades = null, settle = null, asked = 0;
 const percent = share => share === null || share === undefined ? '–' : `${Math.round(100 * share)} %`;
 const figure = (value, digits = 2) => value === null || value === undefined ? '–' : value.toFixed(digits);
 
-async function act(step, body) {
-  try { draw(await ask(`/api/lead/${step}`, {batch: view.batch, ...body})); } catch (error) { alert_(error.message); }
+async function shown(reply) { // unless something else was asked for meanwhile
+  const mine = ++asked;
+  try { const found = await reply; if (mine === asked) draw(found); } catch (error) { alert_(error.message); }
 }
-async function load(batch = '') {
-  try { draw(await ask(`/api/lead?batch=${encodeURIComponent(batch)}`)); } catch (error) { alert_(error.message); }
-}
+const act = (step, body) => shown(ask(`/api/lead/${step}`, {batch: view.batch, ...body}));
+const load = (batch = '') => shown(ask(`/api/lead?batch=${encodeURIComponent(batch)}`));
 function alert_(text) {
   root.querySelector('.fault')?.remove();
   root.prepend(h('p', {class: 'fault', role: 'alert'}, text));
@@ -119,7 +119,8 @@ function users() {
 
 // ---- a dispute ----
 async function open_(output) {
-  const found = await ask(`/api/lead/dispute?batch=${view.batch}&output=${output}`);
+  const mine = ++asked, found = await ask(`/api/lead/dispute?batch=${view.batch}&output=${output}`);
+  if (mine !== asked) return;
   const draft = {}, {rubric} = found;
   const levels = name => found.said.map(said => said.grades[name]?.level);
   for (const {name} of rubric.dimensions) { // what nobody disputes is filled in
