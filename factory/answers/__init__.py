@@ -12,7 +12,8 @@ from factory.train.tokens import prompt_ids
 
 @contextmanager
 def dequantised(model: Any) -> Iterator[None]:
-    """Within, on a CPU, the 4-bit layers of a small base dequantise their weights once instead of for every token.
+    """Within, on a CPU, the 4-bit layers of a small base dequantise their weights once instead of for every token, and
+    its head is multiplied as they are.
 
     bitsandbytes does just this there, anew at each call, so the numbers are the same (in fp32 but for rounding). A
     base whose weights would need too much memory stays as it is.

@@ -3,8 +3,7 @@
 transformers' `generate` pads every prompt of a batch, reads a task's system prompt anew for each row, repeats the keys
 for every group of heads and copies the whole cache at every token. Here prompts are read as one packed row
 (`train/fused/attention.py`), their keys and values are put into one buffer, and others take the places of those that
-end.
-On two cores in bf16 64 summaries took 17 s instead of 81 (the machine was not equally busy).
+end. On two cores in bf16 64 summaries took 17 s instead of 81 (the machine was not equally busy).
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class _Open:
         sample: Sample | None,
     ) -> None:
         self.model, self.prompts, self.ends, self.most, self.allowed = model, prompts, ends, most, allowed
-        self.sample = sample
+        self.sample, self.tokens = sample, _tokens(model)  # before they take any
         self.answers: list[Answer] = []
         self.cache = Cache(0, 0, torch.empty(0, dtype=torch.long, device=model.device))
         self.last = torch.empty(0, device=model.device)
@@ -116,7 +115,7 @@ class _Open:
         if not waiting:
             return []
         device = self.model.device
-        places = min(ROWS[device.type], max(1, _tokens(self.model) // self._room([waiting[0]])))
+        places = min(ROWS[device.type], max(1, self.tokens // self._room([waiting[0]])))
         free = min(places - len(self.answers), len(waiting))
         enough = not self.answers or free >= min(math.ceil(places / 4), len(waiting))
         return [waiting.popleft() for _ in range(free)] if enough else []
@@ -124,12 +123,13 @@ class _Open:
     def join(self, new: list[Answer]) -> None:
         """Read their prompts."""
         new.sort(key=lambda answer: list(self.prompts[answer.number]))  # as `pack` lays them
-        prompts = [self.prompts[answer.number] for answer in new]
+        prompts = [[*self.prompts[answer.number]] for answer in new]
+        examples = [Example(prompt, [IGNORE] * len(prompt)) for prompt in prompts]
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.model.device)
         self.cache = self.cache.larger(len(self.answers) + len(new), self._room(new))
         read, first = [], len(self.answers)
-        for rows in _rows(self.model, prompts):
-            read.append(_prefill(self.model, prompts[rows], self.cache, first + rows.start))
+        for rows in _rows(self.model, examples):
+            read.append(_prefill(self.model, examples[rows], self.cache, first + rows.start))
         self.cache.advance(torch.cat([self.cache.lengths, lengths]))
         self.last = torch.cat([self.last, *read] if self.answers else read)
         self.answers = [*self.answers, *new]
@@ -188,11 +188,11 @@ def _tokens(model: Any) -> int:
     return shares(model.device).answers() // each
 
 
-def _rows(model: Any, prompts: Sequence[Sequence[int]]) -> Iterator[slice]:
+def _rows(model: Any, prompts: Sequence[Example]) -> Iterator[slice]:
     """Neighbours whose tokens are read together; of a beginning that they share, once."""
-    beginning = usual_beginning(_examples(prompts)) if can_share(model, max(map(len, prompts))) else []
+    beginning = usual_beginning(prompts) if _may_share(model, prompts) else []
     first = tokens = 0
-    for i, example in enumerate(_examples(prompts)):
+    for i, example in enumerate(prompts):
         own = own_size(example, beginning)
         if i > first and tokens + own > PREFILL[model.device.type]:
             yield slice(first, i)
@@ -201,14 +201,14 @@ def _rows(model: Any, prompts: Sequence[Sequence[int]]) -> Iterator[slice]:
     yield slice(first, len(prompts))
 
 
-def _examples(prompts: Sequence[Sequence[int]]) -> list[Example]:
-    return [Example([*prompt], [IGNORE] * len(prompt)) for prompt in prompts]
+def _may_share(model: Any, prompts: Sequence[Example]) -> bool:
+    return can_share(model, max(len(prompt.input_ids) for prompt in prompts))
 
 
-def _prefill(model: Any, prompts: Sequence[Sequence[int]], cache: Cache, first: int) -> torch.Tensor:
+def _prefill(model: Any, prompts: Sequence[Example], cache: Cache, first: int) -> torch.Tensor:
     """The hidden state at the end of each prompt, [prompts, H]; keys and values go into `cache`, from its sequence
     number `first` on."""
-    row = pack([_examples(prompts)], model.device, can_share(model, max(map(len, prompts))))
+    row = pack([prompts], model.device, _may_share(model, prompts))
     prefill = Prefill()
     with packed_attention(model):
         states = hidden(_causal(model), row, prefill)

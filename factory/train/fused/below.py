@@ -1,6 +1,6 @@
 """What lies below all adapters says the same of a sequence in every epoch: it is read once, and its states are kept."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -29,7 +29,7 @@ class Below:
         needed = size(rows) * model.config.get_text_config().hidden_size * model.dtype.itemsize
         # In a group all must go through the layers together; what is dropped at random is not the same again.
         dropped = any(isinstance(module, torch.nn.Dropout) and module.p for module in model.modules())
-        may = depth and needed <= KEPT_BYTES and group.size == 1 and not dropped
+        may = depth and rows and needed <= KEPT_BYTES and group.size == 1 and not dropped
         self.layers = list(getattr(model.base_model, "layers", []))[:depth] if may else []
         self.rows = {id(example): example for example in rows}
         self.states: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # [tokens, H] of a beginning, and what follows
@@ -45,7 +45,8 @@ class Below:
         new = [i for i, (example, *_) in enumerate(row.parts) if id(example) not in self.states]
         read = self._read(row, new) if new else {}
         parts = [read[i] if i in read else self._states(*part) for i, part in enumerate(row.parts)]
-        with replaced((layer, _gives(torch.cat(parts)[None])) for layer in self.layers):
+        states = torch.cat(parts)[None]
+        with replaced((layer, lambda *_, **__: states) for layer in self.layers):
             yield
 
     @torch.no_grad()
@@ -89,10 +90,6 @@ class Below:
             if prefix not in beginnings:
                 beginnings[prefix] = states[slice(*prefix)].clone()
             self.states[id(example)] = beginnings[prefix], states[place : place + end - begin].clone()
-
-
-def _gives(states: torch.Tensor) -> Callable[..., torch.Tensor]:
-    return lambda *_, **__: states
 
 
 def _only(row: PackedBatch, which: list[int]) -> tuple[list[int], PackedBatch]:
